@@ -1,0 +1,39 @@
+#ifndef KUBE_VALUES_H
+#define KUBE_VALUES_H
+/* Values with forms of their own: quantities, times, durations, label and field selectors. Any thread. */
+#include "kogge/view.h"
+
+/* "100m", "1Gi", "0.5", "1e3": value in thousandths (milli), saturating at INT64 limits. 0, or -1 if it is no quantity.
+ * (k8s.io/apimachinery resource.Quantity) */
+int kube_quantity_milli(kg_str_t s, int64_t *milli);
+/* Whole units, rounded up. */
+int kube_quantity_value(kg_str_t s, int64_t *value);
+/* Canonical form of a valid quantity as Kubernetes prints it ("0.5" -> "500m", "1024Mi" -> "1Gi"); malloc'ed, NULL if invalid. */
+char *kube_quantity_canonical(kg_str_t s);
+
+/* RFC 3339 in UTC, whole seconds: "2026-11-23T10:00:00Z"; micro: with 6 digits. buf of 32 bytes. */
+void kube_time_format(int64_t wall_us, char buf[32]);
+void kube_time_format_micro(int64_t wall_us, char buf[32]);
+int kube_time_parse(kg_str_t s, int64_t *wall_us); /* 0 or -1 */
+
+/* A label selector from its text ("a=b,c in (d,e),!f") or from a LabelSelector object; immutable once made. */
+typedef struct kube_selector kube_selector_t;
+kube_selector_t *kube_selector_parse(kg_str_t text, kg_error_t *err); /* empty text: matches everything */
+/* absent view: matches nothing; empty map: everything */
+kube_selector_t *kube_selector_of(kg_view_t label_selector, kg_error_t *err);
+/* From a plain map of labels (ReplicationController, Service): absent or empty matches nothing. */
+kube_selector_t *kube_selector_of_map(kg_view_t labels);
+void kube_selector_free(kube_selector_t *s);
+bool kube_selector_matches(const kube_selector_t *s, kg_view_t labels); /* labels may be absent */
+
+/* metadata shortcuts over a full object. */
+kg_str_t kube_name(kg_view_t object);
+kg_str_t kube_namespace(kg_view_t object);
+kg_str_t kube_uid(kg_view_t object);
+kg_view_t kube_labels(kg_view_t object);
+kg_view_t kube_annotation(kg_view_t object, const char *key);
+int64_t kube_generation(kg_view_t object);
+bool kube_deleting(kg_view_t object);           /* has a deletionTimestamp */
+kg_view_t kube_controller_ref(kg_view_t object); /* the ownerReference with controller: true; absent */
+
+#endif
