@@ -1,0 +1,76 @@
+# For the stories; sourced. Each gets a cluster of its own (data, run directory, port, bridge), taken down at its end.
+set -euo pipefail
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+BUILD=${KOGGE_BUILD_DIR:-$ROOT/build}
+NAME=$(basename "$0" .sh)
+NUMBER=${NAME%%-*}
+WORK=$(mktemp -d "/tmp/kogge-e2e-$NUMBER-XXXXXX")
+DATA=$WORK/data RUN=$WORK/run
+PORT=$((16000 + 10#$NUMBER)) BRIDGE=kgt$NUMBER CIDR=10.$((100 + 10#$NUMBER)).0.0/24
+export KUBECONFIG=$DATA/admin.kubeconfig
+KUBECTL135=$BUILD/clients/kubectl-1.35
+KUBECTL132=$BUILD/clients/kubectl-1.32
+KUBECTL=$KUBECTL135
+CONFIG=${CONFIG:-$BUILD/kogge.yaml}
+
+k() { "$KUBECTL" "$@"; }
+kogge() { "$BUILD/kogge" --run-dir "$RUN" --data-dir "$DATA" "$@"; }
+say() { printf '== %s\n' "$*"; }
+fail() { printf 'FAILED: %s\n' "$*"; exit 1; }
+
+# expect WHAT TEXT: the text contains WHAT (a glob inside *...*).
+expect() { [[ $2 == *$1* ]] || fail "expected '$1' in: $2"; }
+# refuse WHAT COMMAND...: the command fails and says WHAT.
+refuse() {
+  local what=$1 out
+  shift
+  if out=$("$@" 2>&1); then fail "should have been refused: $*"; fi
+  expect "$what" "$out"
+}
+# eventually SECONDS COMMAND...: succeeds within that time.
+eventually() {
+  local end=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    [ $SECONDS -lt $end ] || { "$@" || true; fail "did not happen in time: $*"; }
+    sleep 0.1
+  done
+}
+
+start_kogge() {
+  mkdir -p "$DATA" "$RUN"
+  setsid -f "$BUILD/kogge" server --config "$CONFIG" --data-dir "$DATA" --run-dir "$RUN" --https-port "$PORT" \
+    --bridge "$BRIDGE" --pod-cidr "$CIDR" "$@" >>"$WORK/kogge.log" 2>&1 </dev/null
+  eventually 20 api_ready
+}
+api_ready() { curl -sf --cacert "$DATA/tls/ca.crt" "https://127.0.0.1:$PORT/readyz"; }
+node_ready() { k get nodes --no-headers | grep -qw Ready; }
+# PIDs of this story's kogge: the supervising parent and the kernel.
+kogge_pids() { pgrep -f -- "--run-dir $RUN( |\$)" || true; }
+
+take_down() {
+  local status=$?
+  trap - EXIT
+  if [ $status != 0 ]; then
+    echo "-- kogge.log"; tail -80 "$WORK/kogge.log" 2>/dev/null || true
+    k get pods,nodes -A -o wide 2>/dev/null || true
+  fi
+  bash "$ROOT/scripts/down" --data-dir "$DATA" --run-dir "$RUN" >"$WORK/down.log" 2>&1 || { cat "$WORK/down.log"; status=1; }
+  [ $status != 0 ] || check_nothing_left || status=1
+  rm -rf --one-file-system "$WORK"
+  exit $status
+}
+trap take_down EXIT
+
+# Nothing of this story may be left: process, mount, namespace, link, cgroup, file.
+check_nothing_left() {
+  local left=""
+  left+=$(pgrep -af -- "$WORK" | grep -v "^$$ " || true)
+  left+=$(grep -F "$WORK" /proc/self/mountinfo || true)
+  left+=$(ip -o link show "$BRIDGE" 2>/dev/null || true)
+  left+=$(nft list tables 2>/dev/null | grep -w "$BRIDGE" || true)
+  left+=$(find /sys/fs/cgroup -type d -path "*kogge*$(basename "$WORK")*" 2>/dev/null | head -5)
+  [ ! -e "$DATA" ] || left+=" $DATA"
+  [ ! -e "$RUN" ] || left+=" $RUN"
+  [ -z "$left" ] || { echo "FAILED: left behind: $left"; return 1; }
+}
