@@ -1,0 +1,88 @@
+# Given three web servers in real containers, when a user scales, updates, reads logs, runs commands and deletes, then it happens
+# to real processes that answer on their pod addresses; and nothing is left in the end.
+. "$(dirname "$0")/lib.sh"
+start_kogge
+eventually 30 node_ready
+kogge image build-rootfs kogge/busybox:latest
+expect "kogge/busybox" "$(kogge image list)"
+
+pod_ips() { k get pods -l app=web --field-selector=status.phase=Running -o jsonpath='{.items[*].status.podIP}'; }
+all_answer() {
+  local ip n=0
+  for ip in $(pod_ips); do curl -sf --max-time 2 "http://$ip:8080/" >/dev/null || return 1; n=$((n + 1)); done
+  [ $n = "$1" ]
+}
+
+demo() {
+  say "apply: three replicas answer HTTP on their pod addresses"
+  k apply -f "$ROOT/deploy/demo/web.yaml"
+  k rollout status deployment/web --timeout=60s
+  eventually 10 all_answer 3
+  k get pods -o wide
+  expect "3/3" "$(k get deployment web --no-headers)"
+  pod=$(k get pods -l app=web -o jsonpath='{.items[0].metadata.name}')
+  expect "hello from $pod" "$(curl -s "http://$(k get pod "$pod" -o jsonpath='{.status.podIP}'):8080/")"
+
+  say "scale up and down"
+  k scale deployment web --replicas=5
+  k rollout status deployment/web --timeout=60s
+  eventually 10 all_answer 5
+  k scale deployment web --replicas=2
+  eventually 60 sh -c "[ \$('$KUBECTL' get pods -l app=web --no-headers | wc -l) = 2 ]"
+
+  say "exec, with exit code and standard input"
+  pod=$(k get pods -l app=web -o jsonpath='{.items[0].metadata.name}')
+  [ "$(k exec "$pod" -- sh -c 'echo out; hostname')" = "out
+$pod" ] || fail "exec's output"
+  [ "$(echo typed | k exec -i "$pod" -- cat)" = typed ] || fail "exec's standard input"
+  local code=0
+  k exec "$pod" -- sh -c 'exit 7' || code=$?
+  [ $code = 7 ] || fail "exec's exit code was $code, not 7"
+
+  say "logs, and logs -f"
+  timeout 30 "$KUBECTL" logs -f "$pod" >"$WORK/logs" &
+  local follower=$!
+  sleep 0.5
+  curl -s "http://$(k get pod "$pod" -o jsonpath='{.status.podIP}'):8080/followed" >/dev/null || true
+  eventually 10 grep -q followed "$WORK/logs"
+  kill $follower 2>/dev/null || true
+  expect followed "$(k logs "$pod")"
+  expect followed "$(k logs "$pod" --tail=5)"
+
+  say "a rolling update replaces every pod and keeps history"
+  before=$(k get pods -l app=web -o jsonpath='{.items[*].metadata.uid}')
+  k set env deployment/web VERSION=2
+  k rollout status deployment/web --timeout=60s
+  for uid in $before; do
+    eventually 30 sh -c "! '$KUBECTL' get pods -l app=web -o jsonpath='{.items[*].metadata.uid}' | grep -q $uid"
+  done
+  expect "2" "$(k rollout history deployment/web)"
+  k rollout undo deployment/web
+  k rollout status deployment/web --timeout=60s
+
+  say "describe shows events"
+  pod=$(k get pods -l app=web -o jsonpath='{.items[0].metadata.name}')
+  described=$(k describe pod "$pod")
+  expect "Successfully assigned default/$pod" "$described"
+  expect Started "$described"
+
+  say "delete"
+  k delete deployment web --timeout=60s
+  eventually 60 sh -c "[ -z \"\$('$KUBECTL' get pods -l app=web -o name)\" ]"
+  eventually 10 sh -c "! pgrep -f 'httpd -f -v -p 8080 -h /tmp/www'"
+}
+
+for KUBECTL in "$KUBECTL135" "$KUBECTL132"; do demo; done
+
+say "a container that fails is restarted, with its exit code shown"
+k run crash --image=kogge/busybox --image-pull-policy=IfNotPresent --restart=Always --command -- sh -c 'exit 3'
+eventually 30 sh -c "'$KUBECTL' get pod crash -o jsonpath='{.status.containerStatuses[0].lastState.terminated.exitCode}' | grep -qx 3"
+eventually 40 sh -c "'$KUBECTL' get pod crash --no-headers | grep -q CrashLoopBackOff"
+k delete pod crash --timeout=30s
+say "a pod that ends is Succeeded; an image that is not there says so"
+k run once --image=kogge/busybox --image-pull-policy=IfNotPresent --restart=Never --command -- sh -c 'echo done'
+eventually 30 sh -c "'$KUBECTL' get pod once --no-headers | grep -q Completed"
+expect "done" "$(k logs once)"
+k run noimage --image=kogge/absent:1 --image-pull-policy=Never
+eventually 30 sh -c "'$KUBECTL' get pod noimage --no-headers | grep -q ErrImageNeverPull"
+k delete pod once noimage --timeout=30s
