@@ -1,0 +1,84 @@
+# Start of kogge, pod start latency beside a bare `runc run` in the same run, 50 pods at once, idle cost.
+. "$(dirname "$0")/lib.sh"
+PODS=${PODS:-30}
+
+pod_json() {
+  printf '{"apiVersion":"v1","kind":"Pod","metadata":{"name":"%s"},"spec":{"terminationGracePeriodSeconds":0,"containers":[{"name":"c","image":"kogge/busybox","imagePullPolicy":"IfNotPresent","command":["sleep","1000000"]}]}}' "$1"
+}
+# The watch: one line per event "NAME RUNNING_AT_US", written as it comes.
+start_watch() {
+  curl -sN --cacert "$DATA/tls/ca.crt" --cert "$DATA/tls/admin.crt" --key "$DATA/tls/admin.key" \
+    "https://127.0.0.1:$PORT/api/v1/namespaces/default/pods?watch=true" |
+    while read -r line; do
+      [[ $line == *'"phase":"Running"'* && $line == *'"MODIFIED"'* ]] || continue
+      n=${line#*\"metadata\":\{}; n=${n#*\"name\":\"}; echo "${n%%\"*} ${EPOCHREALTIME/./}"
+    done >"$WORK/running" &
+}
+running_at() { awk -v n="$1" '$1 == n {print $2; exit}' "$WORK/running"; }
+wait_running() { local at; until at=$(running_at "$1"); [ -n "$at" ]; do sleep 0.005; done; echo "$at"; }
+
+t0=$(now_us)
+mkdir -p "$DATA" "$RUN"
+setsid -f "$BUILD/kogge" server --config "$CONFIG" --data-dir "$DATA" --run-dir "$RUN" --https-port "$PORT" --bridge "$BRIDGE" \
+  --pod-cidr "$CIDR" >>"$WORK/kogge.log" 2>&1 </dev/null
+until api_ready >/dev/null 2>&1; do sleep 0.002; done
+api_ready_us=$(($(now_us) - t0))
+until api GET /api/v1/nodes | grep -q '"reason":"KubeletReady","status":"True"\|"status":"True","type":"Ready"\|"type":"Ready","status":"True"'; do sleep 0.005; done
+node_ready_us=$(($(now_us) - t0))
+kogge image build-rootfs kogge/busybox:latest >/dev/null
+until api GET /api/v1/namespaces/default/serviceaccounts/default | grep -q '"uid"'; do sleep 0.005; done
+start_watch
+t1=$(now_us)
+api POST /api/v1/namespaces/default/pods "$(pod_json first)" >/dev/null
+first_us=$(($(wait_running first) - t1 + node_ready_us))
+
+# Bare runc with a namespace of its own and the same root file system.
+bundle=$WORK/bundle
+mkdir -p "$bundle/rootfs/bin" "$bundle/rootfs/proc" "$bundle/rootfs/dev" "$bundle/rootfs/sys"
+cp /bin/busybox "$bundle/rootfs/bin/"
+(cd "$bundle" && runc spec && jq '.process.args = ["/bin/busybox", "true"] | .process.terminal = false' config.json >c && mv c config.json)
+for i in $(seq "$PODS"); do
+  t=$(now_us)
+  api POST /api/v1/namespaces/default/pods "$(pod_json "p$i")" >/dev/null
+  echo $(($(wait_running "p$i") - t)) >>"$WORK/pod_us"
+  sleep 0.05
+  t=$(now_us)
+  runc run -b "$bundle" "bench-$$-$i" </dev/null
+  echo $(($(now_us) - t)) >>"$WORK/runc_us"
+  sleep 0.05
+done
+t=$(now_us)
+for i in $(seq 50); do api POST /api/v1/namespaces/default/pods "$(pod_json "b$i")" >/dev/null; done
+until [ "$(grep -o '^b[0-9]*' "$WORK/running" | sort -u | wc -l)" = 50 ]; do sleep 0.01; done
+burst_us=$(($(now_us) - t))
+
+sleep 5
+c0=$(cpu_ticks)
+sleep 20
+idle50_cpu=$(awk -v t=$(($(cpu_ticks) - c0)) -v hz="$(getconf CLK_TCK)" 'BEGIN {printf "%.2f", t / hz / 20 * 100}')
+idle50_rss=$(awk -v k="$(rss_kb)" 'BEGIN {printf "%.1f", k / 1024}')
+api DELETE "/api/v1/namespaces/default/pods" >/dev/null
+until [ "$(api GET '/api/v1/namespaces/default/pods' | jq '.items | length')" = 0 ]; do sleep 0.2; done
+sleep 5
+c0=$(cpu_ticks)
+sleep 20
+idle_cpu=$(awk -v t=$(($(cpu_ticks) - c0)) -v hz="$(getconf CLK_TCK)" 'BEGIN {printf "%.2f", t / hz / 20 * 100}')
+idle_rss=$(awk -v k="$(rss_kb)" 'BEGIN {printf "%.1f", k / 1024}')
+
+pod50=$(percentile 50 "$WORK/pod_us") pod99=$(percentile 99 "$WORK/pod_us")
+runc50=$(percentile 50 "$WORK/runc_us") runc99=$(percentile 99 "$WORK/runc_us")
+row "start to API ready" "$(ms $api_ready_us)" ms "Go control plane: 4,000-6,000"
+row "start to node Ready" "$(ms $node_ready_us)" ms
+row "start to first pod Running (image there)" "$(ms $first_us)" ms
+row "pod create to Running p50" "$(ms "$pod50")" ms "bare runc run p50: $(ms "$runc50") (this run); Go: 1,000"
+row "pod create to Running p99" "$(ms "$pod99")" ms "bare runc run p99: $(ms "$runc99")"
+row "50 pods at once" "$(ms $burst_us)" ms "Go: 10,800"
+row "resident with 80 pods" "$idle50_rss" MiB "Go: 740"
+row "CPU with 80 pods" "$idle50_cpu" "% core" "Go: 10"
+row "resident after they are gone" "$idle_rss" MiB
+row "CPU idle" "$idle_cpu" "% core"
+metric api_ready_ms "$(ms $api_ready_us)"; metric node_ready_ms "$(ms $node_ready_us)"; metric first_pod_ms "$(ms $first_us)"
+metric pod_p50_ms "$(ms "$pod50")"; metric pod_p99_ms "$(ms "$pod99")"; metric runc_p50_ms "$(ms "$runc50")"; metric runc_p99_ms "$(ms "$runc99")"
+metric pods50_s "$(awk -v u=$burst_us 'BEGIN {printf "%.2f", u / 1e6}')"
+metric idle50_rss_mb "$idle50_rss"; metric idle50_cpu_pct "$idle50_cpu"; metric idle_rss_mb "$idle_rss"; metric idle_cpu_pct "$idle_cpu"
+print_results
