@@ -11,7 +11,7 @@ typedef enum {
   KUBE_T_TIME, KUBE_T_MICROTIME, KUBE_T_QUANTITY, KUBE_T_INT_OR_STRING, KUBE_T_DURATION, KUBE_T_RAW, /* any JSON */
   KUBE_T_FIELDS, /* managedFields' FieldsV1 */
 } kube_kind_t;
-typedef enum { KUBE_ONE, KUBE_LIST, KUBE_MAP } kube_shape_t;              /* T, []T, map[string]T */
+typedef enum { KUBE_ONE, KUBE_LIST, KUBE_MAP, KUBE_MAP_LIST } kube_shape_t; /* T, []T, map[string]T, map[string][]T */
 typedef enum { KUBE_LIST_ATOMIC, KUBE_LIST_SET, KUBE_LIST_MAP } kube_list_t; /* server-side apply */
 enum { KUBE_PATCH_MERGE = 1, KUBE_PATCH_REPLACE = 2, KUBE_PATCH_RETAIN_KEYS = 4 };
 
@@ -20,7 +20,7 @@ typedef struct kube_field {
   const char *name;
   kube_kind_t kind;
   kube_shape_t shape;
-  const kube_type_t *type; /* KUBE_T_STRUCT; else NULL */
+  const kube_type_t *type; /* KUBE_T_STRUCT; KUBE_T_RAW whose protobuf form is a struct; else NULL */
   uint16_t proto;          /* protobuf field number, 0: none */
   uint8_t patch;           /* KUBE_PATCH_* */
   kube_list_t list;
@@ -29,15 +29,18 @@ typedef struct kube_field {
   const char *const *list_keys; /* NULL-terminated or NULL */
   const char *const *enums;     /* NULL-terminated allowed values of a closed enum, or NULL */
   const char *dflt;             /* default as JSON text or NULL */
+  const char *rules;            /* declarative validation markers, one a line, or NULL */
 } kube_field_t;
 struct kube_type {
   const char *name; /* "core.v1.PodSpec" */
   const kube_field_t *fields; /* ends with name NULL; inlined structs are already spread for JSON */
+  const kube_field_t *own;    /* as declared, for protobuf: an embedded struct is one field with `inlined` and name "" */
   bool map_atomic;
 };
 
 typedef struct kube_column {
-  const char *name, *type, *format, *description, *json_path;
+  const char *name, *type, *format, *description;
+  const char *json_path; /* built-in kinds: .path, or a cell function (plugins/kube/schema/README.md) */
   int priority;
 } kube_column_t;
 
@@ -52,6 +55,8 @@ typedef struct kube_resource {
   const char *storage_group, *storage_version; /* version it is stored in; equal to group/version but for e.g. autoscaling/v1 */
   bool has_status, has_spec;                   /* spec: generation counts */
   bool virtual_;                               /* answered, never stored (reviews) */
+  const kube_column_t *columns;                /* ends with name NULL; NULL: Name and Age */
+  const char *const *selectable;               /* selectable fields besides metadata.name and metadata.namespace; NULL-terminated or NULL */
 } kube_resource_t;
 
 const kube_resource_t *kube_resource_find(kg_str_t group, kg_str_t version, kg_str_t resource); /* NULL: none */
