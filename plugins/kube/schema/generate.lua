@@ -68,6 +68,7 @@ local function field(f)
   for _, flag in ipairs({"required", "always", "ptr", "inlined"}) do if f[flag] then add(".%s = true", flag) end end
   if f.patchKey then add(".patch_key = %s", c_string(f.patchKey)) end
   local enum = f.enum and schema.enums[f.enum]
+  if f.enum then add(".named = %s", c_string(f.enum)) end
   if enum and enum.closed then add(".enums = %s", string_list(enum.values)) end
   if f.default then add(".dflt = %s", c_string(f.default)) end
   if #f.rules > 0 then add(".rules = %s", c_string(table.concat(f.rules, "\n"))) end

@@ -29,6 +29,7 @@ typedef struct kube_field {
   const char *const *list_keys; /* NULL-terminated or NULL */
   const char *const *enums;     /* NULL-terminated allowed values of a closed enum, or NULL */
   const char *dflt;             /* default as JSON text or NULL */
+  const char *named;            /* name of the string type ("core.v1.PullPolicy") or NULL */
   const char *rules;            /* declarative validation markers, one a line, or NULL */
 } kube_field_t;
 struct kube_type {
