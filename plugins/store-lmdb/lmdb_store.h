@@ -1,0 +1,94 @@
+#ifndef KOGGE_LMDB_STORE_H
+#define KOGGE_LMDB_STORE_H
+/*
+ * The store role on LMDB. Three tables: `rev` (revision -> record: what was written), `key` (key -> where its newest
+ * record is) and `meta`. Values are written once, in order of revision, so pages fill from left to right.
+ *
+ * The lane's thread reads; one writer thread writes. They share the list of ops, the list of done ops and `grow`.
+ */
+#include <lmdb.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "store.h"
+
+enum {
+  LAZY_MAX = 1000,     /* lazy writes that may wait for a commit */
+  LAZY_MS = 1000,      /* and for how long */
+  REV_RESERVE = 10000, /* revisions promised never to be given twice, ahead of the last commit */
+};
+
+/* What stands before key and value in the `rev` table. */
+typedef struct record_head {
+  int64_t create, version, prev;
+  uint32_t nkey;
+  uint32_t deleted;
+} record_head_t;
+
+/* What the `key` table holds. */
+typedef struct key_entry {
+  int64_t mod, create, version;
+} key_entry_t;
+
+typedef struct lmdb_store {
+  char *dir;
+  bool sync;
+  size_t map_size;
+  int lock_fd, event_fd;
+  MDB_env *env;
+  MDB_dbi revs, keys, meta;
+  pthread_t thread;
+  bool thread_runs;
+  /* Readers hold it for the length of a transaction; the writer takes it to enlarge the map, which no transaction may
+   * see. */
+  pthread_rwlock_t grow;
+
+  pthread_mutex_t mutex; /* guards the following */
+  pthread_cond_t wake;
+  store_op_t *todo, **todo_end;
+  store_op_t *done, **done_end;
+  bool quit;
+
+  /* The writer's own. */
+  MDB_txn *txn;
+  int64_t rev, committed, limit, compacted; /* committed: last revision on disk */
+  store_event_t *lazy[LAZY_MAX + 1];        /* applied in txn and answered, not committed */
+  size_t nlazy;
+  bool txn_dirty;
+  bool failing; /* the last commit failed: nothing lazy is taken until one succeeds */
+  atomic_ulong commits;
+} lmdb_store_t;
+
+/* The revision in a key of the `rev` table; LMDB does not align it. */
+static inline int64_t rev_of(MDB_val key) {
+  size_t rev = 0;
+  memcpy(&rev, key.mv_data, sizeof rev);
+  return (int64_t)rev;
+}
+
+/* --- env.c: opening, closing, enlarging ------------------------------------------------------------------------- */
+/* 0; 1 if another instance of this process holds the directory; -1 with a sentence. Fills s->rev, limit, compacted.
+ * Lane. */
+int env_open(lmdb_store_t *s, kg_error_t *err);
+/* Notes that nothing is lost, closes, lets the directory go. Lane, after the writer has ended. */
+void env_close(lmdb_store_t *s);
+/* Doubles the map. No transaction of the writer may be open. Writer. */
+int env_grow(lmdb_store_t *s);
+int meta_put(lmdb_store_t *s, MDB_txn *txn, const char *name, int64_t v); /* an LMDB code */
+int64_t meta_get(lmdb_store_t *s, MDB_txn *txn, const char *name, int64_t fallback);
+/* Sets err for an LMDB code: 507 for a full disk, else 500. Returns -1. */
+int lmdb_error(kg_error_t *err, int rc, const char *what);
+
+/* --- writer.c ----------------------------------------------------------------------------------------------------- */
+void *writer_main(void *store);
+
+/* --- read.c: the lane's side -------------------------------------------------------------------------------------- */
+int read_range(store_front_t *f, const store_query_t *q, store_row_fn fn, void *arg, kg_error_t *err);
+int read_history(store_front_t *f, int64_t after, store_event_fn fn, void *arg, kg_error_t *err);
+kg_doc_t *read_value(store_front_t *f, int64_t rev);
+void read_stats(store_front_t *f, kg_pack_t *p);
+/* Any thread with a transaction. 0 or an LMDB code; *head is a copy, key and value are borrowed from the map. */
+int record_get(lmdb_store_t *s, MDB_txn *txn, int64_t rev, record_head_t *head, kg_str_t *key, kg_str_t *value);
+int record_parse(MDB_val v, record_head_t *head, kg_str_t *key, kg_str_t *value);
+
+#endif
