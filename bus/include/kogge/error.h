@@ -29,7 +29,8 @@ typedef struct kg_error {
   char text[508]; /* one sentence, NUL-terminated, cut if too long */
 } kg_error_t;
 
-/* Fills *err (if not NULL) and returns -1, so that a failing function can `return kg_error_set(err, ...)`. Any thread. */
+/* Fills *err (if not NULL) and returns -1, so that a failing function can `return kg_error_set(err, ...)`. Any thread.
+ */
 KG_PUBLIC int kg_error_set(kg_error_t *err, int code, const char *fmt, ...) KG_PRINTF(3, 4);
 
 /* Puts "context: " before the sentence already in *err; keeps the code. Returns -1. Any thread. */

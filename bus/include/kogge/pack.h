@@ -52,7 +52,9 @@ KG_PUBLIC void kg_pack_fmt(kg_pack_t *p, const char *fmt, ...) KG_PRINTF(2, 3);
 KG_PUBLIC void kg_pack_bin(kg_pack_t *p, const void *data, size_t n);
 KG_PUBLIC void kg_pack_view(kg_pack_t *p, kg_view_t v); /* copies the value's bytes; absent packs nil */
 
-static inline void kg_pack_key(kg_pack_t *p, const char *key) { kg_pack_str(p, key); }
+static inline void kg_pack_key(kg_pack_t *p, const char *key) {
+  kg_pack_str(p, key);
+}
 
 /* Shorthands for a pair in a map. */
 KG_PUBLIC void kg_pack_kv_str(kg_pack_t *p, const char *key, const char *z);

@@ -15,8 +15,8 @@ typedef enum {
   KG_V_NONE = 0, /* absent, or malformed */
   KG_V_NIL,
   KG_V_BOOL,
-  KG_V_INT,   /* fits int64_t */
-  KG_V_UINT,  /* above INT64_MAX */
+  KG_V_INT,  /* fits int64_t */
+  KG_V_UINT, /* above INT64_MAX */
   KG_V_FLOAT,
   KG_V_STR,
   KG_V_BIN,
@@ -39,17 +39,19 @@ typedef struct kg_str {
 #define KG_STR_FMT "%.*s"
 #define KG_STR_ARG(s) (int)(s).n, (s).p ? (s).p : ""
 
-KG_PUBLIC kg_str_t kg_str(const char *z);                     /* of a C string; NULL gives absent */
-KG_PUBLIC bool kg_str_eq(kg_str_t a, kg_str_t b);             /* absent equals empty */
-KG_PUBLIC bool kg_str_is(kg_str_t a, const char *z);          /* z must not be NULL */
-KG_PUBLIC int kg_str_cmp(kg_str_t a, kg_str_t b);             /* bytewise, like memcmp */
-KG_PUBLIC char *kg_str_dup(kg_str_t s);                       /* malloc'ed C string; caller frees */
+KG_PUBLIC kg_str_t kg_str(const char *z);            /* of a C string; NULL gives absent */
+KG_PUBLIC bool kg_str_eq(kg_str_t a, kg_str_t b);    /* absent equals empty */
+KG_PUBLIC bool kg_str_is(kg_str_t a, const char *z); /* z must not be NULL */
+KG_PUBLIC int kg_str_cmp(kg_str_t a, kg_str_t b);    /* bytewise, like memcmp */
+KG_PUBLIC char *kg_str_dup(kg_str_t s);              /* malloc'ed C string; caller frees */
 
-KG_PUBLIC kg_view_t kg_view_of(const kg_doc_t *doc);          /* doc may be NULL: absent */
+KG_PUBLIC kg_view_t kg_view_of(const kg_doc_t *doc); /* doc may be NULL: absent */
 KG_PUBLIC kg_view_t kg_view_bytes(const void *data, size_t size);
 
 KG_PUBLIC kg_vtype_t kg_view_type(kg_view_t v);
-static inline bool kg_view_there(kg_view_t v) { return v.p != NULL; }
+static inline bool kg_view_there(kg_view_t v) {
+  return v.p != NULL;
+}
 /* Bytes the value occupies; 0 if malformed. `kg_view_t.p` with this length is the value's own msgpack. */
 KG_PUBLIC size_t kg_view_span(kg_view_t v);
 

@@ -35,20 +35,22 @@ typedef struct kg_handler {
  * create, start and kg_ready() while the old one still serves; then accept() gets the old one's state; then activate().
  */
 typedef struct kg_plugin {
-  uint32_t magic;        /* KG_PLUGIN_MAGIC */
-  uint32_t abi;          /* KG_PLUGIN_ABI */
-  size_t size;           /* sizeof(kg_plugin_t) at the plugin's compile time */
-  const char *name;      /* "scheduler-default" */
-  const char *role;      /* "scheduler": the contract it keeps, plugins/contracts/ROLE.md */
+  uint32_t magic;   /* KG_PLUGIN_MAGIC */
+  uint32_t abi;     /* KG_PLUGIN_ABI */
+  size_t size;      /* sizeof(kg_plugin_t) at the plugin's compile time */
+  const char *name; /* "scheduler-default" */
+  const char *role; /* "scheduler": the contract it keeps, plugins/contracts/ROLE.md */
   const char *version;
-  const char *summary;   /* one sentence for people */
-  const char *const *services; /* NULL-terminated default names it serves; the configuration may rename them */
+  const char *summary;          /* one sentence for people */
+  const char *const *services;  /* NULL-terminated default names it serves; the configuration may rename them */
   const kg_handler_t *handlers; /* ends with {0}; requests for its services and events it subscribed to */
 
-  /* Makes the instance: reads kg_config(), allocates, sends nothing. On failure fills *err, returns -1 and leaves nothing. */
+  /* Makes the instance: reads kg_config(), allocates, sends nothing. On failure fills *err, returns -1 and leaves
+   * nothing. */
   int (*create)(kg_ctx_t *ctx, void **self, kg_error_t *err);
-  /* Warms up: may send requests, open watches and sockets. It must lead to kg_ready() or kg_not_ready() within the start
-   * deadline (config start_timeout, 30 s). It must not act on the world yet if `accept` is set: that begins with activate(). */
+  /* Warms up: may send requests, open watches and sockets. It must lead to kg_ready() or kg_not_ready() within the
+   * start deadline (config start_timeout, 30 s). It must not act on the world yet if `accept` is set: that begins with
+   * activate(). */
   int (*start)(kg_ctx_t *ctx, void *self, kg_error_t *err);
   /* It owns its names now: act. Called once after kg_ready() at first load, after accept() in a swap. */
   void (*activate)(kg_ctx_t *ctx, void *self);
@@ -68,31 +70,31 @@ typedef struct kg_plugin {
   void (*destroy)(kg_ctx_t *ctx, void *self);
 } kg_plugin_t;
 
-#define KG_PLUGIN(...)                                                                                   \
-  __attribute__((visibility("default"))) const kg_plugin_t kogge_plugin = {                              \
+#define KG_PLUGIN(...)                                                                                                 \
+  __attribute__((visibility("default"))) const kg_plugin_t kogge_plugin = {                                            \
       .magic = KG_PLUGIN_MAGIC, .abi = KG_PLUGIN_ABI, .size = sizeof(kg_plugin_t), __VA_ARGS__}
 
 /* --- life ------------------------------------------------------------------------------------------------------ */
 
-KG_PUBLIC void kg_ready(kg_ctx_t *ctx);                                                    /* warmed up */
-KG_PUBLIC void kg_not_ready(kg_ctx_t *ctx, const char *fmt, ...) KG_PRINTF(2, 3);          /* give up, with a sentence */
+KG_PUBLIC void kg_ready(kg_ctx_t *ctx);                                           /* warmed up */
+KG_PUBLIC void kg_not_ready(kg_ctx_t *ctx, const char *fmt, ...) KG_PRINTF(2, 3); /* give up, with a sentence */
 KG_PUBLIC void kg_drained(kg_ctx_t *ctx);
 /* True from activate() until drain(). */
 KG_PUBLIC bool kg_active(kg_ctx_t *ctx);
 
 /* --- who and where --------------------------------------------------------------------------------------------- */
 
-KG_PUBLIC const char *kg_name(kg_ctx_t *ctx);       /* instance name in the configuration */
-KG_PUBLIC kg_view_t kg_config(kg_ctx_t *ctx);       /* its `config:` map, borrowed until configure() or destroy() */
-KG_PUBLIC const char *kg_data_dir(kg_ctx_t *ctx);   /* kernel's data directory, absolute, without a slash at the end */
-KG_PUBLIC const char *kg_run_dir(kg_ctx_t *ctx);    /* same for run-time files (sockets, pid files) */
+KG_PUBLIC const char *kg_name(kg_ctx_t *ctx);     /* instance name in the configuration */
+KG_PUBLIC kg_view_t kg_config(kg_ctx_t *ctx);     /* its `config:` map, borrowed until configure() or destroy() */
+KG_PUBLIC const char *kg_data_dir(kg_ctx_t *ctx); /* kernel's data directory, absolute, without a slash at the end */
+KG_PUBLIC const char *kg_run_dir(kg_ctx_t *ctx);  /* same for run-time files (sockets, pid files) */
 
 /* --- time, chance, log ----------------------------------------------------------------------------------------- */
 
-KG_PUBLIC int64_t kg_now_ms(kg_ctx_t *ctx);   /* monotonic milliseconds; virtual in simulation */
-KG_PUBLIC int64_t kg_now_us(kg_ctx_t *ctx);   /* monotonic microseconds */
-KG_PUBLIC int64_t kg_wall_us(kg_ctx_t *ctx);  /* microseconds since 1970 UTC */
-KG_PUBLIC uint64_t kg_random(kg_ctx_t *ctx);  /* seeded in simulation, not for secrets */
+KG_PUBLIC int64_t kg_now_ms(kg_ctx_t *ctx);  /* monotonic milliseconds; virtual in simulation */
+KG_PUBLIC int64_t kg_now_us(kg_ctx_t *ctx);  /* monotonic microseconds */
+KG_PUBLIC int64_t kg_wall_us(kg_ctx_t *ctx); /* microseconds since 1970 UTC */
+KG_PUBLIC uint64_t kg_random(kg_ctx_t *ctx); /* seeded in simulation, not for secrets */
 
 typedef enum { KG_LOG_ERROR, KG_LOG_WARN, KG_LOG_INFO, KG_LOG_DEBUG } kg_level_t;
 KG_PUBLIC void kg_log(kg_ctx_t *ctx, kg_level_t level, const char *fmt, ...) KG_PRINTF(3, 4);
@@ -112,21 +114,22 @@ KG_PUBLIC void kg_fd_forget(kg_ctx_t *ctx, int fd); /* before close() */
 
 /* --- requests -------------------------------------------------------------------------------------------------- */
 
-/* Gets the REPLY or ERROR of a request; for a stream every ITEM, then END or ERROR. `m` is borrowed. After REPLY, ERROR or
- * END it is not called again. A missed deadline comes as ERROR with KG_EDEADLINE, an unowned name as KG_EUNAVAILABLE. */
+/* Gets the REPLY or ERROR of a request; for a stream every ITEM, then END or ERROR. `m` is borrowed. After REPLY, ERROR
+ * or END it is not called again. A missed deadline comes as ERROR with KG_EDEADLINE, an unowned name as
+ * KG_EUNAVAILABLE. */
 typedef void (*kg_reply_fn)(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg);
 
 typedef struct kg_request {
-  const char *service;    /* "store" */
-  const char *topic;      /* "store.range" */
-  kg_doc_t *args;         /* a map, or NULL; borrowed: kg_send takes its own reference */
-  kg_doc_t *const *docs;  /* attachments, borrowed */
+  const char *service;   /* "store" */
+  const char *topic;     /* "store.range" */
+  kg_doc_t *args;        /* a map, or NULL; borrowed: kg_send takes its own reference */
+  kg_doc_t *const *docs; /* attachments, borrowed */
   size_t ndocs;
-  int64_t timeout_ms;     /* 0: 30,000 for requests, none for streams; -1: none */
-  bool stream;            /* wants items */
-  uint32_t credit;        /* stream: items that may come before more is granted; 0: 256 */
-  bool manual_credit;     /* stream: the caller grants with kg_credit(); else each item handled grants one more */
-  kg_reply_fn fn;         /* NULL: nobody cares for the answer */
+  int64_t timeout_ms; /* 0: 30,000 for requests, none for streams; -1: none */
+  bool stream;        /* wants items */
+  uint32_t credit;    /* stream: items that may come before more is granted; 0: 256 */
+  bool manual_credit; /* stream: the caller grants with kg_credit(); else each item handled grants one more */
+  kg_reply_fn fn;     /* NULL: nobody cares for the answer */
   void *arg;
 } kg_request_t;
 
@@ -135,15 +138,15 @@ KG_PUBLIC uint64_t kg_send(kg_ctx_t *ctx, const kg_request_t *r);
 /* No further callback for this call; the other side gets CANCEL. Ended ids are ignored. */
 KG_PUBLIC void kg_cancel(kg_ctx_t *ctx, uint64_t call);
 KG_PUBLIC void kg_credit(kg_ctx_t *ctx, uint64_t call, uint32_t items);
-/* Sends an item up a stream call (duplex), e.g. standard input of an exec. -1 if the call has ended or has no credit: the
- * other side grants with kg_stream_credit; 64 items are free at the start. kg_call_end() closes this direction. */
+/* Sends an item up a stream call (duplex), e.g. standard input of an exec. -1 if the call has ended or has no credit:
+ * the other side grants with kg_stream_credit; 64 items are free at the start. kg_call_end() closes this direction. */
 KG_PUBLIC int kg_call_item(kg_ctx_t *ctx, uint64_t call, kg_doc_t *args, kg_doc_t *const *docs, size_t ndocs);
 KG_PUBLIC void kg_call_end(kg_ctx_t *ctx, uint64_t call);
 
 /* --- answers --------------------------------------------------------------------------------------------------- */
 
-/* Answers request `m` (or one kept with kg_msg_ref, which stays the caller's). args and docs are borrowed. A second answer
- * to one request is ignored and logged. */
+/* Answers request `m` (or one kept with kg_msg_ref, which stays the caller's). args and docs are borrowed. A second
+ * answer to one request is ignored and logged. */
 KG_PUBLIC void kg_reply(kg_ctx_t *ctx, const kg_msg_t *m, kg_doc_t *args, kg_doc_t *const *docs, size_t ndocs);
 KG_PUBLIC void kg_fail(kg_ctx_t *ctx, const kg_msg_t *m, int code, const char *fmt, ...) KG_PRINTF(4, 5);
 /* An error with a document (the api role attaches a Status). */
@@ -161,8 +164,8 @@ typedef struct kg_stream_events {
   /* An item (KG_MSG_ITEM) or the end (KG_MSG_END) from the reader's side of a duplex stream. May be NULL. */
   void (*on_item)(kg_ctx_t *ctx, void *self, const kg_msg_t *request, const kg_msg_t *item, void *arg);
 } kg_stream_events_t;
-/* Says who hears of what happens to the stream that `m` opened. `ev` must outlive it (a static const). Items taken from the
- * reader's side grant one credit each when on_item returns. */
+/* Says who hears of what happens to the stream that `m` opened. `ev` must outlive it (a static const). Items taken from
+ * the reader's side grant one credit each when on_item returns. */
 KG_PUBLIC void kg_stream_open(kg_ctx_t *ctx, const kg_msg_t *m, const kg_stream_events_t *ev, void *arg);
 
 /* --- events ---------------------------------------------------------------------------------------------------- */
@@ -173,8 +176,8 @@ KG_PUBLIC void kg_publish(kg_ctx_t *ctx, const char *topic, kg_doc_t *args, kg_d
 
 /* --- names ----------------------------------------------------------------------------------------------------- */
 
-/* Claims a further service name, e.g. "node/host1" or "cli/image". -1 if another instance owns it. In a swap the names of the
- * old instance pass to the new one by themselves. */
+/* Claims a further service name, e.g. "node/host1" or "cli/image". -1 if another instance owns it. In a swap the names
+ * of the old instance pass to the new one by themselves. */
 KG_PUBLIC int kg_serve(kg_ctx_t *ctx, const char *service, kg_error_t *err);
 
 #endif

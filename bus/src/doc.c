@@ -1,0 +1,69 @@
+#include "kogge/doc.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct kg_doc {
+  atomic_uint refs;
+  size_t size;
+  const uint8_t *data;
+  void (*release)(void *data, void *arg); /* NULL: the bytes follow the struct */
+  void *arg;
+  uint8_t bytes[];
+};
+
+static void free_data(void *data, void *arg) {
+  (void)arg;
+  free(data);
+}
+
+kg_doc_t *kg_doc_copy(const void *data, size_t size) {
+  kg_doc_t *doc = malloc(sizeof *doc + size);
+  if (!doc) return NULL;
+  atomic_init(&doc->refs, 1);
+  doc->size = size;
+  doc->data = doc->bytes;
+  doc->release = NULL;
+  doc->arg = NULL;
+  if (size) memcpy(doc->bytes, data, size);
+  return doc;
+}
+
+kg_doc_t *kg_doc_wrap(const void *data, size_t size, void (*release)(void *data, void *arg), void *arg) {
+  kg_doc_t *doc = malloc(sizeof *doc);
+  if (!doc) return NULL;
+  atomic_init(&doc->refs, 1);
+  doc->size = size;
+  doc->data = data;
+  doc->release = release;
+  doc->arg = arg;
+  return doc;
+}
+
+kg_doc_t *kg_doc_take(void *data, size_t size) {
+  kg_doc_t *doc = kg_doc_wrap(data, size, free_data, NULL);
+  if (!doc) free(data);
+  return doc;
+}
+
+kg_doc_t *kg_doc_ref(kg_doc_t *doc) {
+  if (doc) atomic_fetch_add_explicit(&doc->refs, 1, memory_order_relaxed);
+  return doc;
+}
+
+void kg_doc_unref(kg_doc_t *doc) {
+  if (!doc || atomic_fetch_sub_explicit(&doc->refs, 1, memory_order_acq_rel) != 1) return;
+  if (doc->release) doc->release((void *)doc->data, doc->arg);
+  free(doc);
+}
+
+const uint8_t *kg_doc_data(const kg_doc_t *doc) {
+  return doc ? doc->data : NULL;
+}
+size_t kg_doc_size(const kg_doc_t *doc) {
+  return doc ? doc->size : 0;
+}
+unsigned kg_doc_refs(const kg_doc_t *doc) {
+  return doc ? atomic_load(&doc->refs) : 0;
+}
