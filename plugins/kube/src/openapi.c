@@ -1,0 +1,242 @@
+/* OpenAPI documents v2 and v3: paths of the resources, schemas of the types they reach. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "openapi.h"
+
+#define TITLE "Kubernetes"
+#define VERSION "v1.37.0"
+
+/* --- paths ------------------------------------------------------------------------------------------------------------------ */
+
+static void parameter(const kube_openapi_t *o, const char *name, const char *in, const char *type) {
+  kg_pack_t *p = o->p;
+  kg_pack_map(p);
+  kg_pack_kv_str(p, "name", name);
+  kg_pack_kv_str(p, "in", in);
+  if (strcmp(in, "path") == 0) kg_pack_kv_bool(p, "required", true);
+  if (o->v3) {
+    kg_pack_key(p, "schema");
+    kg_pack_map(p);
+  }
+  kg_pack_kv_str(p, "type", type);
+  kg_pack_kv_bool(p, "uniqueItems", true);
+  if (o->v3) kg_pack_end(p);
+  kg_pack_end(p);
+}
+
+typedef struct operation {
+  const char *method, *action, *id; /* "get", "list", "list" */
+  bool collection, body, list_answer;
+  unsigned verb;
+} operation_t;
+static const operation_t operations[] = {
+    {"get", "list", "list", true, false, true, KUBE_V_LIST},
+    {"post", "post", "create", true, true, false, KUBE_V_CREATE},
+    {"delete", "deletecollection", "deleteCollection", true, false, false, KUBE_V_DELETECOLLECTION},
+    {"get", "get", "read", false, false, false, KUBE_V_GET},
+    {"put", "put", "replace", false, true, false, KUBE_V_UPDATE},
+    {"patch", "patch", "patch", false, true, false, KUBE_V_PATCH},
+    {"delete", "delete", "delete", false, false, false, KUBE_V_DELETE},
+};
+
+static const kube_type_t *list_type(const kube_resource_t *r) {
+  char name[256];
+  snprintf(name, sizeof name, "%sList", r->type->name);
+  return kube_type_find(kg_str(name));
+}
+
+static const char *const media_json = "application/json";
+
+static void content(const kube_openapi_t *o, const char *media, const kube_type_t *t) {
+  kg_pack_key(o->p, "content");
+  kg_pack_map(o->p);
+  kg_pack_key(o->p, media);
+  kg_pack_map(o->p);
+  kg_pack_key(o->p, "schema");
+  kube_openapi_ref(o, t);
+  kg_pack_end(o->p);
+  kg_pack_end(o->p);
+}
+
+static void responses(const kube_openapi_t *o, const kube_type_t *t) {
+  kg_pack_key(o->p, "responses");
+  kg_pack_map(o->p);
+  kg_pack_key(o->p, "200");
+  kg_pack_map(o->p);
+  kg_pack_kv_str(o->p, "description", "OK");
+  if (o->v3) {
+    content(o, media_json, t);
+  } else {
+    kg_pack_key(o->p, "schema");
+    kube_openapi_ref(o, t);
+  }
+  kg_pack_end(o->p);
+  kg_pack_end(o->p);
+}
+
+static void parameters(const kube_openapi_t *o, const operation_t *op, const kube_resource_t *r) {
+  kg_pack_t *p = o->p;
+  kg_pack_key(p, "parameters");
+  kg_pack_array(p);
+  if (op->verb != KUBE_V_GET && op->verb != KUBE_V_LIST) parameter(o, "dryRun", "query", "string");
+  if (op->body) {
+    parameter(o, "fieldManager", "query", "string");
+    parameter(o, "fieldValidation", "query", "string");
+  }
+  if (op->verb == KUBE_V_PATCH) parameter(o, "force", "query", "boolean");
+  if (op->body && !o->v3) {
+    kg_pack_map(p);
+    kg_pack_kv_str(p, "name", "body");
+    kg_pack_kv_str(p, "in", "body");
+    kg_pack_kv_bool(p, "required", true);
+    kg_pack_key(p, "schema");
+    kube_openapi_ref(o, r->type);
+    kg_pack_end(p);
+  }
+  kg_pack_end(p);
+}
+
+static void operation(const kube_openapi_t *o, const operation_t *op, const kube_resource_t *r) {
+  kg_pack_t *p = o->p;
+  const kube_type_t *list = op->list_answer ? list_type(r) : NULL;
+  kg_pack_key(p, op->method);
+  kg_pack_map(p);
+  kg_pack_key(p, "operationId");
+  kg_pack_fmt(p, "%s%s%s", op->id, r->namespaced ? "Namespaced" : "", r->kind);
+  parameters(o, op, r);
+  if (op->body && o->v3) {
+    kg_pack_key(p, "requestBody");
+    kg_pack_map(p);
+    content(o, op->verb == KUBE_V_PATCH ? "application/strategic-merge-patch+json" : "*/*", r->type);
+    kg_pack_kv_bool(p, "required", true);
+    kg_pack_end(p);
+  }
+  responses(o, list ? list : r->type);
+  kg_pack_kv_str(p, "x-kubernetes-action", op->action);
+  kg_pack_key(p, "x-kubernetes-group-version-kind");
+  kg_pack_map(p);
+  kg_pack_kv_str(p, "group", r->group);
+  kg_pack_kv_str(p, "kind", r->kind);
+  kg_pack_kv_str(p, "version", r->version);
+  kg_pack_end(p);
+  kg_pack_end(p);
+}
+
+static void resource_paths(const kube_openapi_t *o, const kube_resource_t *r) {
+  for (int collection = 1; collection >= 0; collection--) {
+    if (!collection && !(r->verbs & ~(unsigned)(KUBE_V_CREATE | KUBE_V_LIST | KUBE_V_WATCH))) return;
+    kg_pack_fmt(o->p, "/%s%s/%s/%s%s%s", *r->group ? "apis/" : "api", r->group, r->version,
+                r->namespaced ? "namespaces/{namespace}/" : "", r->resource, collection ? "" : "/{name}");
+    kg_pack_map(o->p);
+    for (size_t i = 0; i < sizeof operations / sizeof *operations; i++) {
+      const operation_t *op = &operations[i];
+      if (op->collection == (bool)collection && (r->verbs & op->verb)) operation(o, op, r);
+    }
+    kg_pack_key(o->p, "parameters");
+    kg_pack_array(o->p);
+    if (!collection) parameter(o, "name", "path", "string");
+    if (r->namespaced) parameter(o, "namespace", "path", "string");
+    kg_pack_end(o->p);
+    kg_pack_end(o->p);
+  }
+}
+
+/* --- documents ----------------------------------------------------------------------------------------------------------------- */
+
+/* group NULL: all. Marks the types of the resources written; false if there is none. */
+static bool paths(const kube_openapi_t *o, const char *group, const char *version, bool *marks) {
+  bool any = false;
+  kg_pack_key(o->p, "paths");
+  kg_pack_map(o->p);
+  for (size_t i = 0; i < kube_resource_count; i++) {
+    const kube_resource_t *r = &kube_resources[i];
+    if (group && (strcmp(r->group, group) != 0 || strcmp(r->version, version) != 0)) continue;
+    any = true;
+    resource_paths(o, r);
+    kube_openapi_mark(marks, r->type);
+    if (list_type(r)) kube_openapi_mark(marks, list_type(r));
+  }
+  kg_pack_end(o->p);
+  return any;
+}
+
+static void info(kg_pack_t *p) {
+  kg_pack_key(p, "info");
+  kg_pack_map(p);
+  kg_pack_kv_str(p, "title", TITLE);
+  kg_pack_kv_str(p, "version", VERSION);
+  kg_pack_end(p);
+}
+
+static kg_doc_t *document(bool v3, const char *group, const char *version) {
+  bool *marks = calloc(kube_type_count, sizeof *marks);
+  if (!marks) return NULL;
+  kg_pack_t p = kg_pack();
+  kube_openapi_t o = {.p = &p, .prefix = v3 ? "#/components/schemas/" : "#/definitions/", .v3 = v3};
+  kg_pack_map(&p);
+  kg_pack_kv_str(&p, v3 ? "openapi" : "swagger", v3 ? "3.0.0" : "2.0");
+  info(&p);
+  bool any = paths(&o, group, version, marks);
+  kg_pack_key(&p, v3 ? "components" : "definitions");
+  kg_pack_map(&p);
+  if (v3) {
+    kg_pack_key(&p, "schemas");
+    kg_pack_map(&p);
+  }
+  kube_openapi_schemas(&o, marks);
+  if (v3) kg_pack_end(&p);
+  kg_pack_end(&p);
+  kg_pack_end(&p);
+  free(marks);
+  if (any) return kg_pack_doc(&p);
+  kg_pack_free(&p);
+  return NULL;
+}
+
+/* Changes when the tables do: clients keep a document as long as its hash stays the same. */
+static uint64_t tables_hash(void) {
+  uint64_t h = 14695981039346656037u;
+  for (size_t i = 0; i < kube_type_count; i++) {
+    for (const kube_field_t *f = kube_types[i].fields; f->name; f++) {
+      for (const char *c = f->name; *c; c++) h = (h ^ (unsigned char)*c) * 1099511628211u;
+      h = (h ^ (unsigned)(f->kind * 64 + f->shape * 16 + f->list * 4 + f->patch)) * 1099511628211u;
+    }
+  }
+  return h;
+}
+
+static kg_doc_t *index_v3(void) {
+  kg_pack_t p = kg_pack();
+  unsigned long long hash = tables_hash();
+  kg_pack_map(&p);
+  kg_pack_key(&p, "paths");
+  kg_pack_map(&p);
+  for (size_t i = 0; i < kube_resource_count; i++) {
+    const kube_resource_t *r = &kube_resources[i];
+    if (i && strcmp(r->group, r[-1].group) == 0 && strcmp(r->version, r[-1].version) == 0) continue;
+    char path[192];
+    snprintf(path, sizeof path, "%s%s/%s", *r->group ? "apis/" : "api", r->group, r->version);
+    kg_pack_key(&p, path);
+    kg_pack_map(&p);
+    kg_pack_key(&p, "serverRelativeURL");
+    kg_pack_fmt(&p, "/openapi/v3/%s?hash=%016llX", path, hash);
+    kg_pack_end(&p);
+  }
+  kg_pack_end(&p);
+  kg_pack_end(&p);
+  return kg_pack_doc(&p);
+}
+
+kg_doc_t *kube_openapi_doc(const char *what) {
+  if (strcmp(what, "v2") == 0) return document(false, NULL, NULL);
+  if (strcmp(what, "v3") == 0) return index_v3();
+  if (strncmp(what, "v3/api/", 7) == 0) return document(true, "", what + 7);
+  if (strncmp(what, "v3/apis/", 8) != 0) return NULL;
+  const char *group = what + 8, *slash = strchr(group, '/');
+  if (!slash || slash == group) return NULL;
+  char name[128];
+  snprintf(name, sizeof name, "%.*s", (int)(slash - group), group);
+  return document(true, name, slash + 1);
+}
