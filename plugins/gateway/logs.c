@@ -1,0 +1,162 @@
+/* pods/log, and finding the node of a pod. */
+#include "pod.h"
+
+void gw_pod_get(gw_ex_t *ex, kg_reply_fn fn) {
+  const char *sub = ex->route.sub;
+  ex->route.sub = "";
+  kg_pack_t p = gw_args(ex);
+  ex->route.sub = sub;
+  kg_pack_end(&p);
+  kg_doc_t *args = kg_pack_doc(&p);
+  gw_api_call(ex, "api.get", args, NULL, false, fn);
+  kg_doc_unref(args);
+}
+
+static bool has_container(kg_view_t spec, kg_str_t name, kube_buf_t *names, size_t *count) {
+  static const char *const lists[] = {"containers", "initContainers", "ephemeralContainers"};
+  bool found = false;
+  for (size_t i = 0; i < 3; i++)
+    for (kg_iter_t it = kg_iter(kg_view_get(spec, lists[i])); kg_iter_next(&it);) {
+      kg_str_t n = kg_view_str(kg_view_get(it.value, "name"));
+      if (i == 0) {
+        kube_buf_fmt(names, "%s" KG_STR_FMT, names->n ? " " : "", KG_STR_ARG(n));
+        ++*count;
+      }
+      if (name.n && kg_str_eq(n, name)) found = true;
+    }
+  return found;
+}
+
+int gw_pod_place(gw_ex_t *ex, const kg_msg_t *m, char **container, char **node) {
+  kg_view_t pod = kg_view_of(kg_msg_doc(m, 0)), spec = kg_view_get(pod, "spec");
+  kg_str_t host = kg_view_str(kg_view_get(spec, "nodeName"));
+  *container = *node = NULL;
+  char *want = gw_query(ex, "container", NULL);
+  if (!want || !*want) {
+    free(want);
+    want = kg_str_dup(kg_view_str(kg_view_path(pod, "metadata", "annotations", "kubectl.kubernetes.io/default-container", NULL)));
+  }
+  kube_buf_t names = {0};
+  size_t count = 0;
+  bool found = has_container(spec, kg_str(want), &names, &count);
+  kube_buf_add(&names, "", 1);
+  int r = -1;
+  if ((!want || !*want) && count == 1) {
+    free(want);
+    want = kg_str_dup(kg_view_str(kg_view_get(kg_view_at(kg_view_get(spec, "containers"), 0), "name")));
+    found = true;
+  }
+  if (!want || !*want)
+    gw_status(ex, 400, "BadRequest", NULL, "a container name must be specified for pod %s, choose one of: [%s]", ex->route.name,
+              names.failed ? "" : names.p);
+  else if (!found) gw_status(ex, 400, "BadRequest", NULL, "container %s is not valid for pod %s", want, ex->route.name);
+  else if (!host.n) gw_status(ex, 400, "BadRequest", NULL, "pod %s does not have a host assigned", ex->route.name);
+  else {
+    r = 0;
+    *container = want;
+    *node = NULL;
+    if (asprintf(node, "node/" KG_STR_FMT, KG_STR_ARG(host)) < 0) *node = NULL;
+    want = NULL;
+  }
+  free(want);
+  kube_buf_free(&names);
+  return r;
+}
+
+/* --- logs --------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct logs {
+  bool begun;
+  uint32_t owed;
+} logs_t;
+
+static void logs_gone(gw_ex_t *ex) {
+  free(ex->op);
+  ex->op = NULL;
+}
+
+static void logs_drain(gw_ex_t *ex) {
+  logs_t *l = ex->op;
+  if (!l->owed || !ex->call || gw_backlog(ex) >= GW_BACKLOG_LOW) return;
+  kg_credit(ex->conn->gw->ctx, ex->call, l->owed);
+  l->owed = 0;
+}
+
+static void logs_begin(gw_ex_t *ex) {
+  logs_t *l = ex->op;
+  if (!l->begun) gw_stream_begin(ex, 200, "text/plain");
+  l->begun = true;
+}
+
+static void on_log(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
+  (void)ctx, (void)self;
+  gw_ex_t *ex = arg;
+  logs_t *l = ex->op;
+  if (kg_msg_type(m) == KG_MSG_ITEM) {
+    kg_str_t data = kg_view_bin(kg_view_get(kg_msg_args(m), "data"));
+    logs_begin(ex);
+    if (data.n) {
+      gw_blob_t *b = gw_blob_framed(data.p, data.n);
+      if (b) gw_stream_blob(ex, b);
+      else gw_conn_break(ex->conn);
+      gw_blob_unref(b);
+    }
+    l->owed++;
+    logs_drain(ex);
+    return;
+  }
+  ex->call = 0;
+  if (kg_msg_type(m) == KG_MSG_ERROR && !l->begun) {
+    gw_status_of(ex, m);
+    return;
+  }
+  logs_begin(ex);
+  gw_stream_end(ex);
+}
+
+static void put_int(gw_ex_t *ex, kg_pack_t *p, const char *name) {
+  char *v = gw_query(ex, name, NULL), *end = NULL;
+  long long i = v ? strtoll(v, &end, 10) : 0;
+  if (v && *v && !*end) kg_pack_kv_int(p, name, i);
+  free(v);
+}
+
+static void on_pod(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
+  (void)self;
+  gw_ex_t *ex = arg;
+  char *container, *node;
+  ex->call = 0;
+  if (kg_msg_type(m) != KG_MSG_REPLY) {
+    gw_status_of(ex, m);
+    return;
+  }
+  if (gw_pod_place(ex, m, &container, &node)) return;
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  kg_pack_kv_str(&p, "ns", ex->route.ns);
+  kg_pack_kv_str(&p, "pod", ex->route.name);
+  kg_pack_kv_str(&p, "container", container);
+  kg_pack_kv_bool(&p, "follow", gw_query_bool(ex, "follow"));
+  kg_pack_kv_bool(&p, "previous", gw_query_bool(ex, "previous"));
+  kg_pack_kv_bool(&p, "timestamps", gw_query_bool(ex, "timestamps"));
+  put_int(ex, &p, "tailLines");
+  put_int(ex, &p, "sinceSeconds");
+  put_int(ex, &p, "limitBytes");
+  char *since = gw_query(ex, "sinceTime", NULL);
+  if (since && *since) kg_pack_kv_str(&p, "sinceTime", since);
+  free(since);
+  kg_pack_end(&p);
+  kg_doc_t *args = kg_pack_doc(&p);
+  ex->op = calloc(1, sizeof(logs_t));
+  ex->on_gone = logs_gone;
+  ex->on_drain = logs_drain;
+  kg_request_t r = {.service = node ? node : "node", .topic = "node.logs", .args = args, .stream = true, .credit = 64, .manual_credit = true,
+                    .timeout_ms = -1, .fn = on_log, .arg = ex};
+  if (ex->op) ex->call = kg_send(ctx, &r);
+  else gw_status(ex, 503, "ServiceUnavailable", NULL, "out of memory");
+  kg_doc_unref(args);
+  free(container);
+  free(node);
+}
+
+void gw_logs(gw_ex_t *ex) { gw_pod_get(ex, on_pod); }

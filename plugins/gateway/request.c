@@ -1,0 +1,335 @@
+/* A complete request: who asks, what for, and the verbs on resources. */
+#include <strings.h>
+
+#include "gateway.h"
+
+/* --- what is asked ------------------------------------------------------------------------------------------------------- */
+
+/* Path and query of the request target; absolute form is allowed by HTTP. */
+static int split_target(gw_ex_t *ex) {
+  char *t = ex->head.p;
+  if (!strncasecmp(t, "http://", 7) || !strncasecmp(t, "https://", 8)) {
+    t = strstr(t, "//") + 2;
+    t += strcspn(t, "/?");
+  }
+  size_t n = strcspn(t, "?#");
+  ex->query = t[n] == '?' ? t + n + 1 : "";
+  ex->path = malloc(n + 2);
+  if (!ex->path) return -1;
+  memcpy(ex->path, t, n);
+  ssize_t m = gw_unescape(ex->path, n, false);
+  if (m < 0) return -1;
+  if (!m) ex->path[m++] = '/';
+  ex->path[m] = 0;
+  return ex->path[0] == '/' ? 0 : -1;
+}
+
+static const char *verb_of(const gw_ex_t *ex) {
+  const gw_route_t *r = &ex->route;
+  bool get = !strcmp(ex->method, "GET") || ex->is_head;
+  if (!r->resource) return get ? "get" : ex->method;
+  if (get && (r->watch || (!*r->name && gw_query_bool(ex, "watch")))) return "watch";
+  if (get) return *r->name ? "get" : "list";
+  if (!strcmp(ex->method, "POST")) return "create";
+  if (!strcmp(ex->method, "PUT")) return "update";
+  if (!strcmp(ex->method, "PATCH")) return "patch";
+  if (!strcmp(ex->method, "DELETE")) return *r->name ? "delete" : "deletecollection";
+  return "";
+}
+
+/* There is no RBAC yet: whoever is known may do everything, whoever is not may do nothing. */
+static void forbid(gw_ex_t *ex) {
+  const gw_route_t *r = &ex->route;
+  if (!r->resource) {
+    gw_status(ex, 403, "Forbidden", "{}", "forbidden: User \"%s\" cannot %s path \"%s\"", ex->user->name, ex->verb, ex->path);
+    return;
+  }
+  kube_buf_t details = {0}, what = {0};
+  kube_buf_addz(&details, "{");
+  if (*r->name) {
+    kube_buf_addz(&details, "\"name\":");
+    kube_json_string(&details, kg_str(r->name));
+    kube_buf_addz(&details, ",");
+    kube_buf_fmt(&what, " \"%s\"", r->name);
+  }
+  if (*r->group) {
+    kube_buf_addz(&details, "\"group\":");
+    kube_json_string(&details, kg_str(r->group));
+    kube_buf_addz(&details, ",");
+  }
+  kube_buf_addz(&details, "\"kind\":");
+  kube_json_string(&details, kg_str(r->resource_name));
+  kube_buf_add(&details, "}", 2);
+  kube_buf_add(&what, "", 1);
+  bool scoped = *r->ns;
+  const char *dot = *r->group ? "." : "";
+  gw_status(ex, 403, "Forbidden", details.failed ? NULL : details.p,
+            "%s%s%s%s is forbidden: User \"%s\" cannot %s resource \"%s%s%s\" in API group \"%s\" %s%s%s", r->resource_name, dot, r->group,
+            what.failed ? "" : what.p, ex->user->name, ex->verb, r->resource_name, *r->sub ? "/" : "", r->sub, r->group,
+            scoped ? "in the namespace \"" : "at the cluster scope", scoped ? r->ns : "", scoped ? "\"" : "");
+  kube_buf_free(&details);
+  kube_buf_free(&what);
+}
+
+static bool under(const char *path, const char *prefix) {
+  size_t n = strlen(prefix);
+  return !strncmp(path, prefix, n) && (!path[n] || path[n] == '/');
+}
+
+static void not_acceptable(gw_ex_t *ex) {
+  ex->form = GW_FORM_JSON;
+  gw_status(ex, 406, "NotAcceptable", NULL, "only the following media types are accepted: application/json");
+}
+
+static void dispatch(gw_ex_t *ex) {
+  if (gw_wellknown(ex)) return;
+  if (under(ex->path, "/openapi")) gw_openapi(ex);
+  else if (ex->route.resource && ex->form == GW_FORM_NONE) not_acceptable(ex);
+  else if (ex->route.resource) gw_resource(ex);
+  else if (under(ex->path, "/api") || under(ex->path, "/apis")) gw_discovery(ex);
+  else gw_respond_text(ex, 404, "404 page not found\n");
+}
+
+void gw_request(gw_ex_t *ex) {
+  gw_t *gw = ex->conn->gw;
+  gw->requests++;
+  ex->query = "";
+  ex->verb = "";
+  if (!ex->head.n || split_target(ex)) {
+    gw_respond_text(ex, 400, "400 Bad Request");
+    return;
+  }
+  gw_route_parse(ex->path, &ex->route, &ex->route_text);
+  ex->verb = verb_of(ex);
+  ex->pretty = gw_query_bool(ex, "pretty");
+  ex->user = gw_authenticate(ex);
+  if (!ex->user) {
+    gw_status(ex, 401, "Unauthorized", NULL, "Unauthorized");
+    return;
+  }
+  if (ex->user->anonymous && !gw_public_path(ex->path)) {
+    forbid(ex);
+    return;
+  }
+  gw_negotiate(ex);
+  dispatch(ex);
+}
+
+/* --- calls to the api role ----------------------------------------------------------------------------------------------- */
+
+static void kv(kg_pack_t *p, const char *key, const char *value) {
+  if (value && *value) kg_pack_kv_str(p, key, value);
+}
+
+kg_pack_t gw_args(gw_ex_t *ex) {
+  const gw_route_t *r = &ex->route;
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  kg_pack_kv_str(&p, "g", r->group);
+  kg_pack_kv_str(&p, "v", r->version);
+  kg_pack_kv_str(&p, "r", r->resource_name);
+  kv(&p, "ns", r->ns);
+  kv(&p, "name", r->name);
+  kv(&p, "sub", r->sub);
+  kg_pack_kv_view(&p, "user", kg_view_of(ex->user->doc));
+  return p;
+}
+
+void gw_api_call(gw_ex_t *ex, const char *topic, kg_doc_t *args, kg_doc_t *body, bool stream, kg_reply_fn fn) {
+  kg_request_t r = {.service = "api", .topic = topic, .args = args, .docs = &body, .ndocs = body ? 1 : 0, .stream = stream,
+                    .manual_credit = stream, .fn = fn, .arg = ex, .timeout_ms = stream ? -1 : 60000};
+  ex->call = kg_send(ex->conn->gw->ctx, &r);
+}
+
+static void pass(gw_ex_t *ex, kg_pack_t *p, const char *name) {
+  char *v = gw_query(ex, name, NULL);
+  if (v && *v) kg_pack_kv_str(p, name, v);
+  free(v);
+}
+
+static void pass_int(gw_ex_t *ex, kg_pack_t *p, const char *name) {
+  char *v = gw_query(ex, name, NULL), *end = NULL;
+  long long i = v ? strtoll(v, &end, 10) : 0;
+  if (v && *v && !*end) kg_pack_kv_int(p, name, i);
+  free(v);
+}
+
+static void pass_bool(gw_ex_t *ex, kg_pack_t *p, const char *name) {
+  char *v = gw_query(ex, name, NULL);
+  if (v) kg_pack_kv_bool(p, name, strcmp(v, "0") && strcasecmp(v, "false"));
+  free(v);
+}
+
+void gw_pass_list(gw_ex_t *ex, kg_pack_t *p) {
+  static const char *const names[] = {"labelSelector", "fieldSelector", "continue", "resourceVersion", "resourceVersionMatch"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) pass(ex, p, names[i]);
+  pass_int(ex, p, "limit");
+}
+
+/* The manager of a write is the first part of the user agent unless it is named. */
+static void pass_write(gw_ex_t *ex, kg_pack_t *p) {
+  char *manager = gw_query(ex, "fieldManager", NULL), *dry = gw_query(ex, "dryRun", NULL);
+  const char *agent = gw_header(ex, "user-agent");
+  if (manager && *manager) kg_pack_kv_str(p, "fieldManager", manager);
+  else if (agent && *agent) kg_pack_kv_strn(p, "fieldManager", (kg_str_t){agent, strcspn(agent, "/")});
+  if (dry && !strcmp(dry, "All")) kg_pack_kv_bool(p, "dryRun", true);
+  free(manager);
+  free(dry);
+  pass(ex, p, "fieldValidation");
+}
+
+static bool dry_run_ok(gw_ex_t *ex) {
+  char *dry = gw_query(ex, "dryRun", NULL);
+  bool ok = !dry || !*dry || !strcmp(dry, "All");
+  if (!ok)
+    gw_status(ex, 422, "Invalid",
+              "{\"group\":\"meta.k8s.io\",\"kind\":\"Options\",\"causes\":[{\"reason\":\"FieldValueNotSupported\",\"message\":\"Unsupported "
+              "value\",\"field\":\"dryRun\"}]}",
+              "Options.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: \"%s\": supported values: \"All\"", dry);
+  free(dry);
+  return ok;
+}
+
+/* --- answers of the api role --------------------------------------------------------------------------------------------- */
+
+static void add_warnings(gw_ex_t *ex, kg_view_t warnings) {
+  for (kg_iter_t it = kg_iter(warnings); kg_iter_next(&it);) {
+    kube_buf_t b = {0};
+    kube_buf_addz(&b, "299 - ");
+    kube_json_string(&b, kg_view_str(it.value));
+    kube_buf_add(&b, "", 1);
+    if (!b.failed) gw_add_header(ex, "warning", b.p);
+    kube_buf_free(&b);
+  }
+}
+
+static void on_object(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
+  (void)ctx, (void)self;
+  gw_ex_t *ex = arg;
+  ex->call = 0;
+  if (kg_msg_type(m) != KG_MSG_REPLY) {
+    gw_status_of(ex, m);
+    return;
+  }
+  add_warnings(ex, kg_view_get(kg_msg_args(m), "warnings"));
+  int code = (int)kg_view_int(kg_view_get(kg_msg_args(m), "code"), 200);
+  if (!kg_msg_doc(m, 0)) {
+    gw_status(ex, 500, "InternalError", NULL, "the api plugin answered without a document");
+    return;
+  }
+  gw_answer_object(ex, code, kg_msg_doc(m, 0));
+}
+
+/* --- verbs --------------------------------------------------------------------------------------------------------------- */
+
+static void verb_get(gw_ex_t *ex) {
+  kg_pack_t p = gw_args(ex);
+  pass(ex, &p, "resourceVersion");
+  kg_pack_end(&p);
+  kg_doc_t *args = kg_pack_doc(&p);
+  gw_api_call(ex, "api.get", args, NULL, false, on_object);
+  kg_doc_unref(args);
+}
+
+/* Reads the body or answers why not. */
+static kg_doc_t *body_or_refuse(gw_ex_t *ex, const char *patch, kg_pack_t *p) {
+  kg_error_t err = {0};
+  kg_pack_t dup = kg_pack();
+  kg_pack_array(&dup);
+  kg_doc_t *body = gw_body(ex, patch, &dup, &err);
+  kg_pack_end(&dup);
+  kg_doc_t *names = kg_pack_doc(&dup);
+  if (body && names && kg_view_count(kg_view_of(names))) kg_pack_kv_view(p, "duplicates", kg_view_of(names));
+  kg_doc_unref(names);
+  if (body) return body;
+  kg_pack_free(p);
+  if (err.code == 415) gw_status(ex, 415, "UnsupportedMediaType", NULL, "%s", err.text);
+  else if (patch) gw_status(ex, 400, "BadRequest", NULL, "error decoding patch: %s", err.text);
+  else
+    gw_status(ex, 400, "BadRequest", NULL, "the object provided is unrecognized: couldn't get version/kind; %s", err.text);
+  return NULL;
+}
+
+static void verb_write(gw_ex_t *ex, const char *topic, const char *patch) {
+  if (!dry_run_ok(ex)) return;
+  kg_pack_t p = gw_args(ex);
+  pass_write(ex, &p);
+  if (patch) kg_pack_kv_str(&p, "patch", patch);
+  if (patch) pass_bool(ex, &p, "force");
+  kg_doc_t *body = body_or_refuse(ex, patch, &p);
+  if (!body) return;
+  kg_pack_end(&p);
+  kg_doc_t *args = kg_pack_doc(&p);
+  kube_buf_free(&ex->body);
+  gw_api_call(ex, topic, args, body, false, on_object);
+  kg_doc_unref(args);
+  kg_doc_unref(body);
+}
+
+static void verb_patch(gw_ex_t *ex) {
+  static const char *const kinds[][2] = {{"application/json-patch+json", "json"},
+                                         {"application/merge-patch+json", "merge"},
+                                         {"application/strategic-merge-patch+json", "strategic"},
+                                         {"application/apply-patch+yaml", "apply"}};
+  const char *type = gw_header(ex, "content-type");
+  size_t n = type ? strcspn(type, "; ") : 0;
+  for (size_t i = 0; i < 4; i++)
+    if (strlen(kinds[i][0]) == n && !strncasecmp(type, kinds[i][0], n)) {
+      verb_write(ex, "api.patch", kinds[i][1]);
+      return;
+    }
+  gw_status(ex, 415, "UnsupportedMediaType", NULL,
+            "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, "
+            "application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml");
+}
+
+
+
+static void verb_delete(gw_ex_t *ex, bool many) {
+  if (!dry_run_ok(ex)) return;
+  kg_pack_t p = gw_args(ex);
+  if (many) gw_pass_list(ex, &p);
+  pass(ex, &p, "propagationPolicy");
+  pass_int(ex, &p, "gracePeriodSeconds");
+  pass_bool(ex, &p, "orphanDependents");
+  kg_doc_t *body = NULL;
+  if (ex->body.n && !(body = body_or_refuse(ex, NULL, &p))) return;
+  char *dry = gw_query(ex, "dryRun", NULL);
+  if ((dry && *dry) || kg_view_count(kg_view_get(kg_view_of(body), "dryRun"))) kg_pack_kv_bool(&p, "dryRun", true);
+  free(dry);
+  kg_pack_end(&p);
+  kg_doc_t *args = kg_pack_doc(&p);
+  gw_api_call(ex, many ? "api.deletecollection" : "api.delete", args, body, false, many ? gw_on_list : on_object);
+  kg_doc_unref(args);
+  kg_doc_unref(body);
+}
+
+
+static void verb_list(gw_ex_t *ex) {
+  kg_pack_t p = gw_args(ex);
+  gw_pass_list(ex, &p);
+  kg_pack_end(&p);
+  kg_doc_t *args = kg_pack_doc(&p);
+  gw_api_call(ex, "api.list", args, NULL, false, gw_on_list);
+  kg_doc_unref(args);
+}
+
+static bool pod_sub(const gw_ex_t *ex, const char *sub) {
+  return !*ex->route.group && !strcmp(ex->route.resource_name, "pods") && !strcmp(ex->route.sub, sub);
+}
+
+void gw_resource(gw_ex_t *ex) {
+  const char *verb = ex->verb;
+  bool read = !strcmp(verb, "get");
+  if (pod_sub(ex, "log") && read) gw_logs(ex);
+  else if (pod_sub(ex, "exec") && (read || !strcmp(verb, "create"))) gw_exec(ex, false);
+  else if (pod_sub(ex, "attach") && (read || !strcmp(verb, "create"))) gw_exec(ex, true);
+  else if (read) verb_get(ex);
+  else if (!strcmp(verb, "list")) verb_list(ex);
+  else if (!strcmp(verb, "watch")) gw_watch(ex);
+  else if (!strcmp(verb, "create")) verb_write(ex, "api.create", NULL);
+  else if (!strcmp(verb, "update") && *ex->route.name) verb_write(ex, "api.update", NULL);
+  else if (!strcmp(verb, "patch") && *ex->route.name) verb_patch(ex);
+  else if (!strcmp(verb, "delete") || !strcmp(verb, "deletecollection")) verb_delete(ex, !*ex->route.name);
+  else gw_status(ex, 405, "MethodNotAllowed", "{}", "the server does not allow this method on the requested resource");
+}

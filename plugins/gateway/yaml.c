@@ -1,0 +1,109 @@
+/* YAML by libyaml into a document, read as Kubernetes does: JSON's types, YAML 1.1's words for true and false, no tags. */
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <strings.h>
+#include <yaml.h>
+
+#include "gateway.h"
+
+enum { MAX_NODES = 500000 };
+
+typedef struct reader {
+  yaml_document_t *doc;
+  kg_pack_t *p;
+  unsigned nodes;
+  kg_error_t *err;
+} reader_t;
+
+static bool word(const char *s, const char *const *list) {
+  for (; *list; list++)
+    if (!strcasecmp(s, *list)) return true;
+  return false;
+}
+
+static bool put_number(kg_pack_t *p, const char *s) {
+  char *end = NULL;
+  const char *digits = s + (*s == '-' || *s == '+');
+  if (!isdigit((unsigned char)*digits) && *digits != '.') return false;
+  errno = 0;
+  bool octal = *digits == '0' && isdigit((unsigned char)digits[1]);
+  long long i = strtoll(s, &end, octal ? 8 : digits[0] == '0' && (digits[1] | 32) == 'x' ? 16 : 10);
+  if (!*end && !errno) {
+    kg_pack_int(p, i);
+    return true;
+  }
+  if (strspn(s, "+-0123456789.eE") != strlen(s)) return false;
+  double f = strtod(s, &end);
+  if (*end || end == s || !isfinite(f)) return false;
+  kg_pack_float(p, f);
+  return true;
+}
+
+static void scalar(reader_t *r, const yaml_node_t *n) {
+  static const char *const null_words[] = {"", "~", "null", NULL}, *const yes[] = {"true", "yes", "on", NULL},
+                           *const no[] = {"false", "no", "off", NULL};
+  const char *s = (const char *)n->data.scalar.value;
+  size_t len = n->data.scalar.length;
+  bool plain = n->data.scalar.style == YAML_PLAIN_SCALAR_STYLE && !memchr(s, 0, len);
+  if (plain && word(s, null_words)) kg_pack_nil(r->p);
+  else if (plain && word(s, yes)) kg_pack_bool(r->p, true);
+  else if (plain && word(s, no)) kg_pack_bool(r->p, false);
+  else if (!plain || !put_number(r->p, s)) kg_pack_strn(r->p, (kg_str_t){s, len});
+}
+
+static int value(reader_t *r, int index, unsigned depth);
+
+static int mapping(reader_t *r, const yaml_node_t *n, unsigned depth) {
+  kg_pack_map(r->p);
+  for (yaml_node_pair_t *pair = n->data.mapping.pairs.start; pair < n->data.mapping.pairs.top; pair++) {
+    yaml_node_t *key = yaml_document_get_node(r->doc, pair->key);
+    if (!key || key->type != YAML_SCALAR_NODE) return kg_error_set(r->err, KG_EINVAL, "line %zu: a key is no scalar", n->start_mark.line + 1);
+    kg_pack_strn(r->p, (kg_str_t){(char *)key->data.scalar.value, key->data.scalar.length});
+    if (value(r, pair->value, depth + 1)) return -1;
+  }
+  kg_pack_end(r->p);
+  return 0;
+}
+
+/* Aliases make a node be met many times: the count bounds what a "billion laughs" can cost. */
+static int value(reader_t *r, int index, unsigned depth) {
+  yaml_node_t *n = yaml_document_get_node(r->doc, index);
+  if (!n) return kg_error_set(r->err, KG_EINVAL, "a node is missing");
+  if (depth > 100 || ++r->nodes > MAX_NODES) return kg_error_set(r->err, KG_EINVAL, "line %zu: too deep or too many values", n->start_mark.line + 1);
+  if (n->type == YAML_SCALAR_NODE) {
+    scalar(r, n);
+    return 0;
+  }
+  if (n->type == YAML_MAPPING_NODE) return mapping(r, n, depth);
+  kg_pack_array(r->p);
+  for (yaml_node_item_t *item = n->data.sequence.items.start; item < n->data.sequence.items.top; item++)
+    if (value(r, *item, depth + 1)) return -1;
+  kg_pack_end(r->p);
+  return 0;
+}
+
+kg_doc_t *gw_yaml_parse(const char *text, size_t n, kg_error_t *err) {
+  yaml_parser_t parser;
+  yaml_document_t doc;
+  kg_doc_t *out = NULL;
+  kg_pack_t p = kg_pack();
+  if (!yaml_parser_initialize(&parser)) {
+    kg_error_set(err, KG_EINTERNAL, "out of memory");
+    return NULL;
+  }
+  yaml_parser_set_input_string(&parser, (const unsigned char *)text, n);
+  if (!yaml_parser_load(&parser, &doc)) {
+    kg_error_set(err, KG_EINVAL, "line %zu: %s", parser.problem_mark.line + 1, parser.problem ? parser.problem : "not YAML");
+    yaml_parser_delete(&parser);
+    return NULL;
+  }
+  yaml_node_t *root = yaml_document_get_root_node(&doc);
+  reader_t r = {.doc = &doc, .p = &p, .err = err};
+  if (!root) kg_error_set(err, KG_EINVAL, "the document is empty");
+  else if (value(&r, 1, 0)) kg_pack_free(&p);
+  else if (!(out = kg_pack_doc(&p))) kg_error_set(err, KG_EINTERNAL, "out of memory");
+  yaml_document_delete(&doc);
+  yaml_parser_delete(&parser);
+  return out;
+}
