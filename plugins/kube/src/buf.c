@@ -28,7 +28,9 @@ void kube_buf_add(kube_buf_t *b, const void *p, size_t n) {
   b->n += n;
 }
 
-void kube_buf_addz(kube_buf_t *b, const char *z) { kube_buf_add(b, z, strlen(z)); }
+void kube_buf_addz(kube_buf_t *b, const char *z) {
+  kube_buf_add(b, z, strlen(z));
+}
 
 void kube_buf_fmt(kube_buf_t *b, const char *fmt, ...) {
   va_list ap, again;

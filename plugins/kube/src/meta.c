@@ -1,14 +1,30 @@
 #include "kube/values.h"
 
-static kg_view_t meta(kg_view_t object, const char *key) { return kg_view_path(object, "metadata", key, NULL); }
+static kg_view_t meta(kg_view_t object, const char *key) {
+  return kg_view_path(object, "metadata", key, NULL);
+}
 
-kg_str_t kube_name(kg_view_t object) { return kg_view_str(meta(object, "name")); }
-kg_str_t kube_namespace(kg_view_t object) { return kg_view_str(meta(object, "namespace")); }
-kg_str_t kube_uid(kg_view_t object) { return kg_view_str(meta(object, "uid")); }
-kg_view_t kube_labels(kg_view_t object) { return meta(object, "labels"); }
-kg_view_t kube_annotation(kg_view_t object, const char *key) { return kg_view_get(meta(object, "annotations"), key); }
-int64_t kube_generation(kg_view_t object) { return kg_view_int(meta(object, "generation"), 0); }
-bool kube_deleting(kg_view_t object) { return kg_view_str(meta(object, "deletionTimestamp")).p != NULL; }
+kg_str_t kube_name(kg_view_t object) {
+  return kg_view_str(meta(object, "name"));
+}
+kg_str_t kube_namespace(kg_view_t object) {
+  return kg_view_str(meta(object, "namespace"));
+}
+kg_str_t kube_uid(kg_view_t object) {
+  return kg_view_str(meta(object, "uid"));
+}
+kg_view_t kube_labels(kg_view_t object) {
+  return meta(object, "labels");
+}
+kg_view_t kube_annotation(kg_view_t object, const char *key) {
+  return kg_view_get(meta(object, "annotations"), key);
+}
+int64_t kube_generation(kg_view_t object) {
+  return kg_view_int(meta(object, "generation"), 0);
+}
+bool kube_deleting(kg_view_t object) {
+  return kg_view_str(meta(object, "deletionTimestamp")).p != NULL;
+}
 
 kg_view_t kube_controller_ref(kg_view_t object) {
   kg_iter_t it = kg_iter(meta(object, "ownerReferences"));

@@ -30,7 +30,9 @@ void kube_time_format(int64_t wall_us, char buf[32]) {
   format(wall_us - wall_us % 1000000, false, buf);
 }
 
-void kube_time_format_micro(int64_t wall_us, char buf[32]) { format(wall_us, true, buf); }
+void kube_time_format_micro(int64_t wall_us, char buf[32]) {
+  format(wall_us, true, buf);
+}
 
 static int digits(const char *p, unsigned n, unsigned *out) {
   *out = 0;
@@ -54,7 +56,9 @@ static int offset(const char *p, size_t left, int64_t *seconds) {
   unsigned h, m;
   *seconds = 0;
   if (left == 1 && (*p == 'Z' || *p == 'z')) return 0;
-  if (left != 6 || (*p != '+' && *p != '-') || p[3] != ':' || digits(p + 1, 2, &h) || digits(p + 4, 2, &m) || h > 23 || m > 59) return -1;
+  if (left != 6 || (*p != '+' && *p != '-') || p[3] != ':' || digits(p + 1, 2, &h) || digits(p + 4, 2, &m) || h > 23 ||
+      m > 59)
+    return -1;
   *seconds = (*p == '-' ? -1 : 1) * (int64_t)(h * 3600 + m * 60);
   return 0;
 }
@@ -65,7 +69,8 @@ int kube_time_parse(kg_str_t s, int64_t *wall_us) {
   if (s.n < 20 || digits(s.p, 4, &y) || digits(s.p + 5, 2, &mo) || digits(s.p + 8, 2, &d) || digits(s.p + 11, 2, &h) ||
       digits(s.p + 14, 2, &mi) || digits(s.p + 17, 2, &sec))
     return -1;
-  if (s.p[4] != '-' || s.p[7] != '-' || (s.p[10] != 'T' && s.p[10] != 't') || s.p[13] != ':' || s.p[16] != ':') return -1;
+  if (s.p[4] != '-' || s.p[7] != '-' || (s.p[10] != 'T' && s.p[10] != 't') || s.p[13] != ':' || s.p[16] != ':')
+    return -1;
   unsigned leap = mo == 2 && (y % 4 || (y % 100 == 0 && y % 400)) ? 28 : 29;
   unsigned last = mo == 2 ? leap : mo == 4 || mo == 6 || mo == 9 || mo == 11 ? 30 : 31;
   if (mo < 1 || mo > 12 || d < 1 || d > last || h > 23 || mi > 59 || sec > 60) return -1;

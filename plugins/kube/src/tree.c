@@ -134,18 +134,33 @@ static kube_node_t *parse(kube_arena_t *a, kg_view_t v, unsigned depth) {
   if (type == KG_V_MAP || type == KG_V_ARRAY) return parse_container(a, v, type, depth);
   kube_node_t *n = node_new(a, type);
   switch (type) {
-  case KG_V_BOOL: n->b = kg_view_bool(v, false); break;
-  case KG_V_INT: n->i = kg_view_int(v, 0); break;
-  case KG_V_UINT: n->u = kg_view_uint(v, 0); break;
-  case KG_V_FLOAT: n->f = kg_view_float(v, 0); break;
-  case KG_V_STR: n->s = kg_view_str(v); break;
-  case KG_V_BIN: n->s = kg_view_bin(v); break;
-  default: break;
+  case KG_V_BOOL:
+    n->b = kg_view_bool(v, false);
+    break;
+  case KG_V_INT:
+    n->i = kg_view_int(v, 0);
+    break;
+  case KG_V_UINT:
+    n->u = kg_view_uint(v, 0);
+    break;
+  case KG_V_FLOAT:
+    n->f = kg_view_float(v, 0);
+    break;
+  case KG_V_STR:
+    n->s = kg_view_str(v);
+    break;
+  case KG_V_BIN:
+    n->s = kg_view_bin(v);
+    break;
+  default:
+    break;
   }
   return n;
 }
 
-kube_node_t *kube_tree_parse(kube_arena_t *a, kg_view_t v) { return parse(a, v, 0); }
+kube_node_t *kube_tree_parse(kube_arena_t *a, kg_view_t v) {
+  return parse(a, v, 0);
+}
 
 void kube_tree_pack(const kube_node_t *n, kg_pack_t *p) {
   if (!n) {
@@ -153,12 +168,24 @@ void kube_tree_pack(const kube_node_t *n, kg_pack_t *p) {
     return;
   }
   switch (n->type) {
-  case KG_V_BOOL: kg_pack_bool(p, n->b); break;
-  case KG_V_INT: kg_pack_int(p, n->i); break;
-  case KG_V_UINT: kg_pack_uint(p, n->u); break;
-  case KG_V_FLOAT: kg_pack_float(p, n->f); break;
-  case KG_V_STR: kg_pack_strn(p, (kg_str_t){n->s.p ? n->s.p : "", n->s.n}); break;
-  case KG_V_BIN: kg_pack_bin(p, n->s.p, n->s.n); break;
+  case KG_V_BOOL:
+    kg_pack_bool(p, n->b);
+    break;
+  case KG_V_INT:
+    kg_pack_int(p, n->i);
+    break;
+  case KG_V_UINT:
+    kg_pack_uint(p, n->u);
+    break;
+  case KG_V_FLOAT:
+    kg_pack_float(p, n->f);
+    break;
+  case KG_V_STR:
+    kg_pack_strn(p, (kg_str_t){n->s.p ? n->s.p : "", n->s.n});
+    break;
+  case KG_V_BIN:
+    kg_pack_bin(p, n->s.p, n->s.n);
+    break;
   case KG_V_MAP:
     kg_pack_map(p);
     for (uint32_t i = 0; i < n->c.n; i++) {
@@ -172,7 +199,9 @@ void kube_tree_pack(const kube_node_t *n, kg_pack_t *p) {
     for (uint32_t i = 0; i < n->c.n; i++) kube_tree_pack(n->c.items[i], p);
     kg_pack_end(p);
     break;
-  default: kg_pack_nil(p); break;
+  default:
+    kg_pack_nil(p);
+    break;
   }
 }
 
@@ -211,23 +240,36 @@ bool kube_tree_equal(const kube_node_t *a, const kube_node_t *b) {
   if (!a || !b) return a == b;
   if (a->type != b->type) return false;
   switch (a->type) {
-  case KG_V_BOOL: return a->b == b->b;
-  case KG_V_INT: return a->i == b->i;
-  case KG_V_UINT: return a->u == b->u;
-  case KG_V_FLOAT: return a->f == b->f;
+  case KG_V_BOOL:
+    return a->b == b->b;
+  case KG_V_INT:
+    return a->i == b->i;
+  case KG_V_UINT:
+    return a->u == b->u;
+  case KG_V_FLOAT:
+    return a->f == b->f;
   case KG_V_STR:
-  case KG_V_BIN: return kg_str_eq(a->s, b->s);
+  case KG_V_BIN:
+    return kg_str_eq(a->s, b->s);
   case KG_V_MAP:
-  case KG_V_ARRAY: return containers_equal(a, b);
-  default: return true;
+  case KG_V_ARRAY:
+    return containers_equal(a, b);
+  default:
+    return true;
   }
 }
 
 /* --- making ------------------------------------------------------------------------------------------------------ */
 
-kube_node_t *kube_nil(kube_arena_t *a) { return node_new(a, KG_V_NIL); }
-kube_node_t *kube_map(kube_arena_t *a) { return node_new(a, KG_V_MAP); }
-kube_node_t *kube_array(kube_arena_t *a) { return node_new(a, KG_V_ARRAY); }
+kube_node_t *kube_nil(kube_arena_t *a) {
+  return node_new(a, KG_V_NIL);
+}
+kube_node_t *kube_map(kube_arena_t *a) {
+  return node_new(a, KG_V_MAP);
+}
+kube_node_t *kube_array(kube_arena_t *a) {
+  return node_new(a, KG_V_ARRAY);
+}
 
 kube_node_t *kube_bool(kube_arena_t *a, bool v) {
   kube_node_t *n = node_new(a, KG_V_BOOL);
@@ -253,7 +295,9 @@ kube_node_t *kube_strn(kube_arena_t *a, kg_str_t s) {
   return n;
 }
 
-kube_node_t *kube_str(kube_arena_t *a, const char *z) { return kube_strn(a, kg_str(z)); }
+kube_node_t *kube_str(kube_arena_t *a, const char *z) {
+  return kube_strn(a, kg_str(z));
+}
 
 kube_node_t *kube_strf(kube_arena_t *a, const char *fmt, ...) {
   va_list ap, again;
@@ -283,7 +327,9 @@ kube_node_t *kube_getn(const kube_node_t *m, kg_str_t key) {
   return i < 0 ? NULL : m->c.items[i];
 }
 
-kube_node_t *kube_get(const kube_node_t *m, const char *key) { return kube_getn(m, kg_str(key)); }
+kube_node_t *kube_get(const kube_node_t *m, const char *key) {
+  return kube_getn(m, kg_str(key));
+}
 
 kube_node_t *kube_path(const kube_node_t *m, ...) {
   va_list ap;
@@ -304,7 +350,9 @@ void kube_setn(kube_arena_t *a, kube_node_t *m, kg_str_t key, kube_node_t *v) {
   m->c.items[i] = v;
 }
 
-void kube_set(kube_arena_t *a, kube_node_t *m, const char *key, kube_node_t *v) { kube_setn(a, m, kg_str(key), v); }
+void kube_set(kube_arena_t *a, kube_node_t *m, const char *key, kube_node_t *v) {
+  kube_setn(a, m, kg_str(key), v);
+}
 
 bool kube_deln(kube_node_t *m, kg_str_t key) {
   int64_t i = place_of(m, key);
@@ -316,7 +364,9 @@ bool kube_deln(kube_node_t *m, kg_str_t key) {
   return true;
 }
 
-bool kube_del(kube_node_t *m, const char *key) { return kube_deln(m, kg_str(key)); }
+bool kube_del(kube_node_t *m, const char *key) {
+  return kube_deln(m, kg_str(key));
+}
 
 kube_node_t *kube_sub(kube_arena_t *a, kube_node_t *m, const char *key) {
   kube_node_t *sub = kube_get(m, key);
@@ -337,6 +387,12 @@ void kube_remove_at(kube_node_t *arr, uint32_t i) {
   arr->c.n--;
 }
 
-kg_str_t kube_node_str(const kube_node_t *n) { return n && n->type == KG_V_STR ? n->s : (kg_str_t){NULL, 0}; }
-int64_t kube_node_int(const kube_node_t *n, int64_t fallback) { return n && n->type == KG_V_INT ? n->i : fallback; }
-bool kube_node_bool(const kube_node_t *n, bool fallback) { return n && n->type == KG_V_BOOL ? n->b : fallback; }
+kg_str_t kube_node_str(const kube_node_t *n) {
+  return n && n->type == KG_V_STR ? n->s : (kg_str_t){NULL, 0};
+}
+int64_t kube_node_int(const kube_node_t *n, int64_t fallback) {
+  return n && n->type == KG_V_INT ? n->i : fallback;
+}
+bool kube_node_bool(const kube_node_t *n, bool fallback) {
+  return n && n->type == KG_V_BOOL ? n->b : fallback;
+}
