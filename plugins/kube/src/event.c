@@ -1,0 +1,140 @@
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kube/client.h"
+#include "kube/values.h"
+
+/* Events of the last ten minutes, so that a repetition becomes a count. */
+enum { KEPT = 256, SAME_WITHIN_US = 600 * 1000000 };
+
+typedef struct {
+  uint64_t hash;
+  int64_t first_us, last_us;
+  unsigned count;
+  char name[300];
+} seen_t;
+
+struct kube_recorder {
+  char *component, *host;
+  seen_t seen[KEPT];
+};
+
+kube_recorder_t *kube_recorder_new(const char *component, const char *host) {
+  kube_recorder_t *r = calloc(1, sizeof *r);
+  if (!r) return NULL;
+  r->component = strdup(component);
+  r->host = strdup(host ? host : "");
+  if (r->component && r->host) return r;
+  kube_recorder_free(r);
+  return NULL;
+}
+
+void kube_recorder_free(kube_recorder_t *r) {
+  if (!r) return;
+  free(r->component);
+  free(r->host);
+  free(r);
+}
+
+static uint64_t mix(uint64_t h, kg_str_t s) {
+  for (size_t i = 0; i < s.n; i++) h = (h ^ (unsigned char)s.p[i]) * 1099511628211ull;
+  return (h ^ 0xff) * 1099511628211ull;
+}
+
+/* The slot of this event; a fresh one (count 1) takes the place of whatever was there. */
+static seen_t *slot_of(kg_ctx_t *ctx, kube_recorder_t *r, uint64_t hash, kg_str_t object_name, int64_t now) {
+  seen_t *s = &r->seen[hash % KEPT];
+  if (s->hash == hash && now - s->last_us < SAME_WITHIN_US) {
+    s->count++;
+  } else {
+    *s = (seen_t){.hash = hash, .first_us = now, .count = 1};
+    snprintf(s->name, sizeof s->name, "%.*s.%016llx", (int)(object_name.n < 253 ? object_name.n : 253),
+             object_name.p ? object_name.p : "", (unsigned long long)((uint64_t)now * 1000 + kg_random(ctx) % 1000));
+  }
+  s->last_us = now;
+  return s;
+}
+
+static void pack_time(kg_pack_t *p, const char *key, int64_t us) {
+  char z[32];
+  kube_time_format(us, z);
+  kg_pack_kv_str(p, key, z);
+}
+
+static void pack_involved(kg_pack_t *p, kg_view_t object) {
+  kg_view_t meta = kg_view_get(object, "metadata");
+  kg_pack_key(p, "involvedObject");
+  kg_pack_map(p);
+  static const char *const top[] = {"apiVersion", "kind"}, *const inner[] = {"name", "namespace", "uid",
+                                                                             "resourceVersion"};
+  for (size_t i = 0; i < 2; i++)
+    if (kg_view_there(kg_view_get(object, top[i]))) kg_pack_kv_view(p, top[i], kg_view_get(object, top[i]));
+  for (size_t i = 0; i < 4; i++)
+    if (kg_view_there(kg_view_get(meta, inner[i]))) kg_pack_kv_view(p, inner[i], kg_view_get(meta, inner[i]));
+  kg_pack_end(p);
+}
+
+static kg_doc_t *event_doc(const kube_recorder_t *r, const seen_t *s, kg_view_t object, const char *ns,
+                           const char *type, const char *reason, const char *message) {
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  kg_pack_kv_str(&p, "apiVersion", "v1");
+  kg_pack_kv_str(&p, "kind", "Event");
+  kg_pack_key(&p, "metadata");
+  kg_pack_map(&p);
+  kg_pack_kv_str(&p, "name", s->name);
+  kg_pack_kv_str(&p, "namespace", ns);
+  kg_pack_end(&p);
+  pack_involved(&p, object);
+  kg_pack_kv_str(&p, "type", type);
+  kg_pack_kv_str(&p, "reason", reason);
+  kg_pack_kv_str(&p, "message", message);
+  kg_pack_key(&p, "source");
+  kg_pack_map(&p);
+  kg_pack_kv_str(&p, "component", r->component);
+  if (*r->host) kg_pack_kv_str(&p, "host", r->host);
+  kg_pack_end(&p);
+  pack_time(&p, "firstTimestamp", s->first_us);
+  pack_time(&p, "lastTimestamp", s->last_us);
+  kg_pack_kv_int(&p, "count", s->count);
+  kg_pack_kv_str(&p, "reportingComponent", r->component);
+  kg_pack_kv_str(&p, "reportingInstance", r->host);
+  kg_pack_end(&p);
+  return kg_pack_doc(&p);
+}
+
+static void repeated(const seen_t *s, kg_pack_t *p) {
+  kg_pack_map(p);
+  kg_pack_kv_int(p, "count", s->count);
+  pack_time(p, "lastTimestamp", s->last_us);
+  kg_pack_end(p);
+}
+
+void kube_event(kg_ctx_t *ctx, kube_recorder_t *r, kg_view_t object, const char *type, const char *reason,
+                const char *fmt, ...) {
+  char message[1024], ns[256];
+  va_list ap;
+  va_start(ap, fmt);
+  vsnprintf(message, sizeof message, fmt, ap);
+  va_end(ap);
+  kg_str_t space = kube_namespace(object);
+  snprintf(ns, sizeof ns, KG_STR_FMT, KG_STR_ARG(space.n ? space : KG_STR("default")));
+  uint64_t hash = mix(mix(mix(14695981039346656037ull, kube_uid(object)), kube_name(object)), kg_str(ns));
+  hash = mix(mix(mix(hash, kg_str(type)), kg_str(reason)), kg_str(message));
+  const seen_t *s = slot_of(ctx, r, hash, kube_name(object), kg_wall_us(ctx));
+  kube_call_t call = {.gvr = {"", "v1", "events"}, .ns = ns, .field_manager = r->component};
+  if (s->count == 1) {
+    call.object = event_doc(r, s, object, ns, type, reason, message);
+    kube_api_create(ctx, &call, NULL, NULL);
+  } else {
+    kg_pack_t p = kg_pack();
+    repeated(s, &p);
+    call.object = kg_pack_doc(&p);
+    call.name = s->name;
+    call.patch_type = "merge";
+    kube_api_patch(ctx, &call, NULL, NULL);
+  }
+  kg_doc_unref(call.object);
+}
