@@ -1,0 +1,44 @@
+#ifndef KG_CLI_H
+#define KG_CLI_H
+/* The command line: a client of the kernel's socket, and the server itself. */
+#include "frame.h"
+#include "kogge/host.h"
+
+typedef struct cli {
+  const char *config, *data_dir, *run_dir;
+  const char *output; /* "table" or "json" */
+  bool supervise;
+  char self[4096];    /* path of this binary */
+  char **rest;        /* flags of the configuration, as given: NULL-terminated */
+  int nrest;
+} cli_t;
+
+int cli_server(cli_t *cli);
+int cli_plugin(cli_t *cli, int argc, char **argv);
+int cli_plugin_host(int argc, char **argv);
+int cli_request(cli_t *cli, int argc, char **argv);
+int cli_word(cli_t *cli, int argc, char **argv); /* everything else: service cli/WORD */
+
+/* Runs `serve` in a child and starts it again when it crashes. Returns the exit code. */
+int cli_supervise(int (*serve)(cli_t *cli, int ready_fd), cli_t *cli);
+
+/* --- client: one request at a time over the socket ---------------------------------------------------------------- */
+typedef struct client {
+  int fd;
+  uint8_t *data; /* the last frame */
+  size_t room;
+} client_t;
+
+/* Says why on standard error and returns -1 if there is no server. */
+int client_open(const cli_t *cli, client_t *c);
+void client_close(client_t *c);
+int client_send(client_t *c, const char *service, const char *topic, kg_doc_t *args, bool stream, int64_t timeout_ms);
+/* Next frame, borrowed until the next call; -1: the server has gone. */
+int client_next(client_t *c, kg_frame_t *f);
+/* One request, one answer: 0 and the answer in *f, or -1 after the error was printed. */
+int client_ask(client_t *c, const char *service, const char *topic, kg_doc_t *args, kg_frame_t *f);
+
+/* Prints a map or value as JSON on one line. */
+void print_json(kg_view_t v);
+
+#endif

@@ -1,0 +1,89 @@
+/* A small parent that starts the kernel again when it crashes. It does nothing else, so that nothing in it can crash. */
+#include "cli.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FIRST_PAUSE_MS 10
+#define LONGEST_PAUSE_MS 5000
+#define STABLE_S 10 /* a kernel that lived so long starts with the first pause again */
+
+static void pause_ms(int ms) {
+  struct timespec t = {ms / 1000, (long)(ms % 1000) * 1000000};
+  nanosleep(&t, NULL);
+}
+
+static int64_t seconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec;
+}
+
+static pid_t start_child(int (*serve)(cli_t *, int), cli_t *cli, int *ready, const sigset_t *signals) {
+  int fd[2];
+  pid_t parent = getpid();
+  if (pipe(fd) < 0) return -1;
+  pid_t pid = fork();
+  if (pid == 0) {
+    /* The kernel must not outlive a parent that was killed. */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(1);
+    close(fd[0]);
+    sigprocmask(SIG_UNBLOCK, signals, NULL);
+    _exit(serve(cli, fd[1]));
+  }
+  close(fd[1]);
+  *ready = fd[0];
+  return pid;
+}
+
+/* Waits for the child's end and hands signals on. */
+static int wait_for(pid_t pid, const sigset_t *signals, bool *asked) {
+  int status;
+  for (;;) {
+    int got = sigwaitinfo(signals, NULL);
+    if (got > 0 && got != SIGCHLD) {
+      if (got == SIGTERM || got == SIGINT) *asked = true;
+      kill(pid, got);
+    }
+    if (waitpid(pid, &status, WNOHANG) == pid) return status;
+  }
+}
+
+int cli_supervise(int (*serve)(cli_t *, int), cli_t *cli) {
+  sigset_t signals;
+  int pause = FIRST_PAUSE_MS;
+  bool was_ready = false, asked = false;
+  sigemptyset(&signals);
+  for (const int *s = (const int[]){SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD, 0}; *s; s++) sigaddset(&signals, *s);
+  sigprocmask(SIG_BLOCK, &signals, NULL);
+  for (;;) {
+    int ready = -1;
+    int64_t since = seconds();
+    pid_t pid = start_child(serve, cli, &ready, &signals);
+    if (pid < 0) {
+      fprintf(stderr, "kogge: the kernel process cannot be started: %s\n", strerror(errno));
+      return 1;
+    }
+    int status = wait_for(pid, &signals, &asked);
+    char byte;
+    was_ready |= read(ready, &byte, 1) == 1;
+    close(ready);
+    if (WIFEXITED(status) && (asked || !was_ready || WEXITSTATUS(status) == 0)) return WEXITSTATUS(status);
+    if (asked) return 128 + WTERMSIG(status);
+    if (seconds() - since >= STABLE_S) pause = FIRST_PAUSE_MS;
+    if (WIFSIGNALED(status))
+      fprintf(stderr, "kogge: the kernel died of signal %d (%s), it starts again in %d ms\n", WTERMSIG(status),
+              strsignal(WTERMSIG(status)), pause);
+    else
+      fprintf(stderr, "kogge: the kernel ended with code %d, it starts again in %d ms\n", WEXITSTATUS(status), pause);
+    pause_ms(pause);
+    pause = pause * 4 > LONGEST_PAUSE_MS ? LONGEST_PAUSE_MS : pause * 4;
+  }
+}

@@ -1,0 +1,71 @@
+#ifndef KOGGE_HOST_H
+#define KOGGE_HOST_H
+/*
+ * A kernel inside a program: for `kogge server`, for tests and for benchmarks; plugins do not use it. Every function
+ * blocks its caller until the step is done or its deadline has passed, may be called from any thread that is no lane,
+ * and calls of several threads are taken one after the other.
+ */
+#include "kogge/plugin.h"
+
+typedef struct kg_kernel kg_kernel_t;
+
+typedef struct kg_kernel_options {
+  const char *data_dir;      /* absolute; NULL: run_dir. Made if it is missing */
+  const char *run_dir;       /* absolute; NULL: a new directory under /tmp, removed by kg_kernel_free() */
+  const char *plugin_path;   /* where plugin files are looked up, separated by ':'; NULL: nowhere */
+  const char *trial_command; /* the `kogge` binary that tries unknown plugins in a process of its own; NULL: no trial */
+  kg_level_t log_level;
+  bool log_json;
+  const char *log_file;     /* NULL: standard error */
+  int64_t start_timeout_ms; /* 0: 30,000 */
+  int64_t drain_timeout_ms; /* 0: 5,000 */
+  int64_t budget_ms;        /* a handler that runs longer is logged; 0: 50 */
+} kg_kernel_options_t;
+
+typedef struct kg_plugin_spec {
+  const char *name;              /* instance name */
+  const char *file;              /* path, or a name looked up in the plugin path; ignored if `descriptor` is set */
+  const char *lane;              /* NULL: "main" */
+  kg_doc_t *config;              /* a map, borrowed; NULL: empty */
+  const char *const *services;   /* NULL: the descriptor's */
+  const kg_plugin_t *descriptor; /* a plugin that is part of the program (tests); must outlive the kernel */
+} kg_plugin_spec_t;
+
+/* NULL and a sentence on failure. The caller owns the kernel. */
+KG_PUBLIC kg_kernel_t *kg_kernel_new(const kg_kernel_options_t *options, kg_error_t *err);
+/* Stops all plugins in reverse order of their start (each within its drain deadline), ends the lanes, frees everything.
+ */
+KG_PUBLIC void kg_kernel_free(kg_kernel_t *k);
+
+/* Loads a plugin and returns when it is ready and owns its names; nothing is left behind on failure. */
+KG_PUBLIC int kg_kernel_load(kg_kernel_t *k, const kg_plugin_spec_t *spec, kg_error_t *err);
+/* Drains and unloads. */
+KG_PUBLIC int kg_kernel_unload(kg_kernel_t *k, const char *name, kg_error_t *err);
+/*
+ * Puts `file` (or `descriptor`, if not NULL) in the place of instance `name`, DESIGN section 5. On failure the old one
+ * goes on and *err says why. `file`: a path, a name in the plugin path, or a bare word W that means ROLE-W.so. pause_us
+ * (may be NULL): microseconds for which requests were held.
+ */
+KG_PUBLIC int kg_kernel_swap(kg_kernel_t *k, const char *name, const char *file, const kg_plugin_t *descriptor,
+                             int64_t *pause_us, kg_error_t *err);
+/* A rebuilt file of the same name: a swap with itself. */
+KG_PUBLIC int kg_kernel_reload(kg_kernel_t *k, const char *name, int64_t *pause_us, kg_error_t *err);
+/* Hands new configuration to the instance; it may refuse. */
+KG_PUBLIC int kg_kernel_configure(kg_kernel_t *k, const char *name, kg_doc_t *config, kg_error_t *err);
+/* What runs, as `kogge plugin list` shows it: {plugins: [...], lanes: [...]}. Caller owns the reference. */
+KG_PUBLIC kg_doc_t *kg_kernel_list(kg_kernel_t *k);
+
+/* The service `kernel` and the socket RUN/kogge.sock. Its commands are done by kg_kernel_run_commands(), which the program calls
+ * when kg_kernel_command_fd() can be read. */
+KG_PUBLIC int kg_kernel_open_control(kg_kernel_t *k, kg_error_t *err);
+KG_PUBLIC int kg_kernel_command_fd(kg_kernel_t *k);
+KG_PUBLIC void kg_kernel_run_commands(kg_kernel_t *k);
+/*
+ * In a process of its own: loads the file, runs create(), start() and destroy() several times with nobody else on the bus, and
+ * reports to descriptor `report`: a line before each step, at last "ok" or "bad SENTENCE". Returns the process's exit code.
+ */
+KG_PUBLIC int kg_trial_run(const char *file, const char *name, kg_doc_t *config, int report);
+/* Writes a line to the kernel's log. Any thread. */
+KG_PUBLIC void kg_kernel_log(kg_kernel_t *k, kg_level_t level, const char *fmt, ...) KG_PRINTF(3, 4);
+
+#endif

@@ -1,0 +1,22 @@
+#ifndef KG_CONTROL_H
+#define KG_CONTROL_H
+/*
+ * The kernel's own plugin: service `kernel` (kernel.list, kernel.swap, kernel.load, kernel.unload, kernel.reload,
+ * kernel.configure, kernel.trace) and the socket RUN/kogge.sock, over which the command line sends ordinary requests.
+ */
+#include "frame.h"
+#include "kernel.h"
+
+extern const kg_plugin_t kg_control_plugin;
+
+/* What the command line asked of the manager thread. */
+typedef struct kg_command {
+  struct kg_command *next;
+  kg_ctx_t *ctx; /* the control plugin, where the answer is sent from */
+  kg_msg_t *m;
+} kg_command_t;
+
+/* Lane of the control plugin. */
+void kg_control_command(kg_ctx_t *ctx, const kg_msg_t *m);
+
+#endif

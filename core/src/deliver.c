@@ -1,0 +1,91 @@
+/* What comes to an instance, and who in it gets it. */
+#include "deliver.h"
+
+#include <string.h>
+
+#include "make.h"
+
+static void bump(atomic_ullong *n) { atomic_fetch_add_explicit(n, 1, memory_order_relaxed); }
+
+static bool topic_matches(const char *pattern, const char *topic) {
+  size_t n = strlen(pattern);
+  return n && pattern[n - 1] == '*' ? strncmp(topic, pattern, n - 1) == 0 : strcmp(topic, pattern) == 0;
+}
+
+static kg_handler_fn handler_of(const kg_plugin_t *desc, const char *topic) {
+  for (const kg_handler_t *h = desc->handlers; h && h->topic; h++)
+    if (topic_matches(h->topic, topic)) return h->fn;
+  return NULL;
+}
+
+static void refuse(kg_lane_t *lane, const kg_parcel_t *p, int code, const char *text) {
+  kg_msg_t *m = kg_make_error(p->to, kg_msg_topic(p->m), kg_msg_id(p->m), code, text, NULL);
+  if (m && p->from)
+    kg_lane_post(lane, (kg_parcel_t){.to = kg_ctx_ref(p->from), .from = kg_ctx_ref(p->to), .m = m});
+  else
+    kg_msg_unref(m);
+}
+
+static void run(kg_lane_t *lane, kg_ctx_t *ctx, kg_handler_fn fn, const kg_msg_t *m) {
+  kg_lane_enter(lane, ctx);
+  fn(ctx, ctx->self, m);
+  kg_lane_leave(lane, ctx, kg_msg_topic(m));
+}
+
+static void deliver_request(kg_lane_t *lane, const kg_parcel_t *p) {
+  kg_ctx_t *ctx = p->to;
+  const char *topic = kg_msg_topic(p->m);
+  bump(&ctx->n.requests);
+  if (atomic_load(&ctx->state) == KG_STOPPED || !ctx->created) {
+    refuse(lane, p, KG_EUNAVAILABLE, "the plugin has just been stopped");
+    return;
+  }
+  if (kg_served_add(ctx, p) < 0) {
+    refuse(lane, p, KG_EFULL, "out of memory");
+    return;
+  }
+  if (strncmp(topic, "plugin.", 7) == 0) {
+    kg_inherited(ctx, p->m);
+    return;
+  }
+  kg_handler_fn fn = handler_of(ctx->desc, topic);
+  if (fn)
+    run(lane, ctx, fn, p->m);
+  else
+    kg_fail(ctx, p->m, KG_ENOTFOUND, "%s has no topic %s", ctx->desc->name, topic);
+}
+
+static void deliver_event(kg_lane_t *lane, const kg_parcel_t *p) {
+  kg_handler_fn fn = handler_of(p->to->desc, kg_msg_topic(p->m));
+  bump(&p->to->n.events);
+  if (fn) run(lane, p->to, fn, p->m);
+}
+
+void kg_deliver(kg_lane_t *lane, const kg_parcel_t *p) {
+  if (atomic_load_explicit(&lane->k->tracing, memory_order_relaxed)) kg_trace_parcel(lane, p);
+  kg_msg_type_t type = kg_msg_type(p->m);
+  if (type == KG_MSG_REQUEST)
+    deliver_request(lane, p);
+  else if (atomic_load(&p->to->state) == KG_STOPPED || !p->to->created)
+    bump(&p->to->n.dropped);
+  else if (type == KG_MSG_EVENT)
+    deliver_event(lane, p);
+  else if (kg_from_requester(p->m))
+    kg_served_event(p->to, p);
+  else
+    kg_call_answered(p->to, p);
+}
+
+void kg_deliver_job(kg_lane_t *lane, const kg_parcel_t *p) {
+  kg_job_t *job = p->job;
+  lane->now_us = kg_clock_us();
+  atomic_store_explicit(&lane->current, p->to, memory_order_relaxed);
+  atomic_store_explicit(&lane->busy_since_us, lane->now_us, memory_order_relaxed);
+  job->fn(lane, p->to, job);
+  lane->now_us = kg_clock_us();
+  atomic_store_explicit(&lane->current, NULL, memory_order_relaxed);
+  pthread_mutex_lock(&job->k->life);
+  job->done = true;
+  pthread_cond_broadcast(&job->k->changed);
+  pthread_mutex_unlock(&job->k->life);
+}

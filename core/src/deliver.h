@@ -1,0 +1,25 @@
+#ifndef KG_DELIVER_H
+#define KG_DELIVER_H
+/* What happens to a message in the lane of its receiver. All in that lane's thread. */
+#include "lane.h"
+
+void kg_deliver(kg_lane_t *lane, const kg_parcel_t *p);
+void kg_deliver_job(kg_lane_t *lane, const kg_parcel_t *p);
+
+/* Requester's side (calls.c): REPLY, ERROR, ITEM, END, CREDIT that came for a call of ctx. */
+void kg_call_answered(kg_ctx_t *ctx, const kg_parcel_t *p);
+/* The instance goes: every call is cancelled, without callbacks. */
+void kg_calls_drop(kg_ctx_t *ctx);
+
+/* Server's side (answers.c). */
+int kg_served_add(kg_ctx_t *ctx, const kg_parcel_t *p);
+void kg_served_event(kg_ctx_t *ctx, const kg_parcel_t *p); /* CANCEL, CREDIT, ITEM, END from the requester */
+void kg_served_drop(kg_ctx_t *ctx, const char *why);       /* everything unanswered gets 503 */
+
+/* The inherited topics plugin.* (inherited.c). */
+void kg_inherited(kg_ctx_t *ctx, const kg_msg_t *m);
+
+/* Copies the parcel to the tracer if a trace wants it (trace.c). */
+void kg_trace_parcel(kg_lane_t *lane, const kg_parcel_t *p);
+
+#endif

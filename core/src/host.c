@@ -1,0 +1,249 @@
+/* The kernel as a whole: making, loading, unloading, ending. */
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#include "manager.h"
+#include "registry.h"
+
+/* --- making ---------------------------------------------------------------------------------------------------------------- */
+
+static int make_dir(const char *path, mode_t mode, kg_error_t *err) {
+  char part[PATH_MAX];
+  size_t n = strlen(path);
+  if (n == 0 || n >= sizeof part || path[0] != '/')
+    return kg_error_set(err, KG_EINVAL, "directory \"%s\" is no absolute path", path);
+  memcpy(part, path, n + 1);
+  for (char *p = part + 1; *p; p++) {
+    if (*p != '/') continue;
+    *p = 0;
+    mkdir(part, 0755);
+    *p = '/';
+  }
+  struct stat st;
+  if (mkdir(part, mode) < 0 && errno != EEXIST)
+    return kg_error_set(err, KG_EINVAL, "directory %s cannot be made: %s", path, strerror(errno));
+  if (stat(part, &st) < 0 || !S_ISDIR(st.st_mode)) return kg_error_set(err, KG_EINVAL, "%s is no directory", path);
+  return 0;
+}
+
+static char *without_slash(const char *path) {
+  char *copy = strdup(path);
+  for (size_t n = copy ? strlen(copy) : 0; n > 1 && copy[n - 1] == '/'; n--) copy[n - 1] = 0;
+  return copy;
+}
+
+static int make_dirs(kg_kernel_t *k, const kg_kernel_options_t *o, kg_error_t *err) {
+  char temporary[] = "/tmp/kogge-XXXXXX";
+  if (!o->run_dir) {
+    if (!mkdtemp(temporary)) return kg_error_set(err, KG_EINVAL, "no directory can be made in /tmp: %s", strerror(errno));
+    k->own_run_dir = true;
+  }
+  k->run_dir = without_slash(o->run_dir ? o->run_dir : temporary);
+  k->data_dir = without_slash(o->data_dir ? o->data_dir : k->run_dir);
+  if (!k->run_dir || !k->data_dir) return kg_error_set(err, KG_EFULL, "out of memory");
+  if (make_dir(k->run_dir, 0755, err) < 0 || make_dir(k->data_dir, 0700, err) < 0) return -1;
+  return 0;
+}
+
+static void set_limits(kg_kernel_t *k, const kg_kernel_options_t *o) {
+  k->start_timeout_ms = o->start_timeout_ms ? o->start_timeout_ms : 30000;
+  k->drain_timeout_ms = o->drain_timeout_ms ? o->drain_timeout_ms : 5000;
+  k->budget_us = (o->budget_ms ? o->budget_ms : 50) * 1000;
+}
+
+static void init_locks(kg_kernel_t *k) {
+  pthread_condattr_t a;
+  pthread_condattr_init(&a);
+  pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
+  pthread_cond_init(&k->changed, &a);
+  pthread_condattr_destroy(&a);
+  pthread_mutex_init(&k->manage, NULL);
+  pthread_mutex_init(&k->life, NULL);
+  pthread_mutex_init(&k->list, NULL);
+  pthread_mutex_init(&k->trace_lock, NULL);
+  pthread_mutex_init(&k->command_lock, NULL);
+  kg_registry_init(&k->registry);
+}
+
+kg_kernel_t *kg_kernel_new(const kg_kernel_options_t *o, kg_error_t *err) {
+  kg_kernel_t *k = calloc(1, sizeof *k);
+  if (!k) {
+    kg_error_set(err, KG_EFULL, "out of memory");
+    return NULL;
+  }
+  init_locks(k);
+  set_limits(k, o);
+  k->last_command = &k->commands;
+  k->command_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  k->plugin_path = o->plugin_path ? strdup(o->plugin_path) : NULL;
+  k->trial_command = o->trial_command ? strdup(o->trial_command) : NULL;
+  atomic_init(&k->log.level, o->log_level);
+  k->log.json = o->log_json;
+  k->zmq = zmq_ctx_new();
+  if (k->zmq) zmq_ctx_set(k->zmq, ZMQ_IO_THREADS, 0); /* inproc needs none */
+  if (!k->zmq || k->command_fd < 0) kg_error_set(err, KG_EINTERNAL, "the bus cannot be made: %s", strerror(errno));
+  if (!k->zmq || k->command_fd < 0 || kg_log_open(&k->log, o->log_file, err) < 0 || make_dirs(k, o, err) < 0) {
+    kg_kernel_free(k);
+    return NULL;
+  }
+  return k;
+}
+
+/* --- loading --------------------------------------------------------------------------------------------------------------- */
+
+static char **names_of(const char *const *names) {
+  size_t n = 0;
+  if (!names) return NULL;
+  while (names[n]) n++;
+  char **copy = calloc(n + 1, sizeof *copy);
+  for (size_t i = 0; copy && i < n; i++) copy[i] = strdup(names[i]);
+  return copy;
+}
+
+static int add_to_list(kg_kernel_t *k, kg_ctx_t *ctx) {
+  pthread_mutex_lock(&k->list);
+  kg_ctx_t **more = realloc(k->instances, (k->ninstances + 1) * sizeof(kg_ctx_t *));
+  if (more) {
+    k->instances = more;
+    more[k->ninstances++] = ctx;
+  }
+  pthread_mutex_unlock(&k->list);
+  return more ? 0 : -1;
+}
+
+static void remove_from_list(kg_kernel_t *k, kg_ctx_t *ctx) {
+  size_t kept = 0;
+  pthread_mutex_lock(&k->list);
+  for (size_t i = 0; i < k->ninstances; i++)
+    if (k->instances[i] != ctx) k->instances[kept++] = k->instances[i];
+  k->ninstances = kept;
+  pthread_mutex_unlock(&k->list);
+}
+
+static int open_source(kg_kernel_t *k, const kg_plugin_spec_t *spec, bool tried, kg_source_t *src, kg_error_t *err) {
+  *src = (kg_source_t){.desc = spec->descriptor};
+  if (spec->descriptor) return kg_loader_check(spec->descriptor, spec->name, err);
+  char *path = kg_loader_find(k->plugin_path, spec->file, NULL, err);
+  int rc = path ? kg_source_open(k, path, NULL, tried, src, err) : -1;
+  free(path);
+  return rc;
+}
+
+int kg_load(kg_kernel_t *k, const kg_plugin_spec_t *spec, bool tried, kg_error_t *err) {
+  kg_source_t src;
+  int64_t since = kg_clock_us();
+  if (!spec->name || !*spec->name || strlen(spec->name) > 200) return kg_error_set(err, KG_EINVAL, "the plugin has no name");
+  if (kg_find(k, spec->name)) return kg_error_set(err, KG_ECONFLICT, "there is a plugin %s already", spec->name);
+  kg_lane_t *lane = kg_lane_named(k, spec->lane ? spec->lane : "main", err);
+  if (!lane || open_source(k, spec, tried, &src, err) < 0) return -1;
+  kg_ctx_t *ctx = kg_bring_up(k, spec->name, lane, &src, spec->config, names_of(spec->services), NULL, err);
+  if (!ctx) return -1;
+  if (kg_do(ctx, kg_job_claim, KG_STEP_MS, "activate", err) < 0 || add_to_list(k, ctx) < 0) {
+    kg_take_down(ctx, "the plugin did not start");
+    return -1;
+  }
+  kg_logf(k, KG_LOG_DEBUG, "kernel", "%s: %s %s runs in lane %s after %lld ms", ctx->name, ctx->desc->name, ctx->desc->version,
+          lane->name, (long long)(kg_clock_us() - since) / 1000);
+  return 0;
+}
+
+int kg_kernel_load(kg_kernel_t *k, const kg_plugin_spec_t *spec, kg_error_t *err) {
+  kg_error_t local = {0};
+  pthread_mutex_lock(&k->manage);
+  int rc = kg_load(k, spec, false, &local);
+  pthread_mutex_unlock(&k->manage);
+  if (rc < 0) kg_error_prefix(&local, "plugin %s was not loaded", spec->name ? spec->name : "");
+  if (err) *err = local;
+  return rc;
+}
+
+static void stop(kg_kernel_t *k, kg_ctx_t *ctx, const char *why) {
+  kg_error_t err = {0};
+  pthread_mutex_lock(&k->life);
+  ctx->drained = false;
+  pthread_mutex_unlock(&k->life);
+  if (kg_do(ctx, kg_job_drain, k->drain_timeout_ms, "drain", &err) < 0 || kg_wait_drained(ctx, k->drain_timeout_ms, &err) < 0)
+    kg_logf(k, KG_LOG_WARN, "kernel", "%s: it is stopped all the same", err.text);
+  remove_from_list(k, ctx);
+  kg_take_down(ctx, why);
+}
+
+int kg_kernel_unload(kg_kernel_t *k, const char *name, kg_error_t *err) {
+  int rc = 0;
+  pthread_mutex_lock(&k->manage);
+  kg_ctx_t *ctx = kg_find(k, name);
+  if (!ctx)
+    rc = kg_error_set(err, KG_ENOTFOUND, "there is no plugin %s", name);
+  else if (strcmp(ctx->desc->role, "kernel") == 0)
+    rc = kg_error_set(err, KG_EDENIED, "plugin %s is part of the kernel", name);
+  else
+    stop(k, ctx, "the plugin was unloaded");
+  pthread_mutex_unlock(&k->manage);
+  return rc;
+}
+
+int kg_kernel_configure(kg_kernel_t *k, const char *name, kg_doc_t *config, kg_error_t *err) {
+  int rc = -1;
+  pthread_mutex_lock(&k->manage);
+  kg_ctx_t *ctx = kg_find(k, name);
+  kg_job_t *job = ctx ? kg_job_new(k) : NULL;
+  if (!ctx) kg_error_set(err, KG_ENOTFOUND, "there is no plugin %s", name);
+  if (job) {
+    job->doc = kg_doc_ref(config);
+    job = kg_run_job(ctx, kg_job_configure, job, KG_STEP_MS, "configure", err);
+  }
+  if (job) {
+    rc = job->rc;
+    if (rc < 0 && err) *err = job->err;
+    kg_job_unref(job);
+  }
+  pthread_mutex_unlock(&k->manage);
+  return rc;
+}
+
+/* --- ending ---------------------------------------------------------------------------------------------------------------- */
+
+static void stop_lanes(kg_kernel_t *k) {
+  for (unsigned i = 0; i < atomic_load(&k->nlanes); i++) {
+    kg_job_t *job = kg_job_new(k);
+    job->fn = kg_job_stop_lane;
+    kg_lane_post_from_manager(k, k->lanes[i], (kg_parcel_t){.job = job});
+    kg_lane_stop(k->lanes[i]);
+  }
+  for (unsigned i = 0; i < KG_MAX_LANES; i++)
+    if (k->push[i]) zmq_close(k->push[i]);
+}
+
+static void remove_run_dir(kg_kernel_t *k) {
+  DIR *d = opendir(k->run_dir);
+  for (struct dirent *e; d && (e = readdir(d)) != NULL;) unlinkat(dirfd(d), e->d_name, 0);
+  if (d) closedir(d);
+  rmdir(k->run_dir);
+}
+
+void kg_kernel_free(kg_kernel_t *k) {
+  pthread_mutex_lock(&k->manage);
+  while (k->ninstances) stop(k, k->instances[k->ninstances - 1], "the kernel stops");
+  stop_lanes(k);
+  pthread_mutex_unlock(&k->manage);
+  kg_registry_free(&k->registry);
+  if (k->zmq) zmq_ctx_term(k->zmq);
+  if (k->own_run_dir && k->run_dir) remove_run_dir(k);
+  if (k->command_fd >= 0) close(k->command_fd);
+  kg_log_close(&k->log);
+  free(k->instances);
+  free(k->known);
+  free(k->run_dir);
+  free(k->data_dir);
+  free(k->plugin_path);
+  free(k->trial_command);
+  free(k);
+}

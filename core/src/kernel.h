@@ -1,0 +1,226 @@
+#ifndef KG_KERNEL_H
+#define KG_KERNEL_H
+/*
+ * Inside the kernel. Three kinds of threads:
+ *   lanes    run handlers; everything in kg_ctx below "lane only" is touched by the instance's lane alone;
+ *   manager  the one thread at a time that holds kernel.manage: loads, swaps, stops; it waits, lanes never do;
+ *   others   may only ask for lists.
+ */
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+
+#include "kogge/host.h"
+#include "msg_internal.h"
+#include "table.h"
+
+#define KG_MAX_LANES 64
+#define KG_MAX_CALLS 65536 /* open requests of one instance: a flood ends at its source */
+
+typedef struct kg_lane kg_lane_t;
+typedef struct kg_job kg_job_t;
+typedef struct kg_name kg_name_t;
+
+/* What travels to a lane: a message for an instance, or a job. Owns a reference of everything it points to. */
+typedef struct kg_parcel {
+  kg_ctx_t *to;
+  kg_ctx_t *from; /* sender, to whom an answer goes; NULL: the kernel */
+  kg_msg_t *m;
+  kg_job_t *job;
+} kg_parcel_t;
+void kg_parcel_free(kg_parcel_t *p);
+
+typedef struct kg_queue {
+  kg_parcel_t *ring;
+  size_t head, count, room;
+} kg_queue_t;
+int kg_queue_push(kg_queue_t *q, kg_parcel_t p); /* -1 out of memory; p was freed then */
+bool kg_queue_pop(kg_queue_t *q, kg_parcel_t *p);
+void kg_queue_free(kg_queue_t *q);
+
+/* --- timers: one heap per lane ------------------------------------------------------------------------------ */
+typedef struct kg_due {
+  int64_t at_us;
+  uint64_t seq;
+  size_t place; /* in the heap, from 1; 0: not in it */
+  void (*fire)(kg_lane_t *lane, struct kg_due *due);
+} kg_due_t;
+typedef struct kg_heap {
+  kg_due_t **due; /* due[1] is the first */
+  size_t count, room;
+  uint64_t seq;
+} kg_heap_t;
+int kg_heap_add(kg_heap_t *h, kg_due_t *due, int64_t at_us);
+void kg_heap_remove(kg_heap_t *h, kg_due_t *due); /* nothing if it is not in the heap */
+void kg_heap_free(kg_heap_t *h);
+
+/* --- instances ---------------------------------------------------------------------------------------------- */
+typedef enum {
+  KG_LOADED,
+  KG_STARTING,
+  KG_RUNNING,
+  KG_DRAINING,
+  KG_STOPPED, /* destroyed: what still arrives is refused */
+} kg_state_t;
+const char *kg_state_name(kg_state_t s);
+
+typedef struct kg_counters {
+  atomic_ullong requests, answered, failed, sent, replies, items, events, timers, late, dropped;
+  atomic_ullong busy_us, slowest_us, over_budget;
+} kg_counters_t;
+
+/* A request this instance sent. */
+typedef struct kg_call {
+  kg_due_t due; /* first: the deadline's timer */
+  kg_ctx_t *ctx;
+  uint64_t id;
+  kg_reply_fn fn;
+  void *arg;
+  kg_ctx_t *server; /* NULL while the request is held: then the name decides */
+  kg_name_t *name;
+  char *topic;
+  bool stream, manual, starved, closed;
+  uint32_t window, handled, up_credit;
+} kg_call_t;
+
+/* A request this instance has to answer. */
+typedef struct kg_served {
+  kg_msg_t *m;
+  kg_ctx_t *from;
+  const kg_stream_events_t *ev;
+  void *arg;
+  bool cancelled, starved, ended;
+  uint64_t credit;
+  uint32_t taken; /* items from the requester not yet granted again */
+} kg_served_t;
+
+typedef struct kg_watch kg_watch_t;
+typedef struct kg_timer_entry kg_timer_entry_t;
+
+struct kg_ctx {
+  atomic_uint refs;
+  uint32_t number; /* unique in this kernel */
+  kg_kernel_t *k;
+  kg_lane_t *lane;
+  char *name;
+  const kg_plugin_t *desc;
+  char *path;   /* the file it came from; "" if built in */
+  void *handle; /* of dlopen, NULL if built in */
+  char **wanted; /* NULL-terminated names from the configuration, or NULL */
+  kg_ctx_t *predecessor; /* in a swap; borrowed, manager and own lane */
+  atomic_int state;
+  atomic_bool active, tracing;
+  kg_counters_t n;
+  int64_t started_us;
+
+  /* under kernel.life */
+  bool ready, drained;
+  kg_error_t not_ready;
+
+  /* lane only */
+  void *self;
+  bool created;
+  kg_doc_t *config;
+  kg_table_t calls;  /* id -> kg_call_t */
+  kg_table_t served; /* id -> kg_served_t */
+  uint64_t next_call;
+  kg_timer_entry_t *timers;
+  kg_watch_t *watches;
+  kg_name_t **claims; /* names asked for with kg_serve() before it owns any */
+  size_t nclaims;
+};
+kg_ctx_t *kg_ctx_ref(kg_ctx_t *ctx);
+void kg_ctx_unref(kg_ctx_t *ctx);
+
+/* --- jobs: the manager asks a lane ---------------------------------------------------------------------------- */
+typedef void (*kg_job_fn)(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job);
+struct kg_job {
+  atomic_uint refs;
+  kg_job_fn fn;
+  kg_kernel_t *k;
+  bool fence; /* everything sent to this lane before is delivered first */
+  kg_doc_t *doc;    /* in or out, owned */
+  const char *text; /* in, static */
+  void *arg;        /* in */
+  int rc;           /* out */
+  kg_error_t err;
+  bool done; /* under kernel.life */
+};
+void kg_job_unref(kg_job_t *job);
+
+/* --- names ---------------------------------------------------------------------------------------------------- */
+struct kg_name {
+  kg_name_t *next;
+  char *name;
+  kg_ctx_t *owner; /* owned reference; NULL: nobody */
+  bool held;
+  kg_queue_t queue; /* what is held */
+};
+typedef struct kg_subscription {
+  kg_ctx_t *ctx; /* borrowed: removed before the instance goes */
+  char *prefix;
+  size_t n;
+} kg_subscription_t;
+typedef struct kg_registry {
+  pthread_rwlock_t lock;
+  kg_name_t *names[256];
+  kg_subscription_t *subs;
+  size_t nsubs;
+} kg_registry_t;
+void kg_registry_init(kg_registry_t *r);
+void kg_registry_free(kg_registry_t *r);
+
+/* --- the kernel ----------------------------------------------------------------------------------------------- */
+typedef struct kg_log_sink {
+  int fd;
+  bool json, close_fd;
+  atomic_int level;
+} kg_log_sink_t;
+
+typedef struct kg_trace {
+  struct kg_trace *next;
+  char *glob;
+} kg_trace_t;
+
+struct kg_kernel {
+  char *data_dir, *run_dir, *plugin_path, *trial_command;
+  bool own_run_dir;
+  int64_t start_timeout_ms, drain_timeout_ms, budget_us;
+  kg_log_sink_t log;
+  void *zmq;
+  kg_registry_t registry;
+  pthread_mutex_t manage; /* one manager at a time */
+  pthread_mutex_t life;
+  pthread_cond_t changed;
+  kg_lane_t *lanes[KG_MAX_LANES];
+  atomic_uint nlanes;
+  void *push[KG_MAX_LANES];    /* the manager's sockets to the lanes */
+  pthread_mutex_t list;        /* guards instances */
+  kg_ctx_t **instances;        /* in the order they were started */
+  size_t ninstances;
+  uint32_t last_number;
+  uint64_t *known; /* hashes of plugin files that were tried or loaded */
+  size_t nknown;
+  atomic_ullong refused; /* malformed or undeliverable messages */
+  /* trace */
+  pthread_mutex_t trace_lock;
+  kg_trace_t *traces;
+  kg_ctx_t *tracer; /* who gets the copies: borrowed, under trace_lock */
+  atomic_int tracing;
+  /* commands of the control socket for the manager */
+  pthread_mutex_t command_lock;
+  struct kg_command *commands, **last_command;
+  int command_fd;
+  void (*on_phase)(const char *phase); /* a trial says how far it is */
+};
+
+/* log.c: any thread */
+int kg_log_open(kg_log_sink_t *s, const char *file, kg_error_t *err);
+void kg_log_close(kg_log_sink_t *s);
+void kg_logf(kg_kernel_t *k, kg_level_t level, const char *who, const char *fmt, ...) KG_PRINTF(4, 5);
+void kg_logv(kg_kernel_t *k, kg_level_t level, const char *who, const char *fmt, va_list ap);
+
+/* time */
+int64_t kg_clock_us(void);
+
+#endif

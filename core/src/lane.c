@@ -1,0 +1,256 @@
+#include "lane.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#include "deliver.h"
+
+/* So many messages at most between two looks at descriptors, timers and the other lanes. */
+#define BATCH 256
+
+static void parcel_release(void *data, void *hint) {
+  (void)hint;
+  kg_parcel_free(data);
+  free(data);
+}
+
+static int push_to(kg_kernel_t *k, void **push, kg_lane_t *lane, kg_parcel_t p) {
+  char address[64];
+  if (!*push) {
+    snprintf(address, sizeof address, "inproc://lane-%u", lane->index);
+    *push = zmq_socket(k->zmq, ZMQ_PUSH);
+    int none = 0;
+    if (*push) zmq_setsockopt(*push, ZMQ_SNDHWM, &none, sizeof none);
+    if (*push) zmq_setsockopt(*push, ZMQ_LINGER, &none, sizeof none);
+    if (!*push || zmq_connect(*push, address) < 0) {
+      kg_parcel_free(&p);
+      return -1;
+    }
+  }
+  kg_parcel_t *copy = malloc(sizeof *copy);
+  zmq_msg_t z;
+  if (!copy || zmq_msg_init_data(&z, copy, sizeof *copy, parcel_release, NULL) < 0) {
+    free(copy);
+    kg_parcel_free(&p);
+    return -1;
+  }
+  *copy = p;
+  if (zmq_msg_send(&z, *push, ZMQ_DONTWAIT) >= 0) return 0;
+  zmq_msg_close(&z);
+  return -1;
+}
+
+int kg_lane_post_from_manager(kg_kernel_t *k, kg_lane_t *lane, kg_parcel_t p) {
+  return push_to(k, &k->push[lane->index], lane, p);
+}
+
+void kg_lane_post(kg_lane_t *here, kg_parcel_t p) {
+  kg_lane_t *there = p.to->lane;
+  int rc = there == here ? kg_queue_push(&here->queue, p) : push_to(here->k, &here->push[there->index], there, p);
+  if (rc < 0) atomic_fetch_add(&here->k->refused, 1);
+}
+
+/* --- the inbox: what other lanes sent ---------------------------------------------------------------------------- */
+
+/* Takes one parcel; false when there is none. */
+static bool receive(kg_lane_t *lane, kg_parcel_t *p) {
+  zmq_msg_t z;
+  zmq_msg_init(&z);
+  int n = zmq_msg_recv(&z, lane->inbox, ZMQ_DONTWAIT);
+  if (n == (int)sizeof *p) {
+    kg_parcel_t *theirs = zmq_msg_data(&z);
+    *p = *theirs;
+    *theirs = (kg_parcel_t){0}; /* taken over: the release function finds nothing */
+  }
+  zmq_msg_close(&z);
+  return n == (int)sizeof *p;
+}
+
+/* ZMQ_FD is edge-triggered: the loop may only sleep after a receive that found nothing. */
+static void drain_inbox(kg_lane_t *lane) {
+  kg_parcel_t p;
+  for (int left = BATCH; left > 0; left--) {
+    if (!receive(lane, &p)) {
+      lane->inbox_more = false;
+      return;
+    }
+    if (p.job && p.job->fence) {
+      kg_parcel_t job = p;
+      while (receive(lane, &p)) kg_queue_push(&lane->queue, p);
+      kg_queue_push(&lane->queue, job);
+      lane->inbox_more = false;
+      return;
+    }
+    kg_queue_push(&lane->queue, p);
+  }
+  lane->inbox_more = true;
+}
+
+/* --- the loop ------------------------------------------------------------------------------------------------------ */
+
+void kg_lane_enter(kg_lane_t *lane, kg_ctx_t *ctx) {
+  atomic_store_explicit(&lane->current, ctx, memory_order_relaxed);
+  atomic_store_explicit(&lane->busy_since_us, lane->now_us, memory_order_relaxed);
+}
+
+static void count(atomic_ullong *n, uint64_t by) {
+  atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + by, memory_order_relaxed);
+}
+
+void kg_lane_leave(kg_lane_t *lane, kg_ctx_t *ctx, const char *what) {
+  int64_t now = kg_clock_us(), took = now - lane->now_us;
+  lane->now_us = now;
+  atomic_store_explicit(&lane->current, NULL, memory_order_relaxed);
+  count(&ctx->n.busy_us, (uint64_t)took);
+  count(&lane->busy_us, (uint64_t)took);
+  if (took > (int64_t)atomic_load_explicit(&ctx->n.slowest_us, memory_order_relaxed))
+    atomic_store_explicit(&ctx->n.slowest_us, (uint64_t)took, memory_order_relaxed);
+  if (took <= lane->k->budget_us) return;
+  count(&ctx->n.over_budget, 1);
+  kg_logf(lane->k, KG_LOG_WARN, ctx->name, "handler of %s took %lld ms and held up lane %s", what, (long long)took / 1000,
+          lane->name);
+}
+
+static void run_queue(kg_lane_t *lane) {
+  kg_parcel_t p;
+  for (int left = BATCH; left > 0 && kg_queue_pop(&lane->queue, &p); left--) {
+    count(&lane->messages, 1);
+    if (p.job)
+      kg_deliver_job(lane, &p);
+    else
+      kg_deliver(lane, &p);
+    kg_parcel_free(&p);
+  }
+}
+
+static void run_timers(kg_lane_t *lane) {
+  /* Timers made by these handlers wait for the next turn, even if they are due: nobody starves the others. */
+  uint64_t last = lane->heap.seq;
+  while (lane->heap.count) {
+    kg_due_t *due = lane->heap.due[1];
+    if (due->at_us > lane->now_us || due->seq > last) return;
+    kg_heap_remove(&lane->heap, due);
+    due->fire(lane, due);
+  }
+}
+
+static void run_watch(kg_lane_t *lane, const struct epoll_event *e) {
+  int fd = (int)(uint32_t)e->data.u64;
+  if (fd == lane->inbox_fd) {
+    lane->inbox_more = true;
+    return;
+  }
+  kg_watch_t *w = kg_table_get(&lane->watches, (uint64_t)fd + 1);
+  if (!w || w->turn != (uint32_t)(e->data.u64 >> 32)) return; /* forgotten by an earlier handler of this turn */
+  kg_ctx_t *ctx = kg_ctx_ref(w->ctx);
+  kg_lane_enter(lane, ctx);
+  w->fn(ctx, ctx->self, fd, e->events, w->arg);
+  kg_lane_leave(lane, ctx, "a descriptor");
+  kg_ctx_unref(ctx);
+}
+
+/* Milliseconds epoll may wait: rounded up, so that a timer is due when it returns. */
+static int patience(const kg_lane_t *lane) {
+  if (lane->queue.count || lane->inbox_more) return 0;
+  if (!lane->heap.count) return -1;
+  int64_t us = lane->heap.due[1]->at_us - kg_clock_us();
+  if (us <= 0) return 0;
+  int64_t ms = (us + 999) / 1000;
+  return ms > 3600000 ? 3600000 : (int)ms;
+}
+
+static void wait_for_events(kg_lane_t *lane) {
+  struct epoll_event events[64];
+  int timeout = patience(lane);
+  if (timeout) {
+    count(&lane->sleeps, 1);
+    atomic_store_explicit(&lane->busy_since_us, 0, memory_order_relaxed);
+  }
+  int n = epoll_wait(lane->epoll, events, 64, timeout);
+  lane->now_us = kg_clock_us();
+  for (int i = 0; i < n; i++) {
+    run_watch(lane, &events[i]);
+    run_queue(lane);
+  }
+}
+
+static void *lane_main(void *arg) {
+  kg_lane_t *lane = arg;
+  pthread_setname_np(pthread_self(), lane->name);
+  lane->now_us = kg_clock_us();
+  while (!lane->stop) {
+    if (lane->inbox_more) drain_inbox(lane);
+    run_queue(lane);
+    run_timers(lane);
+    if (!lane->stop) wait_for_events(lane);
+  }
+  return NULL;
+}
+
+/* --- making and ending --------------------------------------------------------------------------------------------- */
+
+static int open_inbox(kg_lane_t *lane) {
+  char address[64];
+  snprintf(address, sizeof address, "inproc://lane-%u", lane->index);
+  lane->inbox = zmq_socket(lane->k->zmq, ZMQ_PULL);
+  lane->epoll = epoll_create1(EPOLL_CLOEXEC);
+  if (!lane->inbox || lane->epoll < 0) return -1;
+  int none = 0;
+  size_t size = sizeof lane->inbox_fd;
+  zmq_setsockopt(lane->inbox, ZMQ_RCVHWM, &none, sizeof none);
+  if (zmq_bind(lane->inbox, address) < 0) return -1;
+  if (zmq_getsockopt(lane->inbox, ZMQ_FD, &lane->inbox_fd, &size) < 0) return -1;
+  struct epoll_event e = {.events = EPOLLIN, .data.u64 = (uint32_t)lane->inbox_fd};
+  return epoll_ctl(lane->epoll, EPOLL_CTL_ADD, lane->inbox_fd, &e);
+}
+
+static void free_lane(kg_lane_t *lane) {
+  for (kg_parcel_t p; lane->inbox && receive(lane, &p);) kg_parcel_free(&p);
+  for (size_t i = 0; i < KG_MAX_LANES; i++)
+    if (lane->push[i]) zmq_close(lane->push[i]);
+  if (lane->inbox) zmq_close(lane->inbox);
+  if (lane->epoll >= 0) close(lane->epoll);
+  kg_queue_free(&lane->queue);
+  kg_heap_free(&lane->heap);
+  kg_table_free(&lane->watches);
+  kg_table_free(&lane->timers);
+  free(lane);
+}
+
+kg_lane_t *kg_lane_start(kg_kernel_t *k, const char *name, kg_error_t *err) {
+  unsigned index = atomic_load(&k->nlanes);
+  if (index == KG_MAX_LANES) {
+    kg_error_set(err, KG_EFULL, "lane %s cannot be made: there are %d already", name, KG_MAX_LANES);
+    return NULL;
+  }
+  kg_lane_t *lane = calloc(1, sizeof *lane);
+  if (!lane) {
+    kg_error_set(err, KG_EFULL, "lane %s cannot be made: out of memory", name);
+    return NULL;
+  }
+  lane->k = k;
+  lane->index = index;
+  lane->epoll = -1;
+  lane->inbox_more = true;
+  snprintf(lane->name, sizeof lane->name, "%s", name);
+  if (getrandom(lane->random, sizeof lane->random, 0) < 0) lane->random[0] = (uint64_t)kg_clock_us();
+  if (open_inbox(lane) < 0 || pthread_create(&lane->thread, NULL, lane_main, lane) != 0) {
+    kg_error_set(err, KG_EINTERNAL, "lane %s cannot be made: %s", name, strerror(errno));
+    free_lane(lane);
+    return NULL;
+  }
+  k->lanes[index] = lane;
+  atomic_store(&k->nlanes, index + 1);
+  return lane;
+}
+
+void kg_lane_stop(kg_lane_t *lane) {
+  pthread_join(lane->thread, NULL);
+  free_lane(lane);
+}

@@ -1,0 +1,58 @@
+/* What runs, for people. */
+#include <stdlib.h>
+
+#include "registry.h"
+
+static void pack_services(kg_pack_t *p, kg_ctx_t *ctx) {
+  kg_name_t **names = kg_names_of(&ctx->k->registry, ctx);
+  kg_pack_key(p, "services");
+  kg_pack_array(p);
+  for (kg_name_t **n = names; n && *n; n++) kg_pack_str(p, (*n)->name);
+  kg_pack_end(p);
+  free(names);
+}
+
+static void pack_instance(kg_pack_t *p, kg_ctx_t *ctx, int64_t now) {
+  kg_pack_map(p);
+  kg_pack_kv_str(p, "name", ctx->name);
+  kg_pack_kv_str(p, "plugin", ctx->desc->name);
+  kg_pack_kv_str(p, "role", ctx->desc->role);
+  kg_pack_kv_str(p, "version", ctx->desc->version);
+  kg_pack_kv_str(p, "lane", ctx->lane->name);
+  kg_pack_kv_str(p, "state", kg_state_name(atomic_load(&ctx->state)));
+  kg_pack_kv_str(p, "file", ctx->path);
+  kg_pack_kv_int(p, "uptime_ms", (now - ctx->started_us) / 1000);
+  kg_pack_kv_int(p, "requests", (int64_t)ctx->n.requests);
+  kg_pack_kv_int(p, "busy_us", (int64_t)ctx->n.busy_us);
+  pack_services(p, ctx);
+  kg_pack_end(p);
+}
+
+static void pack_lane(kg_pack_t *p, kg_lane_t *lane, int64_t now) {
+  int64_t since = atomic_load(&lane->busy_since_us);
+  kg_pack_map(p);
+  kg_pack_kv_str(p, "name", lane->name);
+  kg_pack_kv_int(p, "messages", (int64_t)lane->messages);
+  kg_pack_kv_int(p, "sleeps", (int64_t)lane->sleeps);
+  kg_pack_kv_int(p, "busy_us", (int64_t)lane->busy_us);
+  if (since && now - since > 1000000 && atomic_load(&lane->current)) kg_pack_kv_int(p, "stuck_ms", (now - since) / 1000);
+  kg_pack_end(p);
+}
+
+kg_doc_t *kg_kernel_list(kg_kernel_t *k) {
+  int64_t now = kg_clock_us();
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  kg_pack_key(&p, "plugins");
+  kg_pack_array(&p);
+  pthread_mutex_lock(&k->list);
+  for (size_t i = 0; i < k->ninstances; i++) pack_instance(&p, k->instances[i], now);
+  pthread_mutex_unlock(&k->list);
+  kg_pack_end(&p);
+  kg_pack_key(&p, "lanes");
+  kg_pack_array(&p);
+  for (unsigned i = 0; i < atomic_load(&k->nlanes); i++) pack_lane(&p, k->lanes[i], now);
+  kg_pack_end(&p);
+  kg_pack_end(&p);
+  return kg_pack_doc(&p);
+}

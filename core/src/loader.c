@@ -1,0 +1,139 @@
+#include "loader.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char *base(const char *path) {
+  const char *slash = strrchr(path, '/');
+  return slash ? slash + 1 : path;
+}
+
+/* --- finding --------------------------------------------------------------------------------------------------------------- */
+
+static char *if_file(const char *path) {
+  struct stat st;
+  return stat(path, &st) == 0 && S_ISREG(st.st_mode) ? realpath(path, NULL) : NULL;
+}
+
+static char *look_up(const char *plugin_path, const char *file) {
+  char path[PATH_MAX];
+  for (const char *p = plugin_path; p && *p; p += *p == ':') {
+    size_t n = strcspn(p, ":");
+    if (n && snprintf(path, sizeof path, "%.*s/%s", (int)n, p, file) < (int)sizeof path) {
+      char *found = if_file(path);
+      if (found) return found;
+    }
+    p += n;
+  }
+  return NULL;
+}
+
+char *kg_loader_find(const char *plugin_path, const char *file, const char *role, kg_error_t *err) {
+  char name[NAME_MAX * 2];
+  char *found = strchr(file, '/') ? if_file(file) : look_up(plugin_path, file);
+  if (!found && !strchr(file, '/') && role && snprintf(name, sizeof name, "%s-%s.so", role, file) < (int)sizeof name)
+    found = look_up(plugin_path, name);
+  if (!found && !strchr(file, '/') && snprintf(name, sizeof name, "%s.so", file) < (int)sizeof name)
+    found = look_up(plugin_path, name);
+  if (found) return found;
+  if (strchr(file, '/'))
+    kg_error_set(err, KG_ENOTFOUND, "plugin file %s does not exist", file);
+  else
+    kg_error_set(err, KG_ENOTFOUND, "plugin %s was not found in %s", file, plugin_path ? plugin_path : "(no plugin path)");
+  return NULL;
+}
+
+uint64_t kg_loader_hash(const char *path, kg_error_t *err) {
+  unsigned char buf[65536];
+  uint64_t h = 14695981039346656037u;
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  ssize_t n = -1;
+  while (fd >= 0 && (n = read(fd, buf, sizeof buf)) > 0)
+    for (ssize_t i = 0; i < n; i++) h = (h ^ buf[i]) * 1099511628211u;
+  if (n < 0) kg_error_set(err, KG_ENOTFOUND, "plugin file %s cannot be read: %s", path, strerror(errno));
+  if (fd >= 0) close(fd);
+  return n < 0 ? 0 : h ? h : 1;
+}
+
+/* --- opening --------------------------------------------------------------------------------------------------------------- */
+
+/* Copies the file to a new one in run_dir, so that a rebuild never changes what is mapped, and dlopen gives a fresh instance. */
+static int private_copy(const char *run_dir, const char *path, char *copy, size_t room, kg_error_t *err) {
+  struct stat st;
+  int in = open(path, O_RDONLY | O_CLOEXEC);
+  if (in < 0 || fstat(in, &st) < 0) {
+    if (in >= 0) close(in);
+    return kg_error_set(err, KG_ENOTFOUND, "plugin file %s cannot be read: %s", path, strerror(errno));
+  }
+  snprintf(copy, room, "%s/%s.XXXXXX", run_dir, base(path));
+  int out = mkostemp(copy, O_CLOEXEC);
+  off_t left = out < 0 ? -1 : st.st_size;
+  while (left > 0) {
+    ssize_t n = sendfile(out, in, NULL, (size_t)left);
+    if (n <= 0) break;
+    left -= n;
+  }
+  int saved = errno;
+  if (out >= 0 && left != 0) unlink(copy);
+  if (out >= 0) close(out);
+  close(in);
+  if (left == 0) return 0;
+  return kg_error_set(err, KG_EINTERNAL, "plugin file %s cannot be copied to %s: %s", path, run_dir, strerror(saved));
+}
+
+int kg_loader_check(const kg_plugin_t *d, const char *path, kg_error_t *err) {
+  const char *file = base(path);
+  if (d->magic != KG_PLUGIN_MAGIC)
+    return kg_error_set(err, KG_EINVAL, "%s is no Kogge plugin: its descriptor begins with %08x, not with %08x", file, d->magic,
+                        KG_PLUGIN_MAGIC);
+  if (d->abi != KG_PLUGIN_ABI)
+    return kg_error_set(err, KG_EINVAL, "%s was built for plugin interface %u, this kernel has %u: build it again", file, d->abi,
+                        KG_PLUGIN_ABI);
+  if (d->size != sizeof(kg_plugin_t))
+    return kg_error_set(err, KG_EINVAL, "the descriptor of %s has %zu bytes, not %zu: build it again", file, d->size,
+                        sizeof(kg_plugin_t));
+  if (!d->name || !*d->name) return kg_error_set(err, KG_EINVAL, "the descriptor of %s has no name", file);
+  if (!d->role || !*d->role) return kg_error_set(err, KG_EINVAL, "the descriptor of %s has no role", file);
+  if (!d->version || !*d->version) return kg_error_set(err, KG_EINVAL, "the descriptor of %s has no version", file);
+  if (d->start && !d->create) return kg_error_set(err, KG_EINVAL, "the descriptor of %s has start() but no create()", file);
+  for (const kg_handler_t *h = d->handlers; h && h->topic; h++)
+    if (!h->fn) return kg_error_set(err, KG_EINVAL, "the descriptor of %s has no function for topic %s", file, h->topic);
+  return 0;
+}
+
+int kg_loader_open(const char *run_dir, const char *path, kg_loaded_t *out, kg_error_t *err) {
+  char copy[PATH_MAX];
+  *out = (kg_loaded_t){0};
+  out->hash = kg_loader_hash(path, err);
+  if (!out->hash || private_copy(run_dir, path, copy, sizeof copy, err) < 0) return -1;
+  out->handle = dlopen(copy, RTLD_NOW | RTLD_LOCAL);
+  const char *why = out->handle ? NULL : dlerror();
+  if (why) {
+    /* The sentence names the private copy; people know the original. */
+    const char *rest = strncmp(why, copy, strlen(copy)) == 0 ? why + strlen(copy) : why;
+    while (*rest == ':' || *rest == ' ') rest++;
+    kg_error_set(err, KG_EINVAL, "%s cannot be loaded: %s", base(path), rest);
+  }
+  unlink(copy);
+  if (!out->handle) return -1;
+  out->desc = dlsym(out->handle, "kogge_plugin");
+  if (!out->desc)
+    kg_error_set(err, KG_EINVAL, "%s is no Kogge plugin: it does not export kogge_plugin", base(path));
+  if (out->desc && kg_loader_check(out->desc, path, err) == 0 && (out->path = strdup(path)) != NULL) return 0;
+  kg_loader_close(out);
+  return -1;
+}
+
+void kg_loader_close(kg_loaded_t *l) {
+  if (l->handle) dlclose(l->handle);
+  free(l->path);
+  *l = (kg_loaded_t){0};
+}

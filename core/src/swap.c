@@ -1,0 +1,147 @@
+/* Swap: one instance in the place of another, or everything as before (DESIGN section 5). */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "manager.h"
+#include "registry.h"
+
+/* The old one serves again; what was held goes to it. */
+static void roll_back(kg_ctx_t *old) {
+  kg_error_t err = {0};
+  if (kg_do(old, kg_job_resume, KG_STEP_MS, "resume", &err) < 0) kg_logf(old->k, KG_LOG_ERROR, "kernel", "%s", err.text);
+}
+
+/* Steps 3 to 6, while messages are held: drain, state out, state in, names over. */
+static int hand_over(kg_ctx_t *old, kg_ctx_t *new, kg_error_t *err) {
+  kg_job_t *drain = kg_job_new(old->k);
+  if (!drain) return kg_error_set(err, KG_EFULL, "out of memory");
+  drain->fence = true; /* what was sent before the hold is served by the old one */
+  drain = kg_run_job(old, kg_job_drain, drain, KG_STEP_MS, "drain", err);
+  if (!drain) return -1;
+  kg_job_unref(drain);
+  if (kg_wait_drained(old, old->k->drain_timeout_ms, err) < 0) return -1;
+
+  kg_job_t *state = kg_run_job(old, kg_job_hand_over, NULL, KG_STEP_MS, "get the state of", err);
+  if (!state) return -1;
+  int rc = state->rc;
+  if (rc < 0 && err) *err = state->err;
+  kg_job_t *accept = rc < 0 ? NULL : kg_job_new(old->k);
+  if (accept) {
+    accept->doc = kg_doc_ref(state->doc);
+    accept = kg_run_job(new, kg_job_accept, accept, KG_STEP_MS, "give the state to", err);
+    rc = accept ? accept->rc : -1;
+    if (accept && rc < 0 && err) *err = accept->err;
+  }
+  kg_job_unref(state);
+  kg_job_unref(accept);
+  if (rc < 0) return -1;
+
+  kg_job_t *take = kg_job_new(old->k);
+  if (!take) return kg_error_set(err, KG_EFULL, "out of memory");
+  take->arg = old;
+  take = kg_run_job(new, kg_job_take, take, KG_STEP_MS, "activate", err);
+  if (!take) return -1;
+  rc = take->rc;
+  if (rc < 0 && err) *err = take->err;
+  kg_job_unref(take);
+  return rc;
+}
+
+static char **copy_names(char *const *names) {
+  size_t n = 0;
+  if (!names) return NULL;
+  while (names[n]) n++;
+  char **copy = calloc(n + 1, sizeof *copy);
+  for (size_t i = 0; copy && i < n; i++) copy[i] = strdup(names[i]);
+  return copy;
+}
+
+static void replace_in_list(kg_ctx_t *old, kg_ctx_t *new) {
+  kg_kernel_t *k = old->k;
+  pthread_mutex_lock(&k->list);
+  for (size_t i = 0; i < k->ninstances; i++)
+    if (k->instances[i] == old) k->instances[i] = new;
+  pthread_mutex_unlock(&k->list);
+}
+
+static void forget_drained(kg_ctx_t *old) {
+  pthread_mutex_lock(&old->k->life);
+  old->drained = false;
+  pthread_mutex_unlock(&old->k->life);
+}
+
+static int swap(kg_ctx_t *old, kg_source_t *src, int64_t *pause_us, kg_error_t *err) {
+  kg_kernel_t *k = old->k;
+  kg_ctx_t *new = kg_bring_up(k, old->name, old->lane, src, old->config, copy_names(old->wanted), old, err);
+  if (!new) return -1;
+  int64_t since = kg_clock_us();
+  forget_drained(old);
+  kg_names_hold(&k->registry, old);
+  if (hand_over(old, new, err) < 0) {
+    roll_back(old);
+    kg_take_down(new, "the swap was rolled back");
+    return -1;
+  }
+  if (pause_us) *pause_us = kg_clock_us() - since;
+  replace_in_list(old, new);
+  kg_logf(k, KG_LOG_INFO, "kernel", "%s: %s %s replaced %s %s, requests were held for %lld us", new->name, new->desc->name,
+          new->desc->version, old->desc->name, old->desc->version, (long long)(kg_clock_us() - since));
+  kg_take_down(old, "plugin was replaced");
+  return 0;
+}
+
+static int refused(const kg_ctx_t *old, kg_error_t *err) {
+  kg_error_t why = *err;
+  kg_error_set(err, why.code ? why.code : KG_EINTERNAL, "%s: swap refused, %s (%s %s) goes on", why.text, old->name, old->desc->name,
+               old->desc->version);
+  kg_logf(old->k, KG_LOG_WARN, "kernel", "%s", err->text);
+  return -1;
+}
+
+static int swap_locked(kg_kernel_t *k, const char *name, const char *file, const kg_plugin_t *desc, int64_t *pause_us,
+                       kg_error_t *err) {
+  kg_ctx_t *old = kg_find(k, name);
+  if (!old) return kg_error_set(err, KG_ENOTFOUND, "there is no plugin %s", name);
+  kg_source_t src = {.desc = desc};
+  if (desc) {
+    if (kg_loader_check(desc, desc->name ? desc->name : "a built-in plugin", err) < 0) return refused(old, err);
+  } else {
+    char *path = kg_loader_find(k->plugin_path, file, old->desc->role, err);
+    int rc = path ? kg_source_open(k, path, old, true, &src, err) : -1;
+    free(path);
+    if (rc < 0) return refused(old, err);
+  }
+  if (strcmp(src.desc->role, old->desc->role) != 0) {
+    kg_error_set(err, KG_EINVAL, "%s keeps the contract of role %s, not of %s", src.desc->name, src.desc->role, old->desc->role);
+    kg_source_close(&src);
+    return refused(old, err);
+  }
+  return swap(old, &src, pause_us, err) < 0 ? refused(old, err) : 0;
+}
+
+int kg_kernel_swap(kg_kernel_t *k, const char *name, const char *file, const kg_plugin_t *descriptor, int64_t *pause_us,
+                   kg_error_t *err) {
+  kg_error_t local = {0};
+  pthread_mutex_lock(&k->manage);
+  int rc = swap_locked(k, name, file, descriptor, pause_us, &local);
+  pthread_mutex_unlock(&k->manage);
+  if (err) *err = local;
+  return rc;
+}
+
+int kg_kernel_reload(kg_kernel_t *k, const char *name, int64_t *pause_us, kg_error_t *err) {
+  kg_error_t local = {0};
+  pthread_mutex_lock(&k->manage);
+  kg_ctx_t *old = kg_find(k, name);
+  int rc = -1;
+  if (!old)
+    kg_error_set(&local, KG_ENOTFOUND, "there is no plugin %s", name);
+  else if (!old->handle)
+    kg_error_set(&local, KG_EINVAL, "plugin %s is part of the kernel and cannot be reloaded", name);
+  else
+    rc = swap_locked(k, name, old->path, NULL, pause_us, &local);
+  pthread_mutex_unlock(&k->manage);
+  if (err) *err = local;
+  return rc;
+}
