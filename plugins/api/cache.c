@@ -1,0 +1,396 @@
+/*
+ * All objects in memory, by reference. The cache is filled by ranging the store once, page by page, and kept by its
+ * watch from the first page's revision on: what changed between two pages comes again as a change and is taken once.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api.h"
+
+enum { PAGE = 5000, WATCH_CREDIT = 65536, RING_START = 64, RING_MAX = 4096 };
+#define ROOT "/registry/"
+
+/* --- collections ------------------------------------------------------------------------------------------------- */
+
+static int by_prefix(const void *a, const void *b) {
+  return strcmp((*(collection_t *const *)a)->prefix, (*(collection_t *const *)b)->prefix);
+}
+
+static collection_t *find_prefix(const api_t *api, kg_str_t prefix) {
+  size_t low = 0, high = api->ncollections;
+  while (low < high) {
+    size_t mid = (low + high) / 2;
+    collection_t *c = api->collections[mid];
+    int order = kg_str_cmp((kg_str_t){c->prefix, c->nprefix}, prefix);
+    if (!order) return c;
+    if (order < 0)
+      low = mid + 1;
+    else
+      high = mid;
+  }
+  return NULL;
+}
+
+collection_t *cache_find(const api_t *api, const char *group, const char *resource) {
+  char prefix[512];
+  int n = snprintf(prefix, sizeof prefix, ROOT "%s/%s/", group[0] ? group : "core", resource);
+  return n < (int)sizeof prefix ? find_prefix(api, (kg_str_t){prefix, (size_t)n}) : NULL;
+}
+
+static size_t hash_pointer(const void *p) {
+  return (size_t)(((uintptr_t)p >> 4) * 0x9e3779b97f4a7c15u >> 20);
+}
+
+collection_t *cache_of(const api_t *api, const kube_resource_t *r) {
+  size_t mask = api->by_resource_room - 1;
+  for (size_t i = hash_pointer(r) & mask; api->by_resource[i].r; i = (i + 1) & mask)
+    if (api->by_resource[i].r == r) return api->by_resource[i].c;
+  return NULL;
+}
+
+static bool is_lazy(const kube_resource_t *r) {
+  return is_resource(r, "coordination.k8s.io", "leases") || !strcmp(r->resource, "events");
+}
+
+static collection_t *add_collection(api_t *api, const kube_resource_t *r) {
+  const kube_resource_t *stored =
+      kube_resource_find(kg_str(r->storage_group), kg_str(r->storage_version), kg_str(r->resource));
+  if (!stored) stored = r;
+  collection_t *c = calloc(1, sizeof *c);
+  int n = c ? asprintf(&c->prefix, ROOT "%s/%s/", stored->group[0] ? stored->group : "core", stored->resource) : -1;
+  if (n < 0) {
+    free(c);
+    return NULL;
+  }
+  c->nprefix = (size_t)n;
+  c->r = stored;
+  c->lazy = is_lazy(stored);
+  api->collections[api->ncollections++] = c;
+  qsort(api->collections, api->ncollections, sizeof *api->collections, by_prefix);
+  return c;
+}
+
+static int add_resource(api_t *api, const kube_resource_t *r) {
+  const char *group = r->storage_version ? r->storage_group : r->group;
+  collection_t *c = cache_find(api, group, r->resource);
+  if (!c) c = add_collection(api, r);
+  if (!c) return -1;
+  size_t mask = api->by_resource_room - 1, i = hash_pointer(r) & mask;
+  while (api->by_resource[i].r) i = (i + 1) & mask;
+  api->by_resource[i].r = r;
+  api->by_resource[i].c = c;
+  return 0;
+}
+
+int cache_init(api_t *api, kg_error_t *err) {
+  size_t n = 0;
+  while (kube_resource_at(n)) n++;
+  for (api->by_resource_room = 64; api->by_resource_room < 2 * n;) api->by_resource_room *= 2;
+  api->by_resource = calloc(api->by_resource_room, sizeof *api->by_resource);
+  api->collections = calloc(n + 1, sizeof *api->collections);
+  if (!api->by_resource || !api->collections) return kg_error_set(err, KG_EINTERNAL, "api: out of memory");
+  for (size_t i = 0; i < n; i++) {
+    const kube_resource_t *r = kube_resource_at(i);
+    if (!r->virtual_ && add_resource(api, r) < 0) return kg_error_set(err, KG_EINTERNAL, "api: out of memory");
+  }
+  return 0;
+}
+
+static void ring_drop(collection_t *c) {
+  change_t *e = c->ring[c->ring_first];
+  c->ring_after = e->rev;
+  c->ring_first = (c->ring_first + 1) % c->ring_room;
+  c->ring_count--;
+  change_unref(e);
+}
+
+static void empty_collection(collection_t *c) {
+  sorted_free(&c->objects);
+  while (c->ring_count) ring_drop(c);
+}
+
+void cache_free(api_t *api) {
+  for (size_t i = 0; i < api->ncollections; i++) {
+    collection_t *c = api->collections[i];
+    watch_free(c);
+    empty_collection(c);
+    free(c->ring);
+    free(c->prefix);
+    free(c);
+  }
+  free(api->collections);
+  free(api->by_resource);
+  free(api->page);
+}
+
+/* --- resourceVersion --------------------------------------------------------------------------------------------- */
+
+static size_t map_head(const uint8_t *p, size_t *count) {
+  if ((p[0] & 0xf0) == 0x80) return *count = p[0] & 0x0f, 1;
+  if (p[0] == 0xde) return *count = (size_t)p[1] << 8 | p[2], 3;
+  return *count = (size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4], 5;
+}
+
+static uint8_t *put_map_head(uint8_t *p, size_t count) {
+  if (count < 16) {
+    *p++ = (uint8_t)(0x80 | count);
+  } else if (count < 65536) {
+    *p++ = 0xde, *p++ = (uint8_t)(count >> 8), *p++ = (uint8_t)count;
+  } else {
+    *p++ = 0xdf, *p++ = (uint8_t)(count >> 24), *p++ = (uint8_t)(count >> 16), *p++ = (uint8_t)(count >> 8),
+    *p++ = (uint8_t)count;
+  }
+  return p;
+}
+
+static uint8_t *put(uint8_t *at, const void *p, size_t n) {
+  memcpy(at, p, n);
+  return at + n;
+}
+
+/* Splices the pair into the bytes: no tree is built, everything else is copied in one piece before and one after. */
+kg_doc_t *stamp(kg_doc_t *doc, int64_t rev) {
+  kg_view_t meta = kg_view_get(kg_view_of(doc), "metadata");
+  if (kg_view_type(meta) != KG_V_MAP) return NULL;
+  const uint8_t *start = kg_doc_data(doc), *stop = start + kg_doc_size(doc);
+  const uint8_t *meta_end = meta.p + kg_view_span(meta), *at = meta_end, *cut = NULL, *cut_end = NULL;
+  for (kg_iter_t it = kg_iter(meta); kg_iter_next(&it);) {
+    kg_str_t key = kg_view_str(it.key);
+    if (kg_str_is(key, "uid")) at = it.value.p + kg_view_span(it.value);
+    if (kg_str_is(key, "resourceVersion")) cut = it.key.p, cut_end = it.value.p + kg_view_span(it.value);
+  }
+  if (cut) at = cut;
+  char pair[48];
+  int digits = snprintf(pair + 17, sizeof pair - 17, "%lld", (long long)rev);
+  memcpy(pair,
+         "\xaf"
+         "resourceVersion",
+         16);
+  pair[16] = (char)(0xa0 | digits);
+  size_t count, head = map_head(meta.p, &count);
+  uint8_t *out = malloc(kg_doc_size(doc) + sizeof pair + 4), *end = out;
+  if (!out) return NULL;
+  end = put(end, start, (size_t)(meta.p - start));
+  end = put_map_head(end, cut ? count : count + 1);
+  end = put(end, meta.p + head, (size_t)(at - meta.p) - head);
+  end = put(end, pair, 17 + (size_t)digits);
+  end = put(end, cut ? cut_end : at, (size_t)(stop - (cut ? cut_end : at)));
+  return kg_doc_take(out, (size_t)(end - out));
+}
+
+/* --- changes ----------------------------------------------------------------------------------------------------- */
+
+change_t *change_ref(change_t *e) {
+  e->refs++;
+  return e;
+}
+
+void change_unref(change_t *e) {
+  if (--e->refs) return;
+  object_unref(e->old);
+  object_unref(e->now);
+  kg_doc_unref(e->last);
+  for (int i = 0; i < 3; i++) kg_doc_unref(e->args[i]);
+  free(e);
+}
+
+/* The ring begins small and grows with use: most collections hardly change. */
+static void ring_grow(collection_t *c) {
+  size_t room = c->ring_room ? c->ring_room * 4 : RING_START;
+  change_t **ring = room <= RING_MAX ? malloc(room * sizeof *ring) : NULL;
+  if (!ring) return;
+  for (size_t i = 0; i < c->ring_count; i++) ring[i] = c->ring[(c->ring_first + i) % c->ring_room];
+  free(c->ring);
+  c->ring = ring;
+  c->ring_first = 0;
+  c->ring_room = room;
+}
+
+/* Takes over old and now. */
+static void changed(api_t *api, collection_t *c, int64_t rev, object_t *old, object_t *now) {
+  if (!strcmp(c->r->resource, "services") && !c->r->group[0]) {
+    if (old) services_seen(api, object_view(old), false);
+    if (now) services_seen(api, object_view(now), true);
+  }
+  change_t *e = api->loaded ? calloc(1, sizeof *e) : NULL;
+  if (!e) {
+    object_unref(old);
+    object_unref(now);
+    c->ring_after = rev;
+    return;
+  }
+  *e = (change_t){.refs = 1, .rev = rev, .old = old, .now = now};
+  if (c->lazy && !strcmp(c->r->resource, "events")) expire_arm(api);
+  if (c->ring_count == c->ring_room) ring_grow(c);
+  if (!c->ring_room) return change_unref(e);
+  if (c->ring_count == c->ring_room) ring_drop(c);
+  c->ring[(c->ring_first + c->ring_count++) % c->ring_room] = e;
+  watch_publish(api, c, e);
+}
+
+/* The collection a store key belongs to, and the object's key in it. NULL: not one of ours. */
+static collection_t *split_key(const api_t *api, kg_str_t key, kg_str_t *rest) {
+  unsigned slashes = 0;
+  for (size_t i = 0; i < key.n; i++)
+    if (key.p[i] == '/' && ++slashes == 4) {
+      *rest = (kg_str_t){key.p + i + 1, key.n - i - 1};
+      return find_prefix(api, (kg_str_t){key.p, i + 1});
+    }
+  return NULL;
+}
+
+static void take_put(api_t *api, kg_str_t key, int64_t mod, int64_t create, kg_doc_t *doc) {
+  kg_str_t rest;
+  collection_t *c = split_key(api, key, &rest);
+  if (!c) return;
+  object_t *old = sorted_get(&c->objects, rest);
+  if (old && old->rev >= mod) return;
+  kg_doc_t *stamped = stamp(doc, mod);
+  object_t *now = stamped ? object_new(rest, mod, create, stamped) : NULL;
+  kg_doc_unref(stamped);
+  if (!now || sorted_put(&c->objects, now, &old) < 0) {
+    object_unref(now);
+    kg_log(api->ctx, KG_LOG_ERROR, "what the store holds under " KG_STR_FMT " cannot be taken", KG_STR_ARG(key));
+    return;
+  }
+  changed(api, c, mod, old, object_ref(now));
+}
+
+static void take_delete(api_t *api, kg_str_t key, int64_t rev) {
+  kg_str_t rest;
+  collection_t *c = split_key(api, key, &rest);
+  object_t *old = c ? sorted_get(&c->objects, rest) : NULL;
+  if (!old || old->rev >= rev) return;
+  changed(api, c, rev, sorted_take(&c->objects, rest), NULL);
+}
+
+/* --- the store --------------------------------------------------------------------------------------------------- */
+
+static void on_retry(kg_ctx_t *ctx, void *self, void *arg) {
+  (void)ctx, (void)arg;
+  cache_load(self);
+}
+
+static void load_again(api_t *api, const kg_msg_t *m) {
+  kg_log(api->ctx, KG_LOG_WARN, "the store cannot be followed, reading everything again: %s", kg_msg_text(m));
+  api->loaded = false;
+  for (size_t i = 0; i < api->ncollections; i++) {
+    watch_free(api->collections[i]);
+    empty_collection(api->collections[i]);
+  }
+  free(api->page);
+  api->page = NULL;
+  kg_timer(api->ctx, 200, 0, on_retry, NULL);
+}
+
+static void follow(api_t *api);
+
+static void on_follow_again(kg_ctx_t *ctx, void *self, void *arg) {
+  (void)ctx, (void)arg;
+  follow(self);
+}
+
+static void on_item(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
+  (void)arg;
+  api_t *api = self;
+  kg_view_t a = kg_msg_args(m);
+  if (kg_msg_type(m) != KG_MSG_ITEM) {
+    if (kg_msg_code(m) == KG_EGONE) return load_again(api, m);
+    kg_timer(ctx, 5, 0, on_follow_again, NULL);
+    return;
+  }
+  kg_str_t type = kg_view_str(kg_view_get(a, "type")), key = kg_view_str(kg_view_get(a, "key"));
+  int64_t rev = kg_view_int(kg_view_get(a, "rev"), 0);
+  if (kg_str_is(type, "put"))
+    take_put(api, key, rev, kg_view_int(kg_view_get(a, "create"), 0), kg_msg_doc(m, 0));
+  else if (kg_str_is(type, "delete"))
+    take_delete(api, key, rev);
+  if (rev > api->rev) api->rev = rev;
+  if (!api->loaded && kg_str_is(type, "progress")) {
+    api->loaded = true;
+    api_loaded(api);
+  }
+  write_flush(api);
+}
+
+/* Follows the store from the revision the cache shows. */
+static void follow(api_t *api) {
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  kg_pack_kv_str(&p, "from", ROOT);
+  kg_pack_kv_int(&p, "rev", api->rev);
+  kg_pack_kv_bool(&p, "prev", false);
+  kg_pack_end(&p);
+  kg_doc_t *args = kg_pack_doc(&p);
+  kg_request_t r = {
+      .service = "store", .topic = "store.watch", .args = args, .stream = true, .credit = WATCH_CREDIT, .fn = on_item};
+  api->watch_call = kg_send(api->ctx, &r);
+  kg_doc_unref(args);
+}
+
+static void take_page(api_t *api, const kg_msg_t *m) {
+  size_t i = 0;
+  kg_str_t last = {0};
+  for (kg_iter_t it = kg_iter(kg_view_get(kg_msg_args(m), "entries")); kg_iter_next(&it); i++) {
+    last = kg_view_str(kg_view_get(it.value, "key"));
+    if (kg_msg_doc(m, i))
+      take_put(api, last, kg_view_int(kg_view_get(it.value, "mod"), 0), kg_view_int(kg_view_get(it.value, "create"), 0),
+               kg_msg_doc(m, i));
+  }
+  free(api->page);
+  api->page = NULL;
+  /* The next page begins right behind the last key: with a NUL byte, which no key has. */
+  if (kg_view_bool(kg_view_get(kg_msg_args(m), "more"), false)) api->page = kg_str_dup(last);
+}
+
+static void on_page(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
+  (void)arg;
+  api_t *api = self;
+  if (kg_msg_type(m) != KG_MSG_REPLY) {
+    kg_log(ctx, KG_LOG_WARN, "cannot read the store, trying again: %s", kg_msg_text(m));
+    kg_timer(ctx, 200, 0, on_retry, NULL);
+    return;
+  }
+  bool first = !api->page;
+  if (first) api->load_rev = kg_view_int(kg_view_get(kg_msg_args(m), "rev"), 0);
+  take_page(api, m);
+  if (api->page) return cache_load(api);
+  api->rev = api->load_rev;
+  for (size_t i = 0; i < api->ncollections; i++) api->collections[i]->ring_after = api->rev;
+  follow(api);
+}
+
+void cache_load(api_t *api) {
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  kg_str_t from = KG_STR(ROOT);
+  if (api->page) from = (kg_str_t){api->page, strlen(api->page) + 1};
+  kg_pack_kv_strn(&p, "from", from);
+  kg_pack_kv_str(&p, "to", "/registry0");
+  kg_pack_kv_int(&p, "limit", PAGE);
+  kg_pack_end(&p);
+  kg_doc_t *args = kg_pack_doc(&p);
+  kg_request_t r = {.service = "store", .topic = "store.range", .args = args, .fn = on_page};
+  kg_send(api->ctx, &r);
+  kg_doc_unref(args);
+}
+
+/* A version that is not the stored one shows the same document under its own apiVersion and kind. */
+kg_doc_t *object_as(const object_t *o, const kube_resource_t *r, const collection_t *c) {
+  if (r == c->r) return kg_doc_ref(o->doc);
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  for (kg_iter_t it = kg_iter(object_view(o)); kg_iter_next(&it);) {
+    kg_str_t key = kg_view_str(it.key);
+    kg_pack_strn(&p, key);
+    if (kg_str_is(key, "apiVersion"))
+      kg_pack_fmt(&p, "%s%s%s", r->group, r->group[0] ? "/" : "", r->version);
+    else if (kg_str_is(key, "kind"))
+      kg_pack_str(&p, r->kind);
+    else
+      kg_pack_view(&p, it.value);
+  }
+  kg_pack_end(&p);
+  return kg_pack_doc(&p);
+}

@@ -1,0 +1,163 @@
+/* get and list, from memory. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api.h"
+
+void on_get(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
+  api_t *api = self;
+  req_t q;
+  if (!req_read(&q, api, m, KUBE_V_GET)) return;
+  if (q.sub.n && !kg_str_is(q.sub, "status")) {
+    write_t *w = write_of(&q, W_UPDATE, NULL); /* a subresource may show another kind: the same code computes it */
+    w->reads = true;
+    return write_run(w);
+  }
+  char buf[600];
+  object_t *o = q.c ? sorted_get(&q.c->objects, req_key(&q, q.name, buf)) : NULL;
+  fault_t f;
+  if (!o) {
+    fault_not_found(&f, q.r, q.name);
+    return fault_answer(&q, &f);
+  }
+  api->gets++;
+  kg_doc_t *doc = object_as(o, q.r, q.c);
+  kg_reply(ctx, m, NULL, &doc, 1);
+  kg_doc_unref(doc);
+}
+
+/* --- continue tokens: base64url of "REVISION:LAST KEY" --------------------------------------------------------------
+ */
+
+static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+static void encode(const char *in, size_t n, char *out) {
+  for (size_t i = 0; i < n; i += 3) {
+    uint32_t v = 0;
+    size_t k = n - i < 3 ? n - i : 3;
+    for (size_t b = 0; b < 3; b++) v = v << 8 | (b < k ? (uint8_t)in[i + b] : 0);
+    for (size_t d = 0; d <= k; d++) *out++ = digits[v >> (18 - 6 * d) & 63];
+  }
+  *out = '\0';
+}
+
+static int decode(kg_str_t in, char *out, size_t room) {
+  uint32_t v = 0;
+  unsigned bits = 0;
+  size_t n = 0;
+  for (size_t i = 0; i < in.n; i++) {
+    const char *at = strchr(digits, in.p[i]);
+    if (!at || !in.p[i] || n + 1 >= room) return -1;
+    v = v << 6 | (uint32_t)(at - digits);
+    if ((bits += 6) >= 8) out[n++] = (char)(v >> (bits -= 8));
+  }
+  out[n] = '\0';
+  return (int)n;
+}
+
+typedef struct listing {
+  selection_t selection;
+  int64_t limit, rev;
+  char after[700]; /* last key of the page before; "": none */
+  kg_doc_t **docs;
+  size_t n, room;
+  object_t *last, *next; /* last given; next: the first that did not fit */
+} listing_t;
+
+static bool read_continue(req_t *q, listing_t *l) {
+  kg_str_t token = arg_str(q->args, "continue");
+  l->rev = q->api->rev;
+  l->limit = kg_view_int(kg_view_get(q->args, "limit"), 0);
+  if (!token.n) return true;
+  char text[800], *colon;
+  int64_t rev = 0;
+  bool ok = decode(token, text, sizeof text) > 0 && (colon = strchr(text, ':')) && (rev = atoll(text)) > 0;
+  if (ok) snprintf(l->after, sizeof l->after, "%.690s", colon + 1);
+  if (ok && rev <= q->api->rev) {
+    l->rev = rev;
+    return true;
+  }
+  fault_t f;
+  fault_bad(&f, "continue key is not valid: " KG_STR_FMT, KG_STR_ARG(token));
+  fault_answer(q, &f);
+  return false;
+}
+
+static bool add(listing_t *l, const req_t *q, object_t *o) {
+  if (l->n == l->room) {
+    size_t room = l->room ? l->room * 2 : 64;
+    kg_doc_t **more = realloc(l->docs, room * sizeof *more);
+    if (!more) return false;
+    l->docs = more;
+    l->room = room;
+  }
+  if (!(l->docs[l->n] = object_as(o, q->r, q->c))) return false;
+  l->n++;
+  l->last = o;
+  return true;
+}
+
+static bool collect(listing_t *l, const req_t *q) {
+  const sorted_t *objects = &q->c->objects;
+  sorted_pos_t pos = l->after[0] ? sorted_seek(objects, kg_str(l->after)) : selection_seek(&l->selection, objects);
+  for (object_t *o; (o = sorted_at(objects, &pos));) {
+    if (l->after[0] && kg_str_is(object_key(o), l->after)) continue;
+    if (selection_ends(&l->selection, o)) break;
+    if (!selection_matches(&l->selection, o)) continue;
+    if (l->limit > 0 && (int64_t)l->n == l->limit) {
+      l->next = o;
+      break;
+    }
+    if (!add(l, q, o)) return false;
+  }
+  return true;
+}
+
+/* Only told when nothing but the namespace selects: then counting is all there is to do. */
+static int64_t remaining(const listing_t *l, const req_t *q) {
+  if (l->selection.labels || l->selection.nfields) return -1;
+  sorted_pos_t pos = sorted_seek(&q->c->objects, object_key(l->next));
+  int64_t n = 0;
+  for (object_t *o; (o = sorted_at(&q->c->objects, &pos)) && !selection_ends(&l->selection, o);) n++;
+  return n;
+}
+
+static void answer_list(const req_t *q, listing_t *l) {
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  kg_pack_key(&p, "rv");
+  kg_pack_fmt(&p, "%lld", (long long)l->rev);
+  kg_pack_kv_str(&p, "kind", q->r->list_kind);
+  kg_pack_key(&p, "apiVersion");
+  kg_pack_fmt(&p, "%s%s%s", q->r->group, q->r->group[0] ? "/" : "", q->r->version);
+  if (l->next) {
+    char text[800], token[1100];
+    int n = snprintf(text, sizeof text, "%lld:%s", (long long)l->rev, l->last->key);
+    encode(text, (size_t)n, token);
+    kg_pack_kv_str(&p, "continue", token);
+    int64_t left = remaining(l, q);
+    if (left >= 0) kg_pack_kv_int(&p, "remaining", left);
+  }
+  kg_pack_end(&p);
+  kg_doc_t *args = kg_pack_doc(&p);
+  kg_reply(q->ctx, q->m, args, l->docs, l->n);
+  kg_doc_unref(args);
+}
+
+void on_list(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
+  api_t *api = self;
+  req_t q;
+  listing_t l = {0};
+  if (!req_read(&q, api, m, KUBE_V_LIST)) return;
+  if (!q.c) return kg_fail(ctx, m, 405, "%s are answered, not kept: they cannot be listed", q.r->resource);
+  if (!read_continue(&q, &l) || !selection_read(&q, &l.selection)) return;
+  api->lists++;
+  if (collect(&l, &q))
+    answer_list(&q, &l);
+  else
+    kg_fail(ctx, m, KG_EINTERNAL, "api.list: out of memory");
+  for (size_t i = 0; i < l.n; i++) kg_doc_unref(l.docs[i]);
+  free(l.docs);
+  selection_free(&l.selection);
+}

@@ -1,0 +1,132 @@
+/* Discovery, OpenAPI, tables: what the schema tables know, asked for by the gateway. */
+#include <string.h>
+
+#include "api.h"
+
+static void answer_doc(kg_ctx_t *ctx, const kg_msg_t *m, kg_doc_t *doc) {
+  if (doc) {
+    kg_reply(ctx, m, NULL, &doc, 1);
+  } else {
+    fault_t f;
+    req_t q = {.ctx = ctx, .m = m};
+    fault_resource(&f);
+    fault_answer(&q, &f);
+  }
+  kg_doc_unref(doc);
+}
+
+static const char *what_of(const kg_msg_t *m, char buf[300]) {
+  kg_str_t what = arg_str(kg_msg_args(m), "what");
+  size_t n = what.n < 299 ? what.n : 299;
+  if (n) memcpy(buf, what.p, n);
+  buf[n] = '\0';
+  return buf;
+}
+
+void on_discovery(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
+  (void)self;
+  char buf[300];
+  answer_doc(ctx, m, kube_discovery_doc(what_of(m, buf)));
+}
+
+void on_openapi(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
+  (void)self;
+  char buf[300];
+  answer_doc(ctx, m, kube_openapi_doc(what_of(m, buf)));
+}
+
+static void pack_names(kg_pack_t *p, const char *key, const char *const *names) {
+  kg_pack_key(p, key);
+  kg_pack_array(p);
+  for (; names && *names; names++) kg_pack_str(p, *names);
+  kg_pack_end(p);
+}
+
+static void pack_verbs(kg_pack_t *p, unsigned verbs) {
+  static const char *const names[] = {"get",    "list",  "watch",  "create",
+                                      "update", "patch", "delete", "deletecollection"};
+  kg_pack_key(p, "verbs");
+  kg_pack_array(p);
+  for (int i = 0; i < 8; i++)
+    if (verbs >> i & 1) kg_pack_str(p, names[i]);
+  kg_pack_end(p);
+}
+
+void on_resolve(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
+  (void)self;
+  kg_view_t a = kg_msg_args(m);
+  const kube_resource_t *r = kube_resource_find(arg_str(a, "g"), arg_str(a, "v"), arg_str(a, "r"));
+  if (!r) return answer_doc(ctx, m, NULL);
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  kg_pack_kv_str(&p, "kind", r->kind);
+  kg_pack_kv_str(&p, "listKind", r->list_kind);
+  kg_pack_kv_str(&p, "singular", r->singular);
+  kg_pack_kv_bool(&p, "namespaced", r->namespaced);
+  pack_verbs(&p, r->verbs);
+  pack_names(&p, "subresources", r->subresources);
+  pack_names(&p, "shortNames", r->short_names);
+  pack_names(&p, "categories", r->categories);
+  kg_pack_end(&p);
+  kg_doc_t *args = kg_pack_doc(&p);
+  kg_reply(ctx, m, args, NULL, 0);
+  kg_doc_unref(args);
+}
+
+/* --- tables ------------------------------------------------------------------------------------------------------ */
+
+static void pack_table_meta(kg_pack_t *p, kg_view_t list, const kg_msg_t *m) {
+  kg_pack_key(p, "metadata");
+  kg_pack_map(p);
+  kg_view_t rv = kg_view_get(list, "rv");
+  if (!kg_view_there(list) && kg_msg_ndocs(m) == 1)
+    rv = kg_view_path(kg_view_of(kg_msg_doc(m, 0)), "metadata", "resourceVersion", NULL);
+  if (kg_view_there(rv)) kg_pack_kv_view(p, "resourceVersion", rv);
+  if (kg_view_there(kg_view_get(list, "continue"))) kg_pack_kv_view(p, "continue", kg_view_get(list, "continue"));
+  if (kg_view_there(kg_view_get(list, "remaining")))
+    kg_pack_kv_view(p, "remainingItemCount", kg_view_get(list, "remaining"));
+  kg_pack_end(p);
+}
+
+static void pack_row(kg_pack_t *p, const kube_resource_t *r, kg_view_t object, kg_str_t include, int64_t now) {
+  kg_pack_map(p);
+  kg_pack_key(p, "cells");
+  kube_table_cells(p, r, object, now);
+  kg_pack_key(p, "object");
+  if (kg_str_is(include, "None")) {
+    kg_pack_nil(p);
+  } else if (kg_str_is(include, "Object")) {
+    kg_pack_view(p, object);
+  } else {
+    kg_pack_map(p);
+    kg_pack_kv_str(p, "kind", "PartialObjectMetadata");
+    kg_pack_kv_str(p, "apiVersion", "meta.k8s.io/v1");
+    kg_pack_kv_view(p, "metadata", kg_view_get(object, "metadata"));
+    kg_pack_end(p);
+  }
+  kg_pack_end(p);
+}
+
+void on_table(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
+  (void)self;
+  kg_view_t a = kg_msg_args(m);
+  const kube_resource_t *r = kube_resource_find(arg_str(a, "g"), arg_str(a, "v"), arg_str(a, "r"));
+  if (!r) return answer_doc(ctx, m, NULL);
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  kg_pack_kv_str(&p, "kind", "Table");
+  kg_pack_kv_str(&p, "apiVersion", "meta.k8s.io/v1");
+  pack_table_meta(&p, kg_view_get(a, "list"), m);
+  kg_pack_key(&p, "columnDefinitions");
+  if (kg_view_bool(kg_view_get(a, "headers"), true))
+    kube_table_columns(&p, r);
+  else
+    kg_pack_nil(&p);
+  kg_pack_key(&p, "rows");
+  kg_pack_array(&p);
+  for (size_t i = 0; i < kg_msg_ndocs(m); i++)
+    pack_row(&p, r, kg_view_of(kg_msg_doc(m, i)), arg_str(a, "includeObject"), kg_wall_us(ctx));
+  kg_pack_end(&p);
+  kg_pack_end(&p);
+  answer_doc(ctx, m, kg_pack_doc(&p));
+}

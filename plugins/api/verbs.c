@@ -1,0 +1,217 @@
+/* What create, update and patch make of an object. */
+#include <string.h>
+
+#include "api.h"
+
+/* --- the body ---------------------------------------------------------------------------------------------------- */
+
+/* Unknown and duplicate fields: refused, warned of or ignored, as the client wants it. */
+static bool judge_fields(write_t *w, const kube_resource_t *r, const kube_node_t *unknown) {
+  kg_str_t mode = arg_str(w->q.args, "fieldValidation");
+  kg_view_t duplicates = kg_view_get(w->q.args, "duplicates");
+  if (kg_str_is(mode, "Ignore") || (!unknown->c.n && !kg_view_count(duplicates))) return true;
+  char text[1200] = "";
+  size_t n = 0;
+  for (kg_iter_t it = kg_iter(duplicates); kg_iter_next(&it);) {
+    char *line = kube_arena_fmt(w->arena, "duplicate field \"" KG_STR_FMT "\"", KG_STR_ARG(kg_view_str(it.value)));
+    kube_push(w->arena, w->warnings, kube_str(w->arena, line));
+  }
+  for (uint32_t i = 0; i < unknown->c.n; i++) {
+    char *line =
+        kube_arena_fmt(w->arena, "unknown field \"" KG_STR_FMT "\"", KG_STR_ARG(kube_node_str(unknown->c.items[i])));
+    kube_push(w->arena, w->warnings, kube_str(w->arena, line));
+  }
+  if (!kg_str_is(mode, "Strict")) return true;
+  for (uint32_t i = 0; i < w->warnings->c.n && n < sizeof text; i++) {
+    kg_str_t line = kube_node_str(w->warnings->c.items[i]);
+    size_t room = sizeof text - n, len = line.n < room - 3 ? line.n : 0;
+    if (!len) break;
+    if (n) memcpy(text + n, ", ", 2), n += 2;
+    memcpy(text + n, line.p, len), n += len;
+    text[n] = '\0';
+    if (n + 200 > sizeof text) break;
+  }
+  return fault_bad(&w->fault, "%s in version \"%s\" cannot be handled as a %s: strict decoding error: %s", r->kind,
+                   r->version, r->kind, text);
+}
+
+static bool check_kind(write_t *w, const kube_resource_t *r, kube_node_t *object) {
+  kg_str_t kind = kube_node_str(kube_get(object, "kind")), version = kube_node_str(kube_get(object, "apiVersion"));
+  const char *expected = kube_arena_fmt(w->arena, "%s%s%s", r->group, r->group[0] ? "/" : "", r->version);
+  if (version.n && !kg_str_is(version, expected))
+    return fault_bad(&w->fault,
+                     "the API version in the data (" KG_STR_FMT ") does not match the expected API version (%s)",
+                     KG_STR_ARG(version), expected);
+  if (kind.n && !kg_str_is(kind, r->kind))
+    return fault_bad(&w->fault, KG_STR_FMT " in version \"%s\" cannot be handled as a %s: the kinds do not match",
+                     KG_STR_ARG(kind), r->version, r->kind);
+  return true;
+}
+
+/* kind, apiVersion (as stored) and metadata come first. */
+static kube_node_t *set_kind(write_t *w, const kube_resource_t *r, kube_node_t *object) {
+  kube_arena_t *a = w->arena;
+  kube_node_t *out = kube_map(a), *meta = kube_get(object, "metadata");
+  kube_set(a, out, "kind", kube_str(a, r->kind));
+  kube_set(a, out, "apiVersion", kube_strf(a, "%s%s%s", r->group, r->group[0] ? "/" : "", r->version));
+  kube_set(a, out, "metadata", meta && meta->type == KG_V_MAP ? meta : kube_map(a));
+  for (uint32_t i = 0; i < object->c.n; i++)
+    if (!kube_getn(out, object->c.keys[i])) kube_setn(a, out, object->c.keys[i], object->c.items[i]);
+  return out;
+}
+
+static bool decode(write_t *w, const kube_resource_t *r, kube_node_t *object) {
+  kube_node_t *unknown = kube_array(w->arena);
+  kg_error_t err = {0};
+  if (kube_decode(w->arena, r, object, unknown, &err) < 0)
+    return fault_bad(&w->fault, "%s in version \"%s\" cannot be handled as a %s: %s", r->kind, r->version, r->kind,
+                     err.text);
+  return judge_fields(w, r, unknown);
+}
+
+bool body_read(write_t *w, kg_doc_t *body, const kube_resource_t *r, kube_node_t **object) {
+  kube_node_t *tree = body ? kube_tree_parse(w->arena, kg_view_of(body)) : NULL;
+  if (!tree || tree->type != KG_V_MAP)
+    return fault_bad(&w->fault, "the object provided is unrecognized (must be of type %s): the body is no object",
+                     r->kind);
+  if (!check_kind(w, r, tree)) return false;
+  const kube_resource_t *stored = w->q.c && r == w->q.r ? w->q.c->r : r;
+  *object = set_kind(w, stored, tree);
+  if (!decode(w, r, *object)) return false;
+  kube_default(w->arena, r, *object);
+  return true;
+}
+
+static bool validate(write_t *w, const kube_node_t *object, const kube_node_t *old) {
+  kube_node_t *causes = kube_array(w->arena);
+  kube_validate(w->arena, w->q.r, object, old, causes);
+  return !causes->c.n || fault_invalid(&w->fault, w->q.r, w->q.name, causes);
+}
+
+/* --- create ------------------------------------------------------------------------------------------------------ */
+
+bool compute_create(write_t *w) {
+  kube_node_t *object;
+  if (!w->q.c) return compute_review(w);
+  if (!body_read(w, w->body, w->q.r, &object)) return false;
+  if (kube_node_str(kube_path(object, "metadata", "resourceVersion", NULL)).n)
+    return fault_bad(&w->fault, "resourceVersion should not be set on objects to be created");
+  if (!meta_name(w, object)) return false;
+  meta_created(w, object);
+  kind_created(w, object);
+  if (!admit_create(w, object) || !validate(w, object, NULL)) return false;
+  w->next_state = object;
+  return true;
+}
+
+/* --- update ------------------------------------------------------------------------------------------------------ */
+
+static bool check_revision(write_t *w, const kube_node_t *object) {
+  kg_str_t rv = kube_node_str(kube_path(object, "metadata", "resourceVersion", NULL));
+  kg_str_t uid = kube_node_str(kube_path(object, "metadata", "uid", NULL)), now = kube_uid(object_view(w->old));
+  if (!rv.n || kg_str_is(rv, "0")) {
+    w->unguarded = true;
+  } else if (!kg_str_eq(rv, kg_view_str(kg_view_path(object_view(w->old), "metadata", "resourceVersion", NULL)))) {
+    return fault_modified(&w->fault, w->q.r, w->q.name);
+  }
+  if (uid.n && !kg_str_eq(uid, now))
+    return fault_conflict(&w->fault, w->q.r, NULL, w->q.name,
+                          "Precondition failed: UID in precondition: " KG_STR_FMT ", UID in object meta: " KG_STR_FMT,
+                          KG_STR_ARG(uid), KG_STR_ARG(now));
+  return true;
+}
+
+static bool keeps_labels(const kube_resource_t *r) {
+  return is_resource(r, "", "pods") || is_resource(r, "", "nodes") || is_resource(r, "", "namespaces");
+}
+
+/* The old object with the status of the new one. */
+static kube_node_t *only_status(write_t *w, kube_node_t *object, kube_node_t *old) {
+  kube_node_t *out = kube_tree_clone(w->arena, old), *status = kube_get(object, "status");
+  kube_node_t *meta = kube_sub(w->arena, out, "metadata"), *v = kube_path(object, "metadata", "annotations", NULL);
+  if (v) kube_set(w->arena, meta, "annotations", v);
+  v = kube_path(object, "metadata", "labels", NULL);
+  if (v && keeps_labels(w->q.r)) kube_set(w->arena, meta, "labels", v);
+  kube_set(w->arena, out, "status", status ? status : kube_map(w->arena));
+  return out;
+}
+
+/* An object that is being deleted goes with the update that takes its last finalizer. */
+static bool is_over(const kube_node_t *object) {
+  const kube_node_t *own = kube_path(object, "spec", "finalizers", NULL);
+  if (!meta_deleting(object) || meta_finalizers(object)) return false;
+  if (node_is(kube_get(object, "kind"), "Namespace") && own && own->type == KG_V_ARRAY && own->c.n) return false;
+  return kube_node_int(kube_path(object, "metadata", "deletionGracePeriodSeconds", NULL), 0) == 0;
+}
+
+bool update_to(write_t *w, kube_node_t *object, bool status) {
+  kube_node_t *old = kube_tree_parse(w->arena, object_view(w->old)), *before;
+  if (!meta_matches(w, object) || !check_revision(w, object)) return false;
+  if (status) object = only_status(w, object, old);
+  before = kube_get(old, "status");
+  if (!status && w->q.r->has_status && w->q.r->has_spec) {
+    if (before)
+      kube_set(w->arena, object, "status", before);
+    else
+      kube_del(object, "status");
+  }
+  meta_carry(w, object, old);
+  kube_del(kube_get(old, "metadata"), "resourceVersion");
+  if (!status && !admit_update(w, object, old)) return false;
+  meta_generation(w, object, old);
+  if (!validate(w, object, old)) return false;
+  w->next_state = object;
+  w->removes = is_over(object);
+  return true;
+}
+
+bool compute_update(write_t *w) {
+  kube_node_t *object;
+  if (!w->old) return fault_not_found(&w->fault, w->q.r, w->q.name);
+  return body_read(w, w->body, w->q.r, &object) && update_to(w, object, kg_str_is(w->q.sub, "status"));
+}
+
+/* --- patch ------------------------------------------------------------------------------------------------------- */
+
+static bool patch_fault(write_t *w, const kg_error_t *err) {
+  const char *reason = err->code == 409 ? "Conflict" : err->code == 422 ? "Invalid" : "BadRequest";
+  return fault_other(&w->fault, err->code ? err->code : 400, reason, "%s", err->text);
+}
+
+static kube_node_t *apply_patch(write_t *w, kube_node_t *object, kube_node_t *patch) {
+  kg_str_t type = arg_str(w->q.args, "patch");
+  kg_error_t err = {0};
+  kube_node_t *out = NULL;
+  if (kg_str_is(type, "merge"))
+    out = kube_patch_merge(w->arena, object, patch);
+  else if (kg_str_is(type, "json"))
+    out = kube_patch_json(w->arena, object, patch, &err);
+  else if (kg_str_is(type, "strategic"))
+    out = kube_patch_strategic(w->arena, w->q.r->type, object, patch, &err);
+  else
+    fault_other(
+        &w->fault, 415, "UnsupportedMediaType",
+        "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, "
+        "application/merge-patch+json, application/strategic-merge-patch+json");
+  if (!out && !w->fault.code) patch_fault(w, &err);
+  return out;
+}
+
+bool compute_patch(write_t *w) {
+  if (!w->old) return fault_not_found(&w->fault, w->q.r, w->q.name);
+  kg_doc_t *shown = object_as(w->old, w->q.r, w->q.c);
+  kube_node_t *object = kube_tree_clone(w->arena, kube_tree_parse(w->arena, kg_view_of(shown)));
+  kube_node_t *patch = w->body ? kube_tree_parse(w->arena, kg_view_of(w->body)) : NULL;
+  w->base = shown;
+  if (!patch) return fault_bad(&w->fault, "the patch is missing or malformed");
+  kube_node_t *out = apply_patch(w, object, patch);
+  if (!out) return false;
+  if (out->type != KG_V_MAP) return fault_bad(&w->fault, "the patch does not leave an object");
+  if (!check_kind(w, w->q.r, out)) return false;
+  out = set_kind(w, w->q.c->r, out);
+  if (!decode(w, w->q.r, out)) return false;
+  kube_default(w->arena, w->q.r, out);
+  if (!update_to(w, out, kg_str_is(w->q.sub, "status"))) return false;
+  w->unguarded = true; /* a revision in the patch itself fails the comparison at the next try */
+  return true;
+}
