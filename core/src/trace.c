@@ -36,9 +36,9 @@ static bool wanted(kg_kernel_t *k, const char *topic) {
 void kg_trace_parcel(kg_lane_t *lane, const kg_parcel_t *p) {
   kg_kernel_t *k = lane->k;
   pthread_mutex_lock(&k->trace_lock);
-  kg_ctx_t *tracer = k->tracer && p->to != k->tracer && p->from != k->tracer && wanted(k, kg_msg_topic(p->m))
-                         ? kg_ctx_ref(k->tracer)
-                         : NULL;
+  /* The trace itself is none of its messages. */
+  bool show = k->tracer && strncmp(kg_msg_topic(p->m), "kernel.", 7) != 0 && wanted(k, kg_msg_topic(p->m));
+  kg_ctx_t *tracer = show ? kg_ctx_ref(k->tracer) : NULL;
   pthread_mutex_unlock(&k->trace_lock);
   bool own = atomic_load(&p->to->tracing);
   if (!tracer && !own) return;
