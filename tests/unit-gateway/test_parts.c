@@ -1,0 +1,123 @@
+/* Routes, negotiation, YAML, tokens, certificates. */
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <sys/stat.h>
+
+#include "harness.h"
+
+static void route(const char *path, const char *want) {
+  gw_route_t r;
+  char *text = NULL, got[512];
+  int rc = gw_route_parse(path, &r, &text);
+  snprintf(got, sizeof got, "%d %d%d g=%s v=%s ns=%s r=%s n=%s s=%s x=%s", rc, r.resource, r.watch, r.group, r.version, r.ns, r.resource_name,
+           r.name, r.sub, r.rest);
+  cr_assert(eq(str, got, (char *)want), "%s", path);
+  free(text);
+}
+
+Test(route, paths_name_resources) {
+  route("/api/v1/pods", "0 10 g= v=v1 ns= r=pods n= s= x=");
+  route("/api/v1/namespaces/a/pods/p/log", "0 10 g= v=v1 ns=a r=pods n=p s=log x=");
+  route("/api/v1/namespaces/a", "0 10 g= v=v1 ns= r=namespaces n=a s= x=");
+  route("/api/v1/namespaces/a/status", "0 10 g= v=v1 ns= r=namespaces n=a s=status x=");
+  route("/api/v1/namespaces/a/finalize", "0 10 g= v=v1 ns= r=namespaces n=a s=finalize x=");
+  route("/api/v1/watch/namespaces/a/pods/p", "0 11 g= v=v1 ns=a r=pods n=p s= x=");
+  route("/apis/apps/v1/namespaces/a/deployments/d/scale", "0 10 g=apps v=v1 ns=a r=deployments n=d s=scale x=");
+  route("/api/v1/namespaces/a/services/s/proxy/x/y", "0 10 g= v=v1 ns=a r=services n=s s=proxy x=x/y");
+  route("/apis/apps/v1", "0 00 g=apps v=v1 ns= r= n= s= x=");
+  route("/metrics", "-1 00 g= v= ns= r= n= s= x=");
+}
+
+static gw_form_t negotiated(const char *accept) {
+  gw_ex_t ex = {.query = ""};
+  kube_buf_add(&ex.head, "/", 2);
+  ex.headers = 2;
+  kube_buf_add(&ex.head, "accept", 7);
+  kube_buf_add(&ex.head, accept, strlen(accept) + 1);
+  gw_negotiate(&ex);
+  kube_buf_free(&ex.head);
+  return ex.form;
+}
+
+Test(negotiate, clients_get_the_first_form_we_speak) {
+  cr_assert(eq(int, negotiated("application/json;as=Table;v=v1;g=meta.k8s.io,application/json"), GW_FORM_TABLE));
+  cr_assert(eq(int, negotiated("application/vnd.kubernetes.protobuf,application/json"), GW_FORM_JSON));
+  cr_assert(eq(int, negotiated("application/vnd.kubernetes.protobuf"), GW_FORM_NONE));
+  cr_assert(eq(int, negotiated("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"), GW_FORM_META));
+  cr_assert(eq(int, negotiated("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"), GW_FORM_DISCOVERY));
+  cr_assert(eq(int, negotiated("*/*"), GW_FORM_JSON));
+  cr_assert(eq(int, negotiated("text/html, application/xml;q=0.9, */*;q=0.8"), GW_FORM_JSON));
+  cr_assert(eq(int, negotiated(""), GW_FORM_JSON));
+}
+
+static void yaml(const char *text, const char *want) {
+  kg_error_t err = {0};
+  kg_doc_t *d = gw_yaml_parse(text, strlen(text), &err);
+  cr_assert(d != NULL, "%s", err.text);
+  char *got = kg_view_to_json(kg_view_of(d));
+  cr_assert(eq(str, got, (char *)want));
+  free(got);
+  kg_doc_unref(d);
+}
+
+Test(yaml, values_are_jsons) {
+  yaml("a: 1\nb: [x, \"2\", true, ~, 1.5]\nc:\n  d: no\n", "{\"a\":1,\"b\":[\"x\",\"2\",true,null,1.5],\"c\":{\"d\":false}}");
+  yaml("image: 1.2.3\nport: '80'\nt: 2026-01-01\n", "{\"image\":\"1.2.3\",\"port\":\"80\",\"t\":\"2026-01-01\"}");
+}
+
+Test(yaml, laughter_is_bounded) {
+  char text[2048] = "a: &a [x,x,x,x,x,x,x,x,x,x]\n";
+  for (char c = 'b'; c < 'k'; c++) {
+    char line[128];
+    snprintf(line, sizeof line, "%c: &%c [*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c]\n", c, c, c - 1, c - 1, c - 1, c - 1, c - 1, c - 1, c - 1, c - 1, c - 1, c - 1);
+    strcat(text, line);
+  }
+  kg_error_t err = {0};
+  cr_assert(gw_yaml_parse(text, strlen(text), &err) == NULL);
+  cr_assert(strstr(err.text, "too many") != NULL, "%s", err.text);
+}
+
+TestSuite(pki, .init = harness_start, .fini = harness_stop);
+
+Test(pki, a_token_that_was_changed_or_has_expired_is_none) {
+  kg_doc_t *good = json("{\"sub\":\"s\",\"exp\":4102444800}"), *old = json("{\"sub\":\"s\",\"exp\":1000}");
+  char *token = gw_jwt_sign(gw, kg_view_of(good), NULL), *expired = gw_jwt_sign(gw, kg_view_of(old), NULL);
+  kg_doc_t *claims = gw_jwt_verify(gw, token, NULL);
+  cr_assert(kg_str_is(kg_view_str(kg_view_get(kg_view_of(claims), "sub")), "s"));
+  kg_doc_unref(claims);
+  kg_error_t err = {0};
+  cr_assert(gw_jwt_verify(gw, expired, &err) == NULL);
+  cr_assert(eq(str, err.text, (char *)"the token has expired"));
+  char *payload = strchr(token, '.') + 3;
+  *payload = *payload == 'A' ? 'B' : 'A';
+  cr_assert(gw_jwt_verify(gw, token, &err) == NULL);
+  cr_assert(gw_jwt_verify(gw, "eyJhbGciOiJub25lIn0.e30.", &err) == NULL);
+  free(token);
+  free(expired);
+  kg_doc_unref(good);
+  kg_doc_unref(old);
+}
+
+Test(pki, keys_are_the_owners_alone_and_stay_the_same) {
+  char path[4200];
+  struct stat st;
+  size_t n = 0, m = 0;
+  snprintf(path, sizeof path, "%s/server.key", gw->tls_dir);
+  cr_assert(zero(int, stat(path, &st)));
+  cr_assert(eq(uint, st.st_mode & 0777, 0600));
+  snprintf(path, sizeof path, "%s/server.crt", gw->tls_dir);
+  char *before = gw_read_file(path, &n, NULL);
+  cr_assert(zero(int, gw_pki_prepare(gw, NULL)));
+  char *after = gw_read_file(path, &m, NULL);
+  cr_assert(eq(str, before, after));
+  /* A new address needs a new certificate. */
+  snprintf(gw->addresses[0], sizeof gw->addresses[0], "192.0.2.7");
+  gw->naddresses = 1;
+  cr_assert(zero(int, gw_pki_prepare(gw, NULL)));
+  char *renewed = gw_read_file(path, &m, NULL);
+  cr_assert(ne(str, before, renewed));
+  gw->naddresses = 0;
+  free(before);
+  free(after);
+  free(renewed);
+}

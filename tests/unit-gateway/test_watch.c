@@ -1,0 +1,153 @@
+/* Streams: shared encoding, credit, ends. */
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+
+#include "harness.h"
+
+TestSuite(watch, .init = harness_start, .fini = harness_stop, .timeout = 60);
+#define HAS(text, part) cr_assert(strstr(text, part) != NULL, "no \"%s\" in: %s", part, text)
+
+static client_t *watcher(const char *extra, call_t **call) {
+  char request[512];
+  snprintf(request, sizeof request, "GET /api/v1/pods?watch=true&allowWatchBookmarks=true HTTP/1.1\r\nHost: x\r\n%s\r\n", extra);
+  client_t *c = client_open("admin", NULL);
+  client_send(c, request);
+  harness_run(5);
+  *call = find_call("api.watch");
+  call_t *k = *call;
+  cr_assert(k && k->stream);
+  return c;
+}
+
+Test(watch, it_opens_before_the_first_event) {
+  call_t *k;
+  client_t *c = watcher("", &k);
+  answer(find_call("api.resolve"), KG_MSG_REPLY, "{}", NULL, 0, NULL);
+  HAS(client_expect(c, "\r\n\r\n"), "Transfer-Encoding: chunked");
+  client_close(c);
+  cr_assert(k->cancelled);
+}
+
+Test(watch, an_error_before_the_first_event_is_the_answer) {
+  call_t *k;
+  client_t *c = watcher("", &k);
+  answer(k, KG_MSG_ERROR, NULL, NULL, 410, "too old resource version");
+  HAS(client_expect(c, "\"code\":410}"), "HTTP/1.1 410 Gone");
+  client_close(c);
+}
+
+Test(watch, events_are_lines_and_one_encoding_serves_all) {
+  call_t *a, *b;
+  client_t *ca = watcher("", &a), *cb = watcher("", &b);
+  kg_doc_t *doc = json("{\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\"}}");
+  answer_doc(a, KG_MSG_ITEM, "{\"type\":\"ADDED\",\"rv\":5}", doc);
+  answer_doc(b, KG_MSG_ITEM, "{\"type\":\"ADDED\",\"rv\":5}", doc);
+  cr_assert(eq(uint, kg_doc_refs(doc), 2), "one reference of ours, one of the cache");
+  HAS(client_expect(ca, "}}\n"), "{\"type\":\"ADDED\",\"object\":{\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\"}}}\n");
+  HAS(client_expect(cb, "}}\n"), "{\"type\":\"ADDED\",\"object\":");
+  answer_doc(a, KG_MSG_ITEM, "{\"type\":\"DELETED\",\"rv\":6}", doc);
+  HAS(client_expect(ca, "DELETED"), "{\"type\":\"DELETED\"");
+  answer(a, KG_MSG_END, NULL, NULL, 0, NULL);
+  HAS(client_expect(ca, "\r\n0\r\n\r\n"), "0\r\n\r\n");
+  kg_doc_unref(doc);
+  client_close(ca);
+  client_close(cb);
+}
+
+Test(watch, a_client_that_does_not_read_gets_no_more_credit) {
+  call_t *k, *fast;
+  client_t *slow = watcher("", &k), *quick = watcher("", &fast);
+  char *big = malloc(200100);
+  size_t n = (size_t)sprintf(big, "{\"kind\":\"Pod\",\"x\":\"");
+  memset(big + n, 'y', 200000 - n);
+  strcpy(big + 200000, "\"}");
+  uint32_t start = k->credit;
+  for (int i = 0; i < 100 && k->credit > start - 20; i++) {
+    answer(k, KG_MSG_ITEM, "{\"type\":\"ADDED\"}", big, 0, NULL);
+    harness_run(0);
+  }
+  cr_assert(eq(uint, k->credit, start - 20), "20 items are owed to a client that reads nothing");
+  answer(fast, KG_MSG_ITEM, "{\"type\":\"ADDED\"}", "{\"kind\":\"Pod\"}", 0, NULL);
+  HAS(client_expect(quick, "\"Pod\"}}\n"), "ADDED");
+  for (int i = 0; i < 200 && k->credit < start; i++) client_expect(slow, NULL);
+  cr_assert(eq(uint, k->credit, start), "it reads: the credit comes back");
+  free(big);
+  client_close(slow);
+  client_close(quick);
+}
+
+Test(watch, tables_come_in_the_order_of_the_events) {
+  call_t *k;
+  client_t *c = watcher("Accept: application/json;as=Table;v=v1;g=meta.k8s.io,application/json\r\n", &k);
+  answer(k, KG_MSG_ITEM, "{\"type\":\"ADDED\"}", "{\"kind\":\"Pod\",\"n\":1}", 0, NULL);
+  call_t *t1 = find_call("api.table");
+  answer(k, KG_MSG_ITEM, "{\"type\":\"MODIFIED\"}", "{\"kind\":\"Pod\",\"n\":2}", 0, NULL);
+  call_t *t2 = find_call("api.table");
+  cr_assert(t1 != t2);
+  cr_assert(kg_view_bool(kg_view_get(kg_view_of(t1->args), "headers"), false));
+  cr_assert(not(kg_view_bool(kg_view_get(kg_view_of(t2->args), "headers"), true)));
+  answer(t2, KG_MSG_REPLY, NULL, "{\"kind\":\"Table\",\"n\":2}", 0, NULL);
+  answer(t1, KG_MSG_REPLY, NULL, "{\"kind\":\"Table\",\"n\":1}", 0, NULL);
+  const char *r = client_expect(c, "\"n\":2}}\n");
+  const char *one = strstr(r, "\"n\":1"), *two = strstr(r, "\"n\":2");
+  cr_assert(one && two && one < two, "%s", r);
+  client_close(c);
+}
+
+Test(watch, logs_go_to_the_node_of_the_pod) {
+  client_t *c = client_open("admin", NULL);
+  client_send(c, "GET /api/v1/namespaces/d/pods/p/log?follow=true&tailLines=3 HTTP/1.1\r\nHost: x\r\n\r\n");
+  harness_run(5);
+  answer(find_call("api.get"), KG_MSG_REPLY, NULL, "{\"kind\":\"Pod\",\"spec\":{\"nodeName\":\"n7\",\"containers\":[{\"name\":\"c\"}]}}", 0, NULL);
+  call_t *k = find_call("node.logs");
+  cr_assert(k != NULL);
+  cr_assert(eq(str, k->service, (char *)"node/n7"));
+  cr_assert(eq(i64, kg_view_int(kg_view_get(kg_view_of(k->args), "tailLines"), 0), 3));
+  cr_assert(kg_str_is(kg_view_str(kg_view_get(kg_view_of(k->args), "container")), "c"));
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  kg_pack_key(&p, "data");
+  kg_pack_bin(&p, "line 1\n", 7);
+  kg_pack_end(&p);
+  kg_doc_t *d = kg_pack_doc(&p);
+  kube_buf_t b = {0};
+  (void)b;
+  cr_assert(d != NULL);
+  kg_doc_unref(d);
+  answer(k, KG_MSG_END, NULL, NULL, 0, NULL);
+  HAS(client_expect(c, "0\r\n\r\n"), "Content-Type: text/plain");
+  client_close(c);
+}
+
+Test(watch, exec_needs_an_upgrade_and_a_container) {
+  client_t *c = client_open("admin", NULL);
+  client_send(c, "POST /api/v1/namespaces/d/pods/p/exec?command=ls HTTP/1.1\r\nHost: x\r\n\r\n");
+  HAS(client_expect(c, "\"code\":400}"), "Upgrade request required");
+  client_close(c);
+}
+
+Test(watch, exec_speaks_channels_over_websocket) {
+  client_t *c = client_open("admin", NULL);
+  client_send(c, "GET /api/v1/namespaces/d/pods/p/exec?command=sh&command=-c&command=ls+%2F&stdin=true&stdout=true HTTP/1.1\r\nHost: x\r\n"
+                 "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                 "Sec-WebSocket-Protocol: v5.channel.k8s.io\r\n\r\n");
+  harness_run(5);
+  answer(find_call("api.get"), KG_MSG_REPLY, NULL, "{\"kind\":\"Pod\",\"spec\":{\"nodeName\":\"n7\",\"containers\":[{\"name\":\"c\"}]}}", 0, NULL);
+  call_t *k = find_call("node.exec");
+  cr_assert(k != NULL);
+  cr_assert(kg_str_is(kg_view_str(kg_view_at(kg_view_get(kg_view_of(k->args), "command"), 2)), "ls /"));
+  const char *r = client_expect(c, "\r\n\r\n");
+  HAS(r, "HTTP/1.1 101 Switching Protocols");
+  HAS(r, "Sec-Websocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+  client_reset(c);
+  /* A masked binary frame: channel 0, "hi". */
+  client_sendn(c, "\x82\x83\x01\x02\x03\x04\x01\x6a\x6a", 9);
+  harness_run(5);
+  kg_view_t item = kg_view_of(k->body);
+  cr_assert(kg_str_is(kg_view_bin(kg_view_get(item, "data")), "hi"));
+  answer(k, KG_MSG_ITEM, "{\"exit\":3}", NULL, 0, NULL);
+  answer(k, KG_MSG_END, NULL, NULL, 0, NULL);
+  client_expect(c, "ExitCode");
+  cr_assert(memmem(c->in, c->n, "\"reason\":\"ExitCode\",\"message\":\"3\"", 33) != NULL);
+  client_close(c);
+}
