@@ -1,0 +1,134 @@
+/* What every object's metadata must be. */
+#include <string.h>
+
+#include "validate.h"
+
+typedef struct at {
+  kube_check_t *c;
+  const char *field;
+  kg_str_t value;
+} at_t;
+
+static void complain_at(void *arg, const char *sentence) {
+  const at_t *at = arg;
+  kube_invalid_str(at->c, at->field, at->value, sentence);
+}
+
+void kube_check_form(kube_check_t *c, const char *field, kg_str_t value, kube_form_fn form) {
+  at_t at = {c, field, value};
+  form(value.p ? value : KG_STR(""), complain_at, &at);
+}
+
+void kube_check_labels(kube_check_t *c, const char *field, const kube_node_t *labels) {
+  if (!labels || labels->type != KG_V_MAP) return;
+  for (uint32_t i = 0; i < labels->c.n; i++) {
+    kube_check_form(c, field, labels->c.keys[i], kube_form_qualified);
+    kube_check_form(c, field, kube_node_str(labels->c.items[i]), kube_form_label_value);
+  }
+}
+
+enum { MOST_ANNOTATION_BYTES = 256 * 1024 };
+
+void kube_check_annotations(kube_check_t *c, const char *field, const kube_node_t *annotations) {
+  if (!annotations || annotations->type != KG_V_MAP) return;
+  size_t bytes = 0;
+  for (uint32_t i = 0; i < annotations->c.n; i++) {
+    kg_str_t key = annotations->c.keys[i];
+    char *low = kube_arena_fmt(c->a, KG_STR_FMT, KG_STR_ARG(key));
+    for (char *p = low; *p; p++) *p = *p >= 'A' && *p <= 'Z' ? (char)(*p | 0x20) : *p;
+    at_t at = {c, field, key};
+    kube_form_qualified(kg_str(low), complain_at, &at);
+    bytes += key.n + kube_node_str(annotations->c.items[i]).n;
+  }
+  if (bytes > MOST_ANNOTATION_BYTES) kube_too_long(c, field, MOST_ANNOTATION_BYTES);
+}
+
+static bool check_owner_text(kube_check_t *c, const kube_node_t *ref, const char *key, const char *words) {
+  if (!kube_node_empty(kube_get(ref, key))) return true;
+  kube_invalid_str(c, key, KG_STR(""), words);
+  return false;
+}
+
+static void check_owners(kube_check_t *c, const kube_node_t *meta) {
+  const kube_node_t *list = kube_get(meta, "ownerReferences"), *first = NULL;
+  if (!list || list->type != KG_V_ARRAY) return;
+  size_t n = kube_path_push(c, "ownerReferences");
+  for (uint32_t i = 0; i < list->c.n; i++) {
+    const kube_node_t *ref = list->c.items[i];
+    check_owner_text(c, ref, "apiVersion", "version must not be empty");
+    check_owner_text(c, ref, "kind", "must not be empty");
+    check_owner_text(c, ref, "name", "must not be empty");
+    check_owner_text(c, ref, "uid", "must not be empty");
+    if (!kube_node_bool(kube_get(ref, "controller"), false)) continue;
+    if (!first) {
+      first = ref;
+      continue;
+    }
+    kg_str_t a = kube_node_str(kube_get(first, "name")), b = kube_node_str(kube_get(ref, "name"));
+    kube_path_pop(c, n);
+    kube_invalid(c, "ownerReferences", list,
+                 kube_arena_fmt(c->a, "Only one reference can have Controller set to true. Found \"true\" in references for " KG_STR_FMT
+                                " and " KG_STR_FMT, KG_STR_ARG(a), KG_STR_ARG(b)));
+    kube_path_push(c, "ownerReferences");
+  }
+  kube_path_pop(c, n);
+}
+
+void kube_check_finalizers(kube_check_t *c, const char *field, const kube_node_t *list) {
+  if (!list || list->type != KG_V_ARRAY) return;
+  for (uint32_t i = 0; i < list->c.n; i++) {
+    kg_str_t s = kube_node_str(list->c.items[i]);
+    uint32_t before = c->causes->c.n;
+    kube_check_form(c, field, s, kube_form_qualified);
+    bool standard = kg_str_is(s, "kubernetes") || kg_str_is(s, "orphan") || kg_str_is(s, "foregroundDeletion");
+    if (c->causes->c.n != before || standard || (s.n && memchr(s.p, '/', s.n))) continue;
+    kube_invalid_str(c, field, s, "name is neither a standard finalizer name nor is it fully qualified");
+  }
+}
+
+static void check_names(kube_check_t *c, const kube_node_t *meta, kube_form_fn form) {
+  kg_str_t generate = kube_node_str(kube_get(meta, "generateName")), name = kube_node_str(kube_get(meta, "name"));
+  if (generate.n) {
+    /* A prefix may end in a dash: something follows it. */
+    kg_str_t tried = generate;
+    if (tried.p[tried.n - 1] == '-') tried = kg_str(kube_arena_fmt(c->a, "%.*sa", (int)tried.n - 1, tried.p));
+    at_t at = {c, "generateName", generate};
+    form(tried, complain_at, &at);
+  }
+  if (name.n) {
+    kube_check_form(c, "name", name, form);
+  } else {
+    kube_required(c, "name", "name or generateName is required");
+  }
+  kg_str_t ns = kube_node_str(kube_get(meta, "namespace"));
+  if (!c->r->namespaced) {
+    if (ns.n) kube_forbidden(c, "namespace", "not allowed on this type");
+  } else if (ns.n) {
+    kube_check_form(c, "namespace", ns, kube_form_dns1123_label);
+  } else {
+    kube_required(c, "namespace", NULL);
+  }
+}
+
+static void check_kept(kube_check_t *c, const kube_node_t *meta, const kube_node_t *old, const char *key) {
+  const kube_node_t *now = kube_get(meta, key), *before = kube_get(old, key);
+  if (kube_node_empty(before) || kube_tree_equal(now, before)) return;
+  kube_invalid(c, key, now, "field is immutable");
+}
+
+void kube_check_metadata(kube_check_t *c, kg_str_t name_form) {
+  const kube_node_t *meta = kube_get(c->root, "metadata"), *old = kube_get(c->old_root, "metadata");
+  size_t n = kube_path_push(c, "metadata");
+  if (c->old_root) {
+    static const char *const kept[] = {"name", "namespace", "uid", "creationTimestamp", "deletionTimestamp"};
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) check_kept(c, meta, old, kept[i]);
+  } else {
+    kube_form_fn form = kube_form_find(name_form);
+    check_names(c, meta, form ? form : kube_form_dns1123_subdomain);
+  }
+  kube_check_labels(c, "labels", kube_get(meta, "labels"));
+  kube_check_annotations(c, "annotations", kube_get(meta, "annotations"));
+  check_owners(c, meta);
+  kube_check_finalizers(c, "finalizers", kube_get(meta, "finalizers"));
+  kube_path_pop(c, n);
+}

@@ -1,0 +1,113 @@
+/* Paths and errors of the validation. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kube/json.h"
+#include "validate.h"
+
+static size_t append(kube_check_t *c, const char *fmt, ...) KG_PRINTF(2, 3);
+static size_t append(kube_check_t *c, const char *fmt, ...) {
+  size_t before = c->n;
+  va_list ap;
+  va_start(ap, fmt);
+  int n = vsnprintf(c->path + c->n, sizeof c->path - c->n, fmt, ap);
+  va_end(ap);
+  c->n += n < 0 ? 0 : (size_t)n;
+  if (c->n >= sizeof c->path) c->n = sizeof c->path - 1;
+  return before;
+}
+
+size_t kube_path_push(kube_check_t *c, const char *name) {
+  return append(c, "%s%s", c->n ? "." : "", name);
+}
+size_t kube_path_index(kube_check_t *c, uint32_t index) {
+  return append(c, "[%u]", index);
+}
+size_t kube_path_key(kube_check_t *c, kg_str_t key) {
+  return append(c, "[" KG_STR_FMT "]", KG_STR_ARG(key));
+}
+void kube_path_pop(kube_check_t *c, size_t n) {
+  c->n = n;
+  c->path[n] = 0;
+}
+
+static void tell(kube_check_t *c, const char *field, const char *reason, const char *message) {
+  kube_node_t *cause = kube_map(c->a);
+  kube_set(c->a, cause, "reason", kube_str(c->a, reason));
+  kube_set(c->a, cause, "message", kube_str(c->a, message));
+  bool index = field && *field == '[';
+  kube_set(c->a, cause, "field", kube_strf(c->a, "%s%s%s", c->path, field && c->n && !index ? "." : "", field ? field : ""));
+  kube_push(c->a, c->causes, cause);
+}
+
+/* A value as the API shows it: strings in quotes, everything else as JSON. */
+static const char *value_text(kube_check_t *c, const kube_node_t *v) {
+  kg_doc_t *doc = v ? kube_tree_doc(v) : NULL;
+  if (!doc) return "null";
+  kube_buf_t b = {0};
+  kube_json_write(&b, kg_view_of(doc));
+  const char *text = kube_arena_fmt(c->a, "%.*s", (int)b.n, b.p ? b.p : "");
+  kube_buf_free(&b);
+  kg_doc_unref(doc);
+  return text;
+}
+
+void kube_required(kube_check_t *c, const char *field, const char *detail) {
+  bool more = detail && *detail;
+  tell(c, field, "FieldValueRequired", kube_arena_fmt(c->a, "Required value%s%s", more ? ": " : "", more ? detail : ""));
+}
+void kube_invalid(kube_check_t *c, const char *field, const kube_node_t *value, const char *detail) {
+  tell(c, field, "FieldValueInvalid", kube_arena_fmt(c->a, "Invalid value: %s: %s", value_text(c, value), detail));
+}
+void kube_invalid_str(kube_check_t *c, const char *field, kg_str_t value, const char *detail) {
+  kube_node_t n = {.type = KG_V_STR, .s = value.p ? value : KG_STR("")};
+  kube_invalid(c, field, &n, detail);
+}
+void kube_duplicate(kube_check_t *c, const char *field, const kube_node_t *value) {
+  tell(c, field, "FieldValueDuplicate", kube_arena_fmt(c->a, "Duplicate value: %s", value_text(c, value)));
+}
+void kube_not_found(kube_check_t *c, const char *field, const kube_node_t *value) {
+  tell(c, field, "FieldValueNotFound", kube_arena_fmt(c->a, "Not found: %s", value_text(c, value)));
+}
+void kube_forbidden(kube_check_t *c, const char *field, const char *detail) {
+  tell(c, field, "FieldValueForbidden", kube_arena_fmt(c->a, "Forbidden: %s", detail));
+}
+void kube_too_long(kube_check_t *c, const char *field, size_t most) {
+  tell(c, field, "FieldValueTooLong", kube_arena_fmt(c->a, "Too long: may not be more than %zu bytes", most));
+}
+void kube_unsupported(kube_check_t *c, const char *field, const kube_node_t *value, const char *values) {
+  kube_buf_t b = {0};
+  for (const char *p = values; *p;) {
+    size_t n = strcspn(p, " ");
+    kube_buf_addz(&b, b.n ? ", \"" : "\"");
+    if (!(n == 2 && memcmp(p, "''", 2) == 0)) kube_buf_add(&b, p, n); /* '' is the empty string */
+    kube_buf_addz(&b, "\"");
+    p += n + (p[n] == ' ');
+  }
+  tell(c, field, "FieldValueNotSupported",
+       kube_arena_fmt(c->a, "Unsupported value: %s: supported values: %.*s", value_text(c, value), (int)b.n, b.p ? b.p : ""));
+  kube_buf_free(&b);
+}
+
+bool kube_node_empty(const kube_node_t *n) {
+  if (!n) return true;
+  switch (n->type) {
+  case KG_V_NIL: return true;
+  case KG_V_INT: return n->i == 0;
+  case KG_V_STR: return n->s.n == 0;
+  case KG_V_ARRAY:
+  case KG_V_MAP: return n->c.n == 0;
+  default: return false;
+  }
+}
+
+const kube_node_t *kube_node_look(const kube_node_t *n, const char *path) {
+  while (n && *path) {
+    size_t len = strcspn(path, ".");
+    n = kube_getn(n, (kg_str_t){path, len});
+    path += len + (path[len] == '.');
+  }
+  return n;
+}
