@@ -1,0 +1,182 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kube/values.h"
+#include "scheduler.h"
+
+/* --- nodes
+ * ------------------------------------------------------------------------------------------------------------ */
+
+sched_node_t *sched_node_named(sched_t *s, kg_str_t name) {
+  for (size_t i = 0; i < s->n_nodes; i++)
+    if (s->nodes[i].name && kg_str_is(name, s->nodes[i].name)) return &s->nodes[i];
+  return NULL;
+}
+
+/* A node's slot stays when it goes: pods may still be counted on it, and it may come back. */
+static sched_node_t *node_make(sched_t *s, kg_str_t name) {
+  sched_node_t *n = sched_node_named(s, name);
+  if (n) return n;
+  if (s->n_nodes == s->room_nodes) {
+    size_t room = s->room_nodes ? s->room_nodes * 2 : 16;
+    sched_node_t *nodes = realloc(s->nodes, room * sizeof *nodes);
+    if (nodes) s->nodes = nodes;
+    uint32_t *fit = realloc(s->fit, room * sizeof *fit);
+    if (fit) s->fit = fit;
+    if (!nodes || !fit) return NULL;
+    s->room_nodes = room;
+  }
+  n = &s->nodes[s->n_nodes];
+  *n = (sched_node_t){.name = kg_str_dup(name)};
+  return n->name ? (s->n_nodes++, n) : NULL;
+}
+
+static kg_doc_t *copy_of(kg_view_t v) {
+  return kg_doc_copy(v.p, kg_view_span(v));
+}
+
+void sched_node_changed(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg) {
+  (void)arg;
+  (void)old;
+  sched_t *s = self;
+  sched_node_t *n = node_make(s, kube_name(now));
+  if (!n) {
+    kg_log(ctx, KG_LOG_ERROR, "out of memory: a node is not seen");
+    return;
+  }
+  kg_doc_t *doc = change == KUBE_DELETED
+                      ? NULL
+                      : kg_doc_ref(kube_informer_get(s->node_informer, (kg_str_t){NULL, 0}, kube_name(now)));
+  if (change != KUBE_DELETED && !doc) doc = copy_of(now);
+  kg_doc_unref(n->doc);
+  n->doc = doc;
+  if (!doc) return;
+  sched_read_allocatable(s, now, n);
+  sched_unpark_all(ctx, s);
+}
+
+/* --- pods
+ * -------------------------------------------------------------------------------------------------------------- */
+
+static sched_pod_t **slot(sched_t *s, const char *key) {
+  uint32_t h = 2166136261u;
+  for (const char *p = key; *p; p++) h = (h ^ (unsigned char)*p) * 16777619u;
+  sched_pod_t **at = &s->pods[h % SCHED_BUCKETS];
+  while (*at && strcmp((*at)->key, key) != 0) at = &(*at)->next;
+  return at;
+}
+
+sched_pod_t *sched_pod_of(sched_t *s, kg_str_t ns, kg_str_t name, bool make) {
+  char key[600];
+  snprintf(key, sizeof key, KG_STR_FMT "/" KG_STR_FMT, KG_STR_ARG(ns), KG_STR_ARG(name));
+  sched_pod_t **at = slot(s, key);
+  if (*at || !make) return *at;
+  sched_pod_t *p = calloc(1, sizeof *p);
+  if (!p || !(p->key = strdup(key))) {
+    free(p);
+    return NULL;
+  }
+  p->node = -1;
+  return *at = p;
+}
+
+static void pod_free(sched_t *s, sched_pod_t *p) {
+  sched_dequeue(s, p);
+  sched_count(s, p, -1);
+  *slot(s, p->key) = p->next;
+  kg_doc_unref(p->doc);
+  free(p->key);
+  free(p);
+}
+
+static void count(sched_node_t *n, const sched_pod_t *p, int sign) {
+  for (int i = 0; i < SCHED_RESOURCES; i++) n->used.of[i] += sign * p->request.of[i];
+  n->scored_cpu += sign * p->scored_cpu;
+  n->scored_memory += sign * p->scored_memory;
+  n->pods += sign;
+}
+
+void sched_count(sched_t *s, sched_pod_t *p, int32_t node) {
+  if (p->node == node) return;
+  if (p->node >= 0) count(&s->nodes[p->node], p, -1);
+  p->node = node;
+  if (node >= 0) count(&s->nodes[node], p, 1);
+}
+
+static bool terminal(kg_view_t pod) {
+  kg_str_t phase = kg_view_str(kg_view_path(pod, "status", "phase", NULL));
+  return kg_str_is(phase, "Succeeded") || kg_str_is(phase, "Failed");
+}
+
+static bool gated(kg_view_t pod) {
+  return kg_view_count(kg_view_path(pod, "spec", "schedulingGates", NULL)) > 0;
+}
+
+/* A pod of another name, or a new one in an old one's place: what was known of the old one does not hold. */
+static void forget_if_other(sched_t *s, sched_pod_t *p, kg_view_t now) {
+  if (!p->doc || kg_str_eq(kube_uid(kg_view_of(p->doc)), kube_uid(now))) return;
+  sched_dequeue(s, p);
+  sched_count(s, p, -1);
+  p->attempts = 0;
+  p->state = SCHED_IDLE;
+}
+
+static void update_doc(sched_t *s, sched_pod_t *p, kg_view_t now) {
+  kg_doc_t *doc = kg_doc_ref(kube_informer_get(s->pod_informer, kube_namespace(now), kube_name(now)));
+  if (!doc) doc = copy_of(now);
+  int32_t node = p->node;
+  sched_count(s, p, -1); /* requests may change by resize: count anew */
+  kg_doc_unref(p->doc);
+  p->doc = doc;
+  sched_read_request(s, now, p);
+  sched_count(s, p, node);
+}
+
+static void pod_bound(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, kg_view_t now, kg_str_t node_name) {
+  sched_dequeue(s, p);
+  p->attempts = 0;
+  sched_node_t *n = node_make(s, node_name);
+  bool was = p->node >= 0;
+  sched_count(s, p, n && !terminal(now) ? (int32_t)(n - s->nodes) : -1);
+  if (was && p->node < 0) sched_unpark_all(ctx, s);
+}
+
+static bool ours(const sched_t *s, kg_view_t pod) {
+  kg_str_t name = kg_view_str(kg_view_path(pod, "spec", "schedulerName", NULL));
+  return kg_str_is(name.n ? name : KG_STR("default-scheduler"), s->scheduler_name);
+}
+
+void sched_pod_changed(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg) {
+  (void)arg;
+  (void)old;
+  sched_t *s = self;
+  sched_pod_t *p = sched_pod_of(s, kube_namespace(now), kube_name(now), change != KUBE_DELETED);
+  if (!p) return;
+  if (change == KUBE_DELETED) {
+    bool was = p->node >= 0;
+    pod_free(s, p);
+    if (was) sched_unpark_all(ctx, s);
+    return;
+  }
+  forget_if_other(s, p, now);
+  update_doc(s, p, now);
+  kg_str_t node = kg_view_str(kg_view_path(now, "spec", "nodeName", NULL));
+  if (node.n)
+    pod_bound(ctx, s, p, now, node);
+  else if (!ours(s, now) || kube_deleting(now) || terminal(now) || gated(now))
+    sched_dequeue(s, p);
+  else if (p->state == SCHED_IDLE)
+    sched_enqueue(ctx, s, p);
+}
+
+void sched_free_cluster(sched_t *s) {
+  for (size_t b = 0; b < SCHED_BUCKETS; b++)
+    while (s->pods[b]) pod_free(s, s->pods[b]);
+  for (size_t i = 0; i < s->n_nodes; i++) {
+    kg_doc_unref(s->nodes[i].doc);
+    free(s->nodes[i].name);
+  }
+  free(s->nodes);
+  free(s->fit);
+}

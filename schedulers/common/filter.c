@@ -1,0 +1,163 @@
+/* May this pod run on that node? In the order Kubernetes' default plugins ask. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kube/values.h"
+#include "scheduler.h"
+
+static kg_str_t field(kg_view_t v, const char *key) {
+  return kg_view_str(kg_view_get(v, key));
+}
+
+/* k8s.io/component-helpers scheduling/corev1.TolerationsTolerateTaint */
+static bool tolerates(kg_view_t toleration, kg_view_t taint) {
+  kg_str_t effect = field(toleration, "effect"), key = field(toleration, "key"), op = field(toleration, "operator");
+  if (effect.n && !kg_str_eq(effect, field(taint, "effect"))) return false;
+  if (key.n && !kg_str_eq(key, field(taint, "key"))) return false;
+  if (kg_str_is(op, "Exists")) return true;
+  return key.n && kg_str_eq(field(toleration, "value"), field(taint, "value"));
+}
+
+static bool tolerated(kg_view_t tolerations, kg_view_t taint) {
+  kg_iter_t it = kg_iter(tolerations);
+  while (kg_iter_next(&it))
+    if (tolerates(it.value, taint)) return true;
+  return false;
+}
+
+static const char *filter_taints(kg_view_t pod_spec, kg_view_t node_spec, char *buf, size_t size) {
+  kg_view_t tolerations = kg_view_get(pod_spec, "tolerations");
+  kg_iter_t it = kg_iter(kg_view_get(node_spec, "taints"));
+  while (kg_iter_next(&it)) {
+    if (kg_str_is(field(it.value, "effect"), "PreferNoSchedule") || tolerated(tolerations, it.value)) continue;
+    kg_str_t key = field(it.value, "key"), value = field(it.value, "value");
+    snprintf(buf, size, "node(s) had untolerated taint {" KG_STR_FMT ": " KG_STR_FMT "}", KG_STR_ARG(key),
+             KG_STR_ARG(value));
+    return buf;
+  }
+  return NULL;
+}
+
+static bool filter_unschedulable(kg_view_t pod_spec, kg_view_t node_spec) {
+  if (!kg_view_bool(kg_view_get(node_spec, "unschedulable"), false)) return true;
+  kg_iter_t it = kg_iter(kg_view_get(pod_spec, "tolerations"));
+  while (kg_iter_next(&it)) {
+    kg_str_t key = field(it.value, "key");
+    if ((!key.n || kg_str_is(key, "node.kubernetes.io/unschedulable")) &&
+        kg_str_is(field(it.value, "operator"), "Exists"))
+      return true;
+  }
+  return false;
+}
+
+/* matchFields of a node selector term know one field: metadata.name. */
+static bool fields_match(kg_view_t expressions, const sched_node_t *node) {
+  kg_iter_t it = kg_iter(expressions);
+  while (kg_iter_next(&it)) {
+    bool in = false, want = kg_str_is(field(it.value, "operator"), "In");
+    kg_iter_t values = kg_iter(kg_view_get(it.value, "values"));
+    while (kg_iter_next(&values)) in |= kg_str_is(kg_view_str(values.value), node->name);
+    if (!kg_str_is(field(it.value, "key"), "metadata.name") || in != want) return false;
+  }
+  return true;
+}
+
+/* The expressions of a term have the form of a LabelSelector's: wrap them as one. */
+static bool labels_match(kg_view_t expressions, kg_view_t labels) {
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  kg_pack_kv_view(&p, "matchExpressions", expressions);
+  kg_pack_end(&p);
+  kg_doc_t *doc = kg_pack_doc(&p);
+  kube_selector_t *selector = kube_selector_of(kg_view_of(doc), NULL);
+  bool match = selector && kube_selector_matches(selector, labels);
+  kube_selector_free(selector);
+  kg_doc_unref(doc);
+  return match;
+}
+
+static bool filter_affinity(kg_view_t pod_spec, kg_view_t labels, const sched_node_t *node) {
+  kg_view_t required =
+      kg_view_path(pod_spec, "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", NULL);
+  if (kg_view_type(required) != KG_V_MAP) return true;
+  kg_iter_t terms = kg_iter(kg_view_get(required, "nodeSelectorTerms"));
+  while (kg_iter_next(&terms)) {
+    kg_view_t expressions = kg_view_get(terms.value, "matchExpressions"),
+              fields = kg_view_get(terms.value, "matchFields");
+    if (!kg_view_count(expressions) && !kg_view_count(fields)) continue; /* an empty term matches nothing */
+    if (kg_view_count(expressions) && !labels_match(expressions, labels)) continue;
+    if (fields_match(fields, node)) return true;
+  }
+  return false;
+}
+
+static bool filter_selector(kg_view_t pod_spec, kg_view_t labels) {
+  kg_iter_t it = kg_iter(kg_view_get(pod_spec, "nodeSelector"));
+  while (kg_iter_next(&it)) {
+    kg_str_t have = kg_view_str(kg_view_get_str(labels, kg_view_str(it.key)));
+    if (!have.p || !kg_str_eq(have, kg_view_str(it.value))) return false;
+  }
+  return true;
+}
+
+/* Does the pod, which counts on this node, hold one of the host ports that `spec` wants? */
+static bool ports_clash(kg_view_t spec, kg_view_t other) {
+  kg_iter_t containers = kg_iter(kg_view_get(spec, "containers"));
+  while (kg_iter_next(&containers)) {
+    kg_iter_t ports = kg_iter(kg_view_get(containers.value, "ports"));
+    while (kg_iter_next(&ports)) {
+      int64_t want = kg_view_int(kg_view_get(ports.value, "hostPort"), 0);
+      kg_iter_t theirs = kg_iter(kg_view_get(other, "containers"));
+      while (want && kg_iter_next(&theirs)) {
+        kg_iter_t held = kg_iter(kg_view_get(theirs.value, "ports"));
+        while (kg_iter_next(&held))
+          if (kg_view_int(kg_view_get(held.value, "hostPort"), 0) == want &&
+              kg_str_eq(field(held.value, "protocol"), field(ports.value, "protocol")))
+            return true;
+      }
+    }
+  }
+  return false;
+}
+
+static bool wants_host_port(kg_view_t spec) {
+  kg_iter_t containers = kg_iter(kg_view_get(spec, "containers"));
+  while (kg_iter_next(&containers)) {
+    kg_iter_t ports = kg_iter(kg_view_get(containers.value, "ports"));
+    while (kg_iter_next(&ports))
+      if (kg_view_int(kg_view_get(ports.value, "hostPort"), 0)) return true;
+  }
+  return false;
+}
+
+static bool filter_ports(const sched_t *s, kg_view_t spec, const sched_node_t *node) {
+  if (!wants_host_port(spec)) return true;
+  int32_t index = (int32_t)(node - s->nodes);
+  for (size_t b = 0; b < SCHED_BUCKETS; b++)
+    for (const sched_pod_t *p = s->pods[b]; p; p = p->next)
+      if (p->node == index && ports_clash(spec, kg_view_get(kg_view_of(p->doc), "spec"))) return false;
+  return true;
+}
+
+static const char *filter_resources(const sched_t *s, const sched_pod_t *pod, const sched_node_t *node, char *buf,
+                                    size_t size) {
+  if (node->pods + 1 > node->max_pods) return "Too many pods";
+  for (int i = 0; i < SCHED_RESOURCES; i++) {
+    if (!pod->request.of[i] || pod->request.of[i] <= node->allocatable.of[i] - node->used.of[i]) continue;
+    snprintf(buf, size, "Insufficient %s", s->resource[i] ? s->resource[i] : "resource");
+    return buf;
+  }
+  return NULL;
+}
+
+const char *sched_filter(const sched_t *s, const sched_pod_t *pod, const sched_node_t *node, char *buf, size_t size) {
+  kg_view_t spec = kg_view_get(kg_view_of(pod->doc), "spec"), n = kg_view_of(node->doc), labels = kube_labels(n);
+  const char *why;
+  if (!filter_unschedulable(spec, kg_view_get(n, "spec"))) return "node(s) were unschedulable";
+  if ((why = filter_taints(spec, kg_view_get(n, "spec"), buf, size))) return why;
+  if (!filter_selector(spec, labels) || !filter_affinity(spec, labels, node))
+    return "node(s) didn't match Pod's node affinity/selector";
+  if (!filter_ports(s, spec, node)) return "node(s) didn't have free ports for the requested pod ports";
+  return filter_resources(s, pod, node, buf, size);
+}

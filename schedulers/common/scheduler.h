@@ -1,0 +1,108 @@
+#ifndef SCHEDULER_H
+#define SCHEDULER_H
+/*
+ * What every scheduler of this house needs alike: which nodes and pods there are, which fit, the queue, the binding and
+ * the hand-over. A scheduler adds a picker. Everything runs in the plugin's lane.
+ */
+#include "kube/client.h"
+#include "kube/informer.h"
+
+enum {
+  SCHED_CPU,
+  SCHED_MEMORY,
+  SCHED_STORAGE,
+  SCHED_RESOURCES = 16
+}; /* 3..15: extended resources, named at run time */
+
+/* Amounts of each resource: cpu in thousandths, others in whole units. */
+typedef struct sched_amounts {
+  int64_t of[SCHED_RESOURCES];
+} sched_amounts_t;
+
+typedef struct sched_node {
+  char *name;
+  kg_doc_t *doc; /* the Node; NULL once it is gone (the slot is reused) */
+  sched_amounts_t allocatable, used;
+  int64_t scored_cpu, scored_memory; /* used, where pods without requests count a little */
+  int64_t max_pods, pods;
+} sched_node_t;
+
+typedef struct sched_pod {
+  struct sched_pod *next;           /* in its bucket */
+  struct sched_pod *before, *after; /* in the queue, while queued */
+  kg_doc_t *doc;
+  char *key; /* namespace/name */
+  sched_amounts_t request;
+  int64_t scored_cpu, scored_memory;
+  int64_t priority;
+  int32_t node; /* index it is counted on, -1: none */
+  enum { SCHED_IDLE, SCHED_QUEUED, SCHED_BINDING, SCHED_PARKED } state;
+  unsigned attempts;
+  int64_t parked_until_ms;
+} sched_pod_t;
+
+typedef struct sched sched_t;
+/* Chooses one of the n > 0 nodes that fit: returns an index into `fit`. */
+typedef size_t (*sched_pick_fn)(kg_ctx_t *ctx, const sched_t *s, const sched_pod_t *pod, const uint32_t *fit, size_t n);
+
+enum { SCHED_BUCKETS = 4096 };
+struct sched {
+  sched_pick_fn pick;
+  kube_informer_t *node_informer, *pod_informer;
+  kube_recorder_t *recorder;
+  char *scheduler_name;
+  sched_node_t *nodes;
+  size_t n_nodes, room_nodes;
+  uint32_t *fit; /* scratch, as long as nodes */
+  char *resource[SCHED_RESOURCES];
+  sched_pod_t *pods[SCHED_BUCKETS];
+  sched_pod_t *first, *last; /* the queue, by priority and arrival */
+  size_t queued, parked, binding;
+  uint64_t bound, failed, conflicts;
+  uint64_t work_timer, park_timer;
+  bool draining;
+};
+
+/* --- requests.c --- */
+/* Index of a resource's name, made up if new; -1 when all places are taken. */
+int sched_resource_index(sched_t *s, kg_str_t name);
+void sched_read_request(sched_t *s, kg_view_t pod, sched_pod_t *out);
+void sched_read_allocatable(sched_t *s, kg_view_t node, sched_node_t *out);
+
+/* --- filter.c --- */
+/* NULL if the pod may run there, else why not, in Kubernetes' words (literal or in buf). */
+const char *sched_filter(const sched_t *s, const sched_pod_t *pod, const sched_node_t *node, char *buf, size_t size);
+
+/* --- cluster.c: nodes and pods as they come and go --- */
+sched_node_t *sched_node_named(sched_t *s, kg_str_t name);
+sched_pod_t *sched_pod_of(sched_t *s, kg_str_t ns, kg_str_t name, bool make);
+void sched_count(sched_t *s, sched_pod_t *pod, int32_t node); /* count the pod on node (-1: nowhere) */
+void sched_node_changed(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg);
+void sched_pod_changed(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg);
+void sched_free_cluster(sched_t *s);
+
+/* --- queue.c --- */
+void sched_enqueue(kg_ctx_t *ctx, sched_t *s, sched_pod_t *pod);
+void sched_dequeue(sched_t *s, sched_pod_t *pod);             /* out of the queue or the parking place */
+void sched_park(kg_ctx_t *ctx, sched_t *s, sched_pod_t *pod); /* unschedulable now: again after a change or a minute */
+void sched_unpark_all(kg_ctx_t *ctx, sched_t *s);             /* something changed that may help */
+void sched_kick(kg_ctx_t *ctx, sched_t *s);
+
+/* --- bind.c --- */
+void sched_work(kg_ctx_t *ctx, void *self, void *arg);
+
+/* --- life.c: the functions of the descriptor; self is the sched_t --- */
+int sched_create(kg_ctx_t *ctx, void **self, sched_pick_fn pick, kg_error_t *err);
+int sched_start(kg_ctx_t *ctx, void *self, kg_error_t *err);
+void sched_activate(kg_ctx_t *ctx, void *self);
+void sched_drain(kg_ctx_t *ctx, void *self);
+int sched_hand_over(kg_ctx_t *ctx, void *self, kg_doc_t **state, kg_error_t *err);
+int sched_accept(kg_ctx_t *ctx, void *self, kg_view_t state, kg_error_t *err);
+void sched_resume(kg_ctx_t *ctx, void *self);
+void sched_stats(kg_ctx_t *ctx, void *self, kg_pack_t *p);
+void sched_destroy(kg_ctx_t *ctx, void *self);
+void sched_status(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+/* A binding was answered while draining: says kg_drained() when it was the last. */
+void sched_maybe_drained(kg_ctx_t *ctx, sched_t *s);
+
+#endif
