@@ -166,7 +166,7 @@ void sched_pod_changed(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_
     pod_bound(ctx, s, p, now, node);
   else if (!ours(s, now) || kube_deleting(now) || terminal(now) || gated(now))
     sched_dequeue(s, p);
-  else if (p->state == SCHED_IDLE)
+  else if (p->state == SCHED_IDLE && p->node < 0)
     sched_enqueue(ctx, s, p);
 }
 
