@@ -31,7 +31,8 @@ void client_close(client_t *c) {
 int client_send(client_t *c, const char *service, const char *topic, kg_doc_t *args, bool stream, int64_t timeout_ms) {
   uint8_t *frame;
   size_t size;
-  if (kg_frame_pack(KG_MSG_REQUEST, 1, service, topic, 0, "", args, NULL, 0, stream, timeout_ms, &frame, &size) < 0) return -1;
+  if (kg_frame_pack(KG_MSG_REQUEST, 1, service, topic, 0, "", args, NULL, 0, stream, timeout_ms, &frame, &size) < 0)
+    return -1;
   size_t done = 0;
   while (done < size) {
     ssize_t n = send(c->fd, frame + done, size - done, MSG_NOSIGNAL);

@@ -10,7 +10,8 @@
 
 static int usage(FILE *f) {
   fputs("usage: kogge [--data-dir D] [--run-dir R] [--output json|table] COMMAND ...\n"
-        "  server [--config F] [--no-supervise] [FLAGS]    runs the kernel and its plugins (--help: the configuration's flags)\n"
+        "  server [--config F] [--no-supervise] [FLAGS]    runs the kernel and its plugins (--help: the "
+        "configuration's flags)\n"
         "  plugin list                                     what runs\n"
         "  plugin swap NAME FILE                           FILE in the place of NAME, while it runs\n"
         "  plugin load NAME FILE [LANE] | unload NAME | reload NAME\n"

@@ -29,7 +29,8 @@ static void table_row(kg_view_t v) {
   printf("%-26.*s %-26.*s %-9.*s %-8.*s %-9.*s %9lld %10.3f %8s\n", KG_STR_ARG(kg_view_str(kg_view_get(v, "name"))),
          KG_STR_ARG(kg_view_str(kg_view_get(v, "plugin"))), KG_STR_ARG(kg_view_str(kg_view_get(v, "version"))),
          KG_STR_ARG(kg_view_str(kg_view_get(v, "lane"))), KG_STR_ARG(kg_view_str(kg_view_get(v, "state"))),
-         (long long)kg_view_int(kg_view_get(v, "requests"), 0), (double)kg_view_int(kg_view_get(v, "busy_us"), 0) / 1e6, age);
+         (long long)kg_view_int(kg_view_get(v, "requests"), 0), (double)kg_view_int(kg_view_get(v, "busy_us"), 0) / 1e6,
+         age);
 }
 
 static int list(cli_t *cli, client_t *c) {
@@ -39,7 +40,8 @@ static int list(cli_t *cli, client_t *c) {
     print_json(f.args);
     return 0;
   }
-  printf("%-26s %-26s %-9s %-8s %-9s %9s %10s %8s\n", "NAME", "PLUGIN", "VERSION", "LANE", "STATE", "REQUESTS", "CPU s", "AGE");
+  printf("%-26s %-26s %-9s %-8s %-9s %9s %10s %8s\n", "NAME", "PLUGIN", "VERSION", "LANE", "STATE", "REQUESTS", "CPU s",
+         "AGE");
   for (kg_iter_t it = kg_iter(kg_view_get(f.args, "plugins")); kg_iter_next(&it);) table_row(it.value);
   return 0;
 }
@@ -74,7 +76,8 @@ static const char *absolute(const char *file, char *path) {
 static int change(client_t *c, const char *topic, const char *name, const char *file, const char *lane) {
   char path[PATH_MAX];
   kg_frame_t f;
-  const char *const pairs[][2] = {{"name", name}, {"file", file ? absolute(file, path) : NULL}, {"lane", lane}, {NULL, NULL}};
+  const char *const pairs[][2] = {
+      {"name", name}, {"file", file ? absolute(file, path) : NULL}, {"lane", lane}, {NULL, NULL}};
   kg_doc_t *args = args_of(pairs);
   int rc = client_ask(c, "kernel", topic, args, &f);
   kg_doc_unref(args);
@@ -99,7 +102,8 @@ static void print_traced(kg_view_t v) {
          KG_STR_ARG(kg_view_str(kg_view_get(v, "from"))), KG_STR_ARG(kg_view_str(kg_view_get(v, "to"))),
          (long long)kg_view_int(kg_view_get(v, "id"), 0));
   if (kg_view_int(kg_view_get(v, "docs"), 0)) printf(" +%lld docs", (long long)kg_view_int(kg_view_get(v, "docs"), 0));
-  if (kg_view_there(text)) printf(" %lld %.*s", (long long)kg_view_int(kg_view_get(v, "code"), 0), KG_STR_ARG(kg_view_str(text)));
+  if (kg_view_there(text))
+    printf(" %lld %.*s", (long long)kg_view_int(kg_view_get(v, "code"), 0), KG_STR_ARG(kg_view_str(text)));
   printf(" %s\n", json ? json : "");
   fflush(stdout);
   free(json);
@@ -144,8 +148,10 @@ static int run(cli_t *cli, client_t *c, int argc, char **argv) {
   if (argc == 2 && strcmp(verb, "stats") == 0) return inherited(cli, c, "plugin.stats", argv[1]);
   if (argc == 2 && strcmp(verb, "config") == 0) return inherited(cli, c, "plugin.config", argv[1]);
   if (argc == 2 && strcmp(verb, "ping") == 0) return inherited(cli, c, "plugin.ping", argv[1]);
-  fprintf(stderr, "usage: kogge plugin list | swap NAME FILE | load NAME FILE [LANE] | unload NAME | reload NAME | stats NAME | "
-                  "config NAME | ping NAME | trace [GLOB...]\n");
+  fprintf(
+      stderr,
+      "usage: kogge plugin list | swap NAME FILE | load NAME FILE [LANE] | unload NAME | reload NAME | stats NAME | "
+      "config NAME | ping NAME | trace [GLOB...]\n");
   return 2;
 }
 
@@ -186,7 +192,8 @@ int cli_request(cli_t *cli, int argc, char **argv) {
   return rc < 0 ? 1 : 0;
 }
 
-/* --- words of plugins ---------------------------------------------------------------------------------------------------- */
+/* --- words of plugins
+ * ---------------------------------------------------------------------------------------------------- */
 
 static kg_doc_t *word_args(int argc, char **argv) {
   char cwd[PATH_MAX];
@@ -206,7 +213,9 @@ static kg_doc_t *word_args(int argc, char **argv) {
   return kg_pack_doc(&p);
 }
 
-static kg_str_t bytes_of(kg_view_t v) { return kg_view_type(v) == KG_V_STR ? kg_view_str(v) : kg_view_bin(v); }
+static kg_str_t bytes_of(kg_view_t v) {
+  return kg_view_type(v) == KG_V_STR ? kg_view_str(v) : kg_view_bin(v);
+}
 
 static int show(client_t *c, const char *word) {
   int code = 0;

@@ -32,17 +32,18 @@ static kg_kernel_t *make_kernel(const cli_t *cli, const settings_t *s, kg_error_
   const char *format = settings_text(s, "log", "format"), *trial = settings_text(s, NULL, "trial");
   snprintf(beside, sizeof beside, "%.*s/plugins", slash ? (int)(slash - cli->self) : 1, slash ? cli->self : ".");
   char *data = absolute(cli->data_dir), *run = absolute(cli->run_dir);
-  kg_kernel_t *k = kg_kernel_new(&(kg_kernel_options_t){.data_dir = data,
-                                                        .run_dir = run,
-                                                        .plugin_path = path ? path : beside,
-                                                        .trial_command = trial && strcmp(trial, "false") == 0 ? NULL : cli->self,
-                                                        .log_level = settings_level(s),
-                                                        .log_json = format && strcmp(format, "json") == 0,
-                                                        .log_file = settings_text(s, "log", "file"),
-                                                        .start_timeout_ms = settings_int(s, "start_timeout_ms"),
-                                                        .drain_timeout_ms = settings_int(s, "drain_timeout_ms"),
-                                                        .budget_ms = settings_int(s, "budget_ms")},
-                                 err);
+  kg_kernel_t *k =
+      kg_kernel_new(&(kg_kernel_options_t){.data_dir = data,
+                                           .run_dir = run,
+                                           .plugin_path = path ? path : beside,
+                                           .trial_command = trial && strcmp(trial, "false") == 0 ? NULL : cli->self,
+                                           .log_level = settings_level(s),
+                                           .log_json = format && strcmp(format, "json") == 0,
+                                           .log_file = settings_text(s, "log", "file"),
+                                           .start_timeout_ms = settings_int(s, "start_timeout_ms"),
+                                           .drain_timeout_ms = settings_int(s, "drain_timeout_ms"),
+                                           .budget_ms = settings_int(s, "budget_ms")},
+                    err);
   free(data);
   free(run);
   return k;
@@ -72,7 +73,8 @@ static int load(kg_kernel_t *k, const kg_cfg_t *p, kg_error_t *err) {
 static bool asked_to_stop(int signals) {
   struct signalfd_siginfo info;
   bool stop = false;
-  while (read(signals, &info, sizeof info) == (ssize_t)sizeof info) stop |= info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT;
+  while (read(signals, &info, sizeof info) == (ssize_t)sizeof info)
+    stop |= info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT;
   return stop;
 }
 
@@ -114,8 +116,8 @@ static int run(const cli_t *cli, const settings_t *s, int ready_fd, kg_error_t *
   if (!k) return -1;
   int rc = load_all(k, s, signals, err);
   if (rc == 0) {
-    kg_kernel_log(k, KG_LOG_INFO, "ready after %lld ms: %zu plugins run, commands at %s/kogge.sock", (long long)(now_ms() - since),
-                  kg_cfg_count(kg_cfg_get(s->root, "plugins")), cli->run_dir);
+    kg_kernel_log(k, KG_LOG_INFO, "ready after %lld ms: %zu plugins run, commands at %s/kogge.sock",
+                  (long long)(now_ms() - since), kg_cfg_count(kg_cfg_get(s->root, "plugins")), cli->run_dir);
     if (ready_fd >= 0 && write(ready_fd, "r", 1) < 0) return -1;
     serve_until_stopped(k, signals);
     kg_kernel_log(k, KG_LOG_INFO, "stopping");

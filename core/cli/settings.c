@@ -9,19 +9,22 @@ static int wrong(const settings_t *s, const kg_cfg_t *at, kg_error_t *err, const
   return kg_error_set(err, KG_EINVAL, "%s:%d: %s%s", s->file, kg_cfg_line(at), sentence, what);
 }
 
-/* --- checking -------------------------------------------------------------------------------------------------------------- */
+/* --- checking
+ * -------------------------------------------------------------------------------------------------------------- */
 
 static bool is_in(const char *word, const char *const *words) {
   while (*words && strcmp(word, *words) != 0) words++;
   return *words != NULL;
 }
 
-static int check_keys(const settings_t *s, const kg_cfg_t *map, const char *what, const char *const *allowed, kg_error_t *err) {
+static int check_keys(const settings_t *s, const kg_cfg_t *map, const char *what, const char *const *allowed,
+                      kg_error_t *err) {
   if (!map) return 0;
   if (kg_cfg_kind(map) != KG_CFG_MAP) return wrong(s, map, err, what, " must be a map");
   for (size_t i = 0; i < kg_cfg_count(map); i++)
     if (!is_in(kg_cfg_key(map, i), allowed))
-      return kg_error_set(err, KG_EINVAL, "%s:%d: %s knows no key %s", s->file, kg_cfg_line(kg_cfg_at(map, i)), what, kg_cfg_key(map, i));
+      return kg_error_set(err, KG_EINVAL, "%s:%d: %s knows no key %s", s->file, kg_cfg_line(kg_cfg_at(map, i)), what,
+                          kg_cfg_key(map, i));
   return 0;
 }
 
@@ -34,12 +37,15 @@ static int check_plugin(const settings_t *s, const kg_cfg_t *plugins, size_t i, 
   const kg_cfg_t *p = kg_cfg_at(plugins, i);
   if (check_keys(s, p, "a plugin", keys, err) < 0) return -1;
   const char *name = kg_cfg_text(kg_cfg_get(p, "name"));
-  if (!good_name(name)) return wrong(s, p, err, "a plugin needs a name of a-z, 0-9 and dashes, but has ", name ? name : "none");
+  if (!good_name(name))
+    return wrong(s, p, err, "a plugin needs a name of a-z, 0-9 and dashes, but has ", name ? name : "none");
   if (!kg_cfg_text(kg_cfg_get(p, "file"))) return wrong(s, p, err, "there is no file for plugin ", name);
-  const kg_cfg_t *lane = kg_cfg_get(p, "lane"), *config = kg_cfg_get(p, "config"), *services = kg_cfg_get(p, "services");
+  const kg_cfg_t *lane = kg_cfg_get(p, "lane"), *config = kg_cfg_get(p, "config"),
+                 *services = kg_cfg_get(p, "services");
   if (lane && !good_name(kg_cfg_text(lane))) return wrong(s, lane, err, "this is no name for a lane: plugin ", name);
   if (config && kg_cfg_kind(config) != KG_CFG_MAP) return wrong(s, config, err, "config must be a map: plugin ", name);
-  if (services && kg_cfg_kind(services) != KG_CFG_LIST) return wrong(s, services, err, "services must be a list: plugin ", name);
+  if (services && kg_cfg_kind(services) != KG_CFG_LIST)
+    return wrong(s, services, err, "services must be a list: plugin ", name);
   for (size_t j = 0; j < kg_cfg_count(services); j++)
     if (!kg_cfg_text(kg_cfg_at(services, j))) return wrong(s, services, err, "a service must be a name: plugin ", name);
   for (size_t j = 0; j < i; j++)
@@ -49,22 +55,26 @@ static int check_plugin(const settings_t *s, const kg_cfg_t *plugins, size_t i, 
 }
 
 static int check(const settings_t *s, kg_error_t *err) {
-  static const char *const top[] = {"flags", "log", "plugins", "plugin_path", "start_timeout_ms", "drain_timeout_ms", "budget_ms",
-                                    "trial", NULL};
+  static const char *const top[] = {
+      "flags", "log", "plugins", "plugin_path", "start_timeout_ms", "drain_timeout_ms", "budget_ms", "trial", NULL};
   static const char *const log[] = {"level", "format", "file", NULL};
-  static const char *const levels[] = {"error", "warn", "info", "debug", NULL}, *const formats[] = {"text", "json", NULL};
+  static const char *const levels[] = {"error", "warn", "info", "debug", NULL}, *const formats[] = {"text", "json",
+                                                                                                    NULL};
   const kg_cfg_t *plugins = kg_cfg_get(s->root, "plugins"), *l = kg_cfg_get(s->root, "log");
   if (check_keys(s, s->root, "the configuration", top, err) < 0 || check_keys(s, l, "log", log, err) < 0) return -1;
   const char *level = settings_text(s, "log", "level"), *format = settings_text(s, "log", "format");
-  if (level && !is_in(level, levels)) return wrong(s, kg_cfg_get(l, "level"), err, "log level must be error, warn, info or debug, not ", level);
-  if (format && !is_in(format, formats)) return wrong(s, kg_cfg_get(l, "format"), err, "log format must be text or json, not ", format);
+  if (level && !is_in(level, levels))
+    return wrong(s, kg_cfg_get(l, "level"), err, "log level must be error, warn, info or debug, not ", level);
+  if (format && !is_in(format, formats))
+    return wrong(s, kg_cfg_get(l, "format"), err, "log format must be text or json, not ", format);
   if (plugins && kg_cfg_kind(plugins) != KG_CFG_LIST) return wrong(s, plugins, err, "plugins must be a list", "");
   for (size_t i = 0; i < kg_cfg_count(plugins); i++)
     if (check_plugin(s, plugins, i, err) < 0) return -1;
   return 0;
 }
 
-/* --- flags of the command line --------------------------------------------------------------------------------------------- */
+/* --- flags of the command line
+ * --------------------------------------------------------------------------------------------- */
 
 static int set_flag(settings_t *s, const char *name, size_t size, const char *value, kg_error_t *err) {
   char key[128];
@@ -99,7 +109,8 @@ void settings_help(const settings_t *s) {
   }
 }
 
-/* --- reading --------------------------------------------------------------------------------------------------------------- */
+/* --- reading
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static char *find_file(const cli_t *cli) {
   char path[4200];

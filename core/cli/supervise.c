@@ -1,4 +1,5 @@
-/* A small parent that starts the kernel again when it crashes. It does nothing else, so that nothing in it can crash. */
+/* A small parent that starts the kernel again when it crashes. It does nothing else, so that nothing in it can crash.
+ */
 #include "cli.h"
 
 #include <errno.h>
@@ -61,7 +62,8 @@ int cli_supervise(int (*serve)(cli_t *, int), cli_t *cli) {
   int pause = FIRST_PAUSE_MS;
   bool was_ready = false, asked = false;
   sigemptyset(&signals);
-  for (const int *s = (const int[]){SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD, 0}; *s; s++) sigaddset(&signals, *s);
+  for (const int *s = (const int[]){SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD, 0}; *s; s++)
+    sigaddset(&signals, *s);
   sigprocmask(SIG_BLOCK, &signals, NULL);
   for (;;) {
     int ready = -1;

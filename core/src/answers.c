@@ -44,7 +44,8 @@ static kg_served_t *waiting(kg_ctx_t *ctx, const kg_msg_t *m) {
   kg_served_t *s = kg_table_get(&ctx->served, kg_msg_id(m));
   if (!s) {
     atomic_fetch_add_explicit(&ctx->n.dropped, 1, memory_order_relaxed);
-    kg_logf(ctx->k, KG_LOG_WARN, ctx->name, "a second answer to %s of %s was ignored", kg_msg_topic(m), kg_msg_source(m));
+    kg_logf(ctx->k, KG_LOG_WARN, ctx->name, "a second answer to %s of %s was ignored", kg_msg_topic(m),
+            kg_msg_source(m));
     return NULL;
   }
   if (!s->cancelled) return s;
@@ -77,7 +78,8 @@ void kg_fail(kg_ctx_t *ctx, const kg_msg_t *m, int code, const char *fmt, ...) {
   kg_fail_doc(ctx, m, code, text, NULL);
 }
 
-/* --- streams ----------------------------------------------------------------------------------------------------------- */
+/* --- streams
+ * ----------------------------------------------------------------------------------------------------------- */
 
 int kg_stream_item(kg_ctx_t *ctx, const kg_msg_t *m, kg_doc_t *args, kg_doc_t *const *docs, size_t ndocs) {
   kg_served_t *s = kg_table_get(&ctx->served, kg_msg_id(m));

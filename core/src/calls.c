@@ -23,7 +23,8 @@ static void free_call(kg_call_t *c) {
 static void send_up(kg_call_t *c, kg_msg_t *m) {
   if (!m) return;
   if (c->server)
-    kg_lane_post(c->ctx->lane, (kg_parcel_t){.to = kg_ctx_ref(c->server), .from = kg_ctx_ref(c->ctx), .m = kg_msg_ref(m)});
+    kg_lane_post(c->ctx->lane,
+                 (kg_parcel_t){.to = kg_ctx_ref(c->server), .from = kg_ctx_ref(c->ctx), .m = kg_msg_ref(m)});
   else if (c->name)
     kg_route(c->ctx, NULL, &c->name, m, NULL);
   kg_msg_unref(m);
@@ -39,7 +40,8 @@ static void missed(kg_lane_t *lane, kg_due_t *due) {
   kg_call_t *c = (kg_call_t *)due;
   kg_ctx_t *ctx = kg_ctx_ref(c->ctx);
   char text[320];
-  snprintf(text, sizeof text, "%s was not answered by %s before its deadline", c->topic, c->name ? c->name->name : "anyone");
+  snprintf(text, sizeof text, "%s was not answered by %s before its deadline", c->topic,
+           c->name ? c->name->name : "anyone");
   kg_msg_t *m = kg_make_error(NULL, c->topic, c->id, KG_EDEADLINE, text, NULL);
   kg_reply_fn fn = c->fn;
   void *arg = c->arg;

@@ -1,4 +1,5 @@
-/* Requests that load, swap and unload: taken by the control plugin, done by the manager thread, answered in the lane again. */
+/* Requests that load, swap and unload: taken by the control plugin, done by the manager thread, answered in the lane
+ * again. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,7 +24,9 @@ void kg_control_command(kg_ctx_t *ctx, const kg_msg_t *m) {
   if (write(k->command_fd, &one, sizeof one) < 0) return; /* full: somebody will look anyway */
 }
 
-int kg_kernel_command_fd(kg_kernel_t *k) { return k->command_fd; }
+int kg_kernel_command_fd(kg_kernel_t *k) {
+  return k->command_fd;
+}
 
 static void answer(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job) {
   (void)lane;

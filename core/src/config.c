@@ -53,7 +53,8 @@ static int add(kg_cfg_t *n, const char *key, kg_cfg_t *item) {
   return 0;
 }
 
-/* --- reading --------------------------------------------------------------------------------------------------------------- */
+/* --- reading
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static kg_cfg_t *read_node(parse_t *p, int index, int depth);
 
@@ -89,7 +90,8 @@ static int read_map(parse_t *p, kg_cfg_t *n, const yaml_node_t *y, int depth) {
 static kg_cfg_t *read_node(parse_t *p, int index, int depth) {
   const yaml_node_t *y = yaml_document_get_node(&p->yaml, index);
   int line = y ? (int)y->start_mark.line + 1 : 0;
-  if (!y || depth > MAX_DEPTH || ++p->nodes > MAX_NODES) return fail(p, line, "this is nested too deeply, or far too large", "");
+  if (!y || depth > MAX_DEPTH || ++p->nodes > MAX_NODES)
+    return fail(p, line, "this is nested too deeply, or far too large", "");
   kg_cfg_t *n = calloc(1, sizeof *n);
   if (!n) return fail(p, line, "out of memory", "");
   n->line = line;
@@ -126,7 +128,8 @@ kg_cfg_t *kg_cfg_parse(const char *name, const char *text, size_t size, kg_error
   yaml_parser_set_input_string(&parser, (const unsigned char *)text, size);
   kg_cfg_t *root = NULL;
   if (!yaml_parser_load(&parser, &p.yaml)) {
-    fail(&p, (int)parser.problem_mark.line + 1, "this is no YAML: ", parser.problem ? parser.problem : "it cannot be read");
+    fail(&p, (int)parser.problem_mark.line + 1,
+         "this is no YAML: ", parser.problem ? parser.problem : "it cannot be read");
   } else {
     const yaml_node_t *y = yaml_document_get_root_node(&p.yaml);
     root = y ? read_node(&p, 1, 0) : empty_map();
@@ -159,14 +162,27 @@ kg_cfg_t *kg_cfg_read(const char *path, kg_error_t *err) {
   return root;
 }
 
-/* --- asking ---------------------------------------------------------------------------------------------------------------- */
+/* --- asking
+ * ---------------------------------------------------------------------------------------------------------------- */
 
-kg_cfg_kind_t kg_cfg_kind(const kg_cfg_t *n) { return n->kind; }
-int kg_cfg_line(const kg_cfg_t *n) { return n ? n->line : 0; }
-const char *kg_cfg_text(const kg_cfg_t *n) { return n && n->kind == KG_CFG_SCALAR ? n->text : NULL; }
-size_t kg_cfg_count(const kg_cfg_t *n) { return n ? n->count : 0; }
-const kg_cfg_t *kg_cfg_at(const kg_cfg_t *n, size_t i) { return n && i < n->count ? n->items[i] : NULL; }
-const char *kg_cfg_key(const kg_cfg_t *n, size_t i) { return n && n->keys && i < n->count ? n->keys[i] : NULL; }
+kg_cfg_kind_t kg_cfg_kind(const kg_cfg_t *n) {
+  return n->kind;
+}
+int kg_cfg_line(const kg_cfg_t *n) {
+  return n ? n->line : 0;
+}
+const char *kg_cfg_text(const kg_cfg_t *n) {
+  return n && n->kind == KG_CFG_SCALAR ? n->text : NULL;
+}
+size_t kg_cfg_count(const kg_cfg_t *n) {
+  return n ? n->count : 0;
+}
+const kg_cfg_t *kg_cfg_at(const kg_cfg_t *n, size_t i) {
+  return n && i < n->count ? n->items[i] : NULL;
+}
+const char *kg_cfg_key(const kg_cfg_t *n, size_t i) {
+  return n && n->keys && i < n->count ? n->keys[i] : NULL;
+}
 
 static kg_cfg_t *get(const kg_cfg_t *n, const char *key, size_t size) {
   for (size_t i = 0; n && n->kind == KG_CFG_MAP && i < n->count; i++)
@@ -174,9 +190,12 @@ static kg_cfg_t *get(const kg_cfg_t *n, const char *key, size_t size) {
   return NULL;
 }
 
-const kg_cfg_t *kg_cfg_get(const kg_cfg_t *n, const char *key) { return get(n, key, strlen(key)); }
+const kg_cfg_t *kg_cfg_get(const kg_cfg_t *n, const char *key) {
+  return get(n, key, strlen(key));
+}
 
-/* --- changing -------------------------------------------------------------------------------------------------------------- */
+/* --- changing
+ * -------------------------------------------------------------------------------------------------------------- */
 
 static kg_cfg_t *named(const kg_cfg_t *list, const char *name, size_t size) {
   for (size_t i = 0; i < list->count; i++) {
@@ -188,7 +207,8 @@ static kg_cfg_t *named(const kg_cfg_t *list, const char *name, size_t size) {
 
 /* A null where a map is wanted (`config:` with nothing behind it) becomes a map. */
 static void as_map(kg_cfg_t *n) {
-  if (n->kind != KG_CFG_SCALAR || n->quoted || (*n->text && strcmp(n->text, "~") != 0 && strcmp(n->text, "null") != 0)) return;
+  if (n->kind != KG_CFG_SCALAR || n->quoted || (*n->text && strcmp(n->text, "~") != 0 && strcmp(n->text, "null") != 0))
+    return;
   free(n->text);
   n->text = NULL;
   n->kind = KG_CFG_MAP;
@@ -214,10 +234,13 @@ int kg_cfg_set(kg_cfg_t *root, const char *path, const char *value, bool text, k
   for (const char *word = path; *word;) {
     size_t size = strcspn(word, ".");
     n = step(n, word, size);
-    if (!n) return kg_error_set(err, KG_EINVAL, "%s leads nowhere in the configuration: there is no %.*s", path, (int)size, word);
+    if (!n)
+      return kg_error_set(err, KG_EINVAL, "%s leads nowhere in the configuration: there is no %.*s", path, (int)size,
+                          word);
     word += size + (word[size] == '.');
   }
-  if (n->kind == KG_CFG_LIST || n->count) return kg_error_set(err, KG_EINVAL, "%s is no single value in the configuration", path);
+  if (n->kind == KG_CFG_LIST || n->count)
+    return kg_error_set(err, KG_EINVAL, "%s is no single value in the configuration", path);
   char *copy = strdup(value);
   if (!copy) return kg_error_set(err, KG_EFULL, "out of memory");
   free(n->text);
@@ -227,7 +250,8 @@ int kg_cfg_set(kg_cfg_t *root, const char *path, const char *value, bool text, k
   return 0;
 }
 
-/* --- packing --------------------------------------------------------------------------------------------------------------- */
+/* --- packing
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static bool is_one_of(const char *s, const char *a, const char *b, const char *c) {
   return strcmp(s, a) == 0 || strcmp(s, b) == 0 || strcmp(s, c) == 0;

@@ -17,12 +17,13 @@ KG_PUBLIC void kg_cfg_free(kg_cfg_t *n);
 KG_PUBLIC kg_cfg_kind_t kg_cfg_kind(const kg_cfg_t *n);
 KG_PUBLIC int kg_cfg_line(const kg_cfg_t *n);
 KG_PUBLIC const kg_cfg_t *kg_cfg_get(const kg_cfg_t *n, const char *key); /* NULL: absent, or n is no map */
-KG_PUBLIC const char *kg_cfg_text(const kg_cfg_t *n);                    /* of a scalar; NULL otherwise */
+KG_PUBLIC const char *kg_cfg_text(const kg_cfg_t *n);                     /* of a scalar; NULL otherwise */
 KG_PUBLIC size_t kg_cfg_count(const kg_cfg_t *n);
 KG_PUBLIC const kg_cfg_t *kg_cfg_at(const kg_cfg_t *n, size_t i); /* element, or value of pair i */
 KG_PUBLIC const char *kg_cfg_key(const kg_cfg_t *n, size_t i);    /* key of pair i */
 
-/* Sets the scalar at a dotted path; a list is entered by the `name` of its elements, absent maps are made. -1 and a sentence. */
+/* Sets the scalar at a dotted path; a list is entered by the `name` of its elements, absent maps are made. -1 and a
+ * sentence. */
 KG_PUBLIC int kg_cfg_set(kg_cfg_t *root, const char *path, const char *value, bool text, kg_error_t *err);
 
 /* msgpack of the node; scalars get the types of YAML's core schema. Caller owns the reference; NULL: out of memory. */

@@ -48,7 +48,8 @@ typedef struct control {
   tracing_t *traces;
 } control_t;
 
-/* --- connections ----------------------------------------------------------------------------------------------------------- */
+/* --- connections
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static void close_conn(kg_ctx_t *ctx, control_t *self, conn_t *c) {
   for (ask_t *a = c->asks, *next; a; a = next) {
@@ -105,15 +106,16 @@ static int append(uint8_t **buf, size_t *size, size_t *room, const void *data, s
 static void write_frame(kg_ctx_t *ctx, conn_t *c, uint64_t id, const kg_msg_t *m) {
   uint8_t *frame;
   size_t size;
-  if (kg_frame_pack(kg_msg_type(m), id, "", kg_msg_topic(m), kg_msg_code(m), kg_msg_text(m), kg_msg_args_doc(m), m->docs, m->ndocs,
-                    false, 0, &frame, &size) < 0 ||
+  if (kg_frame_pack(kg_msg_type(m), id, "", kg_msg_topic(m), kg_msg_code(m), kg_msg_text(m), kg_msg_args_doc(m),
+                    m->docs, m->ndocs, false, 0, &frame, &size) < 0 ||
       append(&c->out, &c->out_size, &c->out_room, frame, size) < 0)
     c->broken = true;
   free(frame);
   flush(ctx, c);
 }
 
-/* --- requests of the command line -------------------------------------------------------------------------------------------- */
+/* --- requests of the command line
+ * -------------------------------------------------------------------------------------------- */
 
 static void drop_ask(ask_t *a) {
   ask_t **at = &a->conn->asks;
@@ -143,7 +145,8 @@ static void send_request(kg_ctx_t *ctx, conn_t *c, const kg_frame_t *f) {
   kg_doc_t **docs = calloc(count + 1, sizeof *docs);
   for (kg_iter_t it = kg_iter(f->docs); docs && kg_iter_next(&it);) {
     kg_str_t bytes = kg_view_bin(it.value);
-    if (bytes.p && ndocs < count && kg_doc_check(bytes.p, bytes.n, NULL) == 0 && (docs[ndocs] = kg_doc_copy(bytes.p, bytes.n)))
+    if (bytes.p && ndocs < count && kg_doc_check(bytes.p, bytes.n, NULL) == 0 &&
+        (docs[ndocs] = kg_doc_copy(bytes.p, bytes.n)))
       ndocs++;
   }
   if (service && topic && a && docs) {
@@ -239,7 +242,8 @@ static void accept_ready(kg_ctx_t *ctx, void *me, int listener, uint32_t events,
   self->conns = c;
 }
 
-/* --- the service `kernel` ---------------------------------------------------------------------------------------------------- */
+/* --- the service `kernel`
+ * ---------------------------------------------------------------------------------------------------- */
 
 static void list(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   (void)self;
@@ -293,7 +297,9 @@ static void traced(kg_ctx_t *ctx, void *me, const kg_msg_t *m) {
     if (kg_trace_matches(t->glob, topic) && kg_stream_item(ctx, t->m, kg_msg_args_doc(m), NULL, 0) < 0) t->lost++;
 }
 
-/* --- life -------------------------------------------------------------------------------------------------------------------- */
+/* --- life
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 static int listen_at(control_t *self, kg_error_t *err) {
   struct sockaddr_un a = {.sun_family = AF_UNIX};
@@ -344,9 +350,9 @@ static void destroy(kg_ctx_t *ctx, void *me) {
 
 static const char *const services[] = {"kernel", NULL};
 static const kg_handler_t handlers[] = {
-    {"kernel.list", list},     {"kernel.trace", trace},   {"kernel.traced", traced}, {"kernel.load", command},
-    {"kernel.swap", command},  {"kernel.unload", command}, {"kernel.reload", command}, {"kernel.configure", command},
-    {0},
+    {"kernel.list", list},      {"kernel.trace", trace},       {"kernel.traced", traced},
+    {"kernel.load", command},   {"kernel.swap", command},      {"kernel.unload", command},
+    {"kernel.reload", command}, {"kernel.configure", command}, {0},
 };
 
 const kg_plugin_t kg_control_plugin = {.magic = KG_PLUGIN_MAGIC,
@@ -363,5 +369,6 @@ const kg_plugin_t kg_control_plugin = {.magic = KG_PLUGIN_MAGIC,
                                        .destroy = destroy};
 
 int kg_kernel_open_control(kg_kernel_t *k, kg_error_t *err) {
-  return kg_kernel_load(k, &(kg_plugin_spec_t){.name = "kernel", .lane = "kernel", .descriptor = &kg_control_plugin}, err);
+  return kg_kernel_load(k, &(kg_plugin_spec_t){.name = "kernel", .lane = "kernel", .descriptor = &kg_control_plugin},
+                        err);
 }

@@ -15,8 +15,12 @@ static void tell(kg_ctx_t *ctx, bool *flag) {
   pthread_mutex_unlock(&ctx->k->life);
 }
 
-void kg_ready(kg_ctx_t *ctx) { tell(ctx, &ctx->ready); }
-void kg_drained(kg_ctx_t *ctx) { tell(ctx, &ctx->drained); }
+void kg_ready(kg_ctx_t *ctx) {
+  tell(ctx, &ctx->ready);
+}
+void kg_drained(kg_ctx_t *ctx) {
+  tell(ctx, &ctx->drained);
+}
 
 void kg_not_ready(kg_ctx_t *ctx, const char *fmt, ...) {
   kg_error_t e = {.code = KG_EUNAVAILABLE};
@@ -30,17 +34,29 @@ void kg_not_ready(kg_ctx_t *ctx, const char *fmt, ...) {
   pthread_mutex_unlock(&ctx->k->life);
 }
 
-bool kg_active(kg_ctx_t *ctx) { return atomic_load_explicit(&ctx->active, memory_order_relaxed); }
-const char *kg_name(kg_ctx_t *ctx) { return ctx->name; }
-kg_view_t kg_config(kg_ctx_t *ctx) { return kg_view_of(ctx->config); }
-const char *kg_data_dir(kg_ctx_t *ctx) { return ctx->k->data_dir; }
-const char *kg_run_dir(kg_ctx_t *ctx) { return ctx->k->run_dir; }
+bool kg_active(kg_ctx_t *ctx) {
+  return atomic_load_explicit(&ctx->active, memory_order_relaxed);
+}
+const char *kg_name(kg_ctx_t *ctx) {
+  return ctx->name;
+}
+kg_view_t kg_config(kg_ctx_t *ctx) {
+  return kg_view_of(ctx->config);
+}
+const char *kg_data_dir(kg_ctx_t *ctx) {
+  return ctx->k->data_dir;
+}
+const char *kg_run_dir(kg_ctx_t *ctx) {
+  return ctx->k->run_dir;
+}
 
 int64_t kg_now_us(kg_ctx_t *ctx) {
   (void)ctx;
   return kg_clock_us();
 }
-int64_t kg_now_ms(kg_ctx_t *ctx) { return kg_now_us(ctx) / 1000; }
+int64_t kg_now_ms(kg_ctx_t *ctx) {
+  return kg_now_us(ctx) / 1000;
+}
 
 int64_t kg_wall_us(kg_ctx_t *ctx) {
   (void)ctx;
@@ -66,7 +82,9 @@ void kg_log(kg_ctx_t *ctx, kg_level_t level, const char *fmt, ...) {
   va_end(ap);
 }
 
-void kg_subscribe(kg_ctx_t *ctx, const char *prefix) { kg_subscription_add(&ctx->k->registry, ctx, prefix); }
+void kg_subscribe(kg_ctx_t *ctx, const char *prefix) {
+  kg_subscription_add(&ctx->k->registry, ctx, prefix);
+}
 
 void kg_publish(kg_ctx_t *ctx, const char *topic, kg_doc_t *args, kg_doc_t *const *docs, size_t ndocs) {
   kg_msg_t *m = kg_make_event(ctx, topic, args, docs, ndocs);

@@ -5,7 +5,9 @@
 
 #include "make.h"
 
-static void bump(atomic_ullong *n) { atomic_fetch_add_explicit(n, 1, memory_order_relaxed); }
+static void bump(atomic_ullong *n) {
+  atomic_fetch_add_explicit(n, 1, memory_order_relaxed);
+}
 
 static bool topic_matches(const char *pattern, const char *topic) {
   size_t n = strlen(pattern);

@@ -3,8 +3,9 @@
 
 #include "frame.h"
 
-int kg_frame_pack(int type, uint64_t id, const char *service, const char *topic, int code, const char *text, kg_doc_t *args,
-                  kg_doc_t *const *docs, size_t ndocs, bool stream, int64_t timeout_ms, uint8_t **out, size_t *size) {
+int kg_frame_pack(int type, uint64_t id, const char *service, const char *topic, int code, const char *text,
+                  kg_doc_t *args, kg_doc_t *const *docs, size_t ndocs, bool stream, int64_t timeout_ms, uint8_t **out,
+                  size_t *size) {
   kg_pack_t p = kg_pack();
   kg_pack_array(&p);
   kg_pack_int(&p, type);

@@ -13,7 +13,8 @@
 #include "manager.h"
 #include "registry.h"
 
-/* --- making ---------------------------------------------------------------------------------------------------------------- */
+/* --- making
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 static int make_dir(const char *path, mode_t mode, kg_error_t *err) {
   char part[PATH_MAX];
@@ -43,7 +44,8 @@ static char *without_slash(const char *path) {
 static int make_dirs(kg_kernel_t *k, const kg_kernel_options_t *o, kg_error_t *err) {
   char temporary[] = "/tmp/kogge-XXXXXX";
   if (!o->run_dir) {
-    if (!mkdtemp(temporary)) return kg_error_set(err, KG_EINVAL, "no directory can be made in /tmp: %s", strerror(errno));
+    if (!mkdtemp(temporary))
+      return kg_error_set(err, KG_EINVAL, "no directory can be made in /tmp: %s", strerror(errno));
     k->own_run_dir = true;
   }
   k->run_dir = without_slash(o->run_dir ? o->run_dir : temporary);
@@ -97,7 +99,8 @@ kg_kernel_t *kg_kernel_new(const kg_kernel_options_t *o, kg_error_t *err) {
   return k;
 }
 
-/* --- loading --------------------------------------------------------------------------------------------------------------- */
+/* --- loading
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static char **names_of(const char *const *names) {
   size_t n = 0;
@@ -140,7 +143,8 @@ static int open_source(kg_kernel_t *k, const kg_plugin_spec_t *spec, bool tried,
 int kg_load(kg_kernel_t *k, const kg_plugin_spec_t *spec, bool tried, kg_error_t *err) {
   kg_source_t src;
   int64_t since = kg_clock_us();
-  if (!spec->name || !*spec->name || strlen(spec->name) > 200) return kg_error_set(err, KG_EINVAL, "the plugin has no name");
+  if (!spec->name || !*spec->name || strlen(spec->name) > 200)
+    return kg_error_set(err, KG_EINVAL, "the plugin has no name");
   if (kg_find(k, spec->name)) return kg_error_set(err, KG_ECONFLICT, "there is a plugin %s already", spec->name);
   kg_lane_t *lane = kg_lane_named(k, spec->lane ? spec->lane : "main", err);
   if (!lane || open_source(k, spec, tried, &src, err) < 0) return -1;
@@ -150,8 +154,8 @@ int kg_load(kg_kernel_t *k, const kg_plugin_spec_t *spec, bool tried, kg_error_t
     kg_take_down(ctx, "the plugin did not start");
     return -1;
   }
-  kg_logf(k, KG_LOG_DEBUG, "kernel", "%s: %s %s runs in lane %s after %lld ms", ctx->name, ctx->desc->name, ctx->desc->version,
-          lane->name, (long long)(kg_clock_us() - since) / 1000);
+  kg_logf(k, KG_LOG_DEBUG, "kernel", "%s: %s %s runs in lane %s after %lld ms", ctx->name, ctx->desc->name,
+          ctx->desc->version, lane->name, (long long)(kg_clock_us() - since) / 1000);
   return 0;
 }
 
@@ -170,7 +174,8 @@ static void stop(kg_kernel_t *k, kg_ctx_t *ctx, const char *why) {
   pthread_mutex_lock(&k->life);
   ctx->drained = false;
   pthread_mutex_unlock(&k->life);
-  if (kg_do(ctx, kg_job_drain, k->drain_timeout_ms, "drain", &err) < 0 || kg_wait_drained(ctx, k->drain_timeout_ms, &err) < 0)
+  if (kg_do(ctx, kg_job_drain, k->drain_timeout_ms, "drain", &err) < 0 ||
+      kg_wait_drained(ctx, k->drain_timeout_ms, &err) < 0)
     kg_logf(k, KG_LOG_WARN, "kernel", "%s: it is stopped all the same", err.text);
   remove_from_list(k, ctx);
   kg_take_down(ctx, why);
@@ -209,7 +214,8 @@ int kg_kernel_configure(kg_kernel_t *k, const char *name, kg_doc_t *config, kg_e
   return rc;
 }
 
-/* --- ending ---------------------------------------------------------------------------------------------------------------- */
+/* --- ending
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 static void stop_lanes(kg_kernel_t *k) {
   for (unsigned i = 0; i < atomic_load(&k->nlanes); i++) {

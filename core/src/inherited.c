@@ -29,14 +29,24 @@ static void stats(kg_ctx_t *ctx, const kg_msg_t *m) {
     const char *key;
     const atomic_ullong *value;
   } numbers[] = {
-      {"requests", &n->requests}, {"answered", &n->answered},     {"failed", &n->failed},   {"sent", &n->sent},
-      {"replies", &n->replies},   {"items", &n->items},           {"events", &n->events},   {"timers", &n->timers},
-      {"late", &n->late},         {"dropped", &n->dropped},       {"busy_us", &n->busy_us}, {"slowest_us", &n->slowest_us},
+      {"requests", &n->requests},
+      {"answered", &n->answered},
+      {"failed", &n->failed},
+      {"sent", &n->sent},
+      {"replies", &n->replies},
+      {"items", &n->items},
+      {"events", &n->events},
+      {"timers", &n->timers},
+      {"late", &n->late},
+      {"dropped", &n->dropped},
+      {"busy_us", &n->busy_us},
+      {"slowest_us", &n->slowest_us},
       {"over_budget", &n->over_budget},
   };
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
-  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) kg_pack_kv_int(&p, numbers[i].key, (int64_t)*numbers[i].value);
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+    kg_pack_kv_int(&p, numbers[i].key, (int64_t)*numbers[i].value);
   kg_pack_kv_int(&p, "open_calls", (int64_t)ctx->calls.count);
   kg_pack_kv_int(&p, "open_requests", (int64_t)ctx->served.count - 1); /* without this one */
   kg_pack_key(&p, "own");

@@ -14,7 +14,8 @@ const char *kg_state_name(kg_state_t s) {
   return names[s];
 }
 
-kg_ctx_t *kg_instance_new(kg_kernel_t *k, const char *name, kg_lane_t *lane, const kg_plugin_t *desc, kg_doc_t *config) {
+kg_ctx_t *kg_instance_new(kg_kernel_t *k, const char *name, kg_lane_t *lane, const kg_plugin_t *desc,
+                          kg_doc_t *config) {
   kg_ctx_t *ctx = calloc(1, sizeof *ctx);
   if (!ctx) return NULL;
   atomic_init(&ctx->refs, 1);
@@ -60,7 +61,8 @@ void kg_job_unref(kg_job_t *job) {
   free(job);
 }
 
-/* --- steps --------------------------------------------------------------------------------------------------------------- */
+/* --- steps
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static void clean(kg_ctx_t *ctx, const char *why) {
   atomic_store(&ctx->active, false);
@@ -172,7 +174,8 @@ static void refuse_left(kg_ctx_t *ctx) {
   kg_names_release(&ctx->k->registry, ctx, &left);
   for (kg_parcel_t p; kg_queue_pop(&left, &p);) {
     if (kg_msg_type(p.m) == KG_MSG_REQUEST && p.from) {
-      kg_msg_t *m = kg_make_error(NULL, kg_msg_topic(p.m), kg_msg_id(p.m), KG_EUNAVAILABLE, "the plugin was stopped", NULL);
+      kg_msg_t *m =
+          kg_make_error(NULL, kg_msg_topic(p.m), kg_msg_id(p.m), KG_EUNAVAILABLE, "the plugin was stopped", NULL);
       if (m) kg_lane_post(ctx->lane, (kg_parcel_t){.to = kg_ctx_ref(p.from), .m = m});
     }
     kg_parcel_free(&p);

@@ -104,9 +104,9 @@ struct kg_ctx {
   kg_lane_t *lane;
   char *name;
   const kg_plugin_t *desc;
-  char *path;   /* the file it came from; "" if built in */
-  void *handle; /* of dlopen, NULL if built in */
-  char **wanted; /* NULL-terminated names from the configuration, or NULL */
+  char *path;            /* the file it came from; "" if built in */
+  void *handle;          /* of dlopen, NULL if built in */
+  char **wanted;         /* NULL-terminated names from the configuration, or NULL */
   kg_ctx_t *predecessor; /* in a swap; borrowed, manager and own lane */
   atomic_int state;
   atomic_bool active, tracing;
@@ -138,7 +138,7 @@ struct kg_job {
   atomic_uint refs;
   kg_job_fn fn;
   kg_kernel_t *k;
-  bool fence; /* everything sent to this lane before is delivered first */
+  bool fence;       /* everything sent to this lane before is delivered first */
   kg_doc_t *doc;    /* in or out, owned */
   const char *text; /* in, static */
   void *arg;        /* in */
@@ -194,9 +194,9 @@ struct kg_kernel {
   pthread_cond_t changed;
   kg_lane_t *lanes[KG_MAX_LANES];
   atomic_uint nlanes;
-  void *push[KG_MAX_LANES];    /* the manager's sockets to the lanes */
-  pthread_mutex_t list;        /* guards instances */
-  kg_ctx_t **instances;        /* in the order they were started */
+  void *push[KG_MAX_LANES]; /* the manager's sockets to the lanes */
+  pthread_mutex_t list;     /* guards instances */
+  kg_ctx_t **instances;     /* in the order they were started */
   size_t ninstances;
   uint32_t last_number;
   uint64_t *known; /* hashes of plugin files that were tried or loaded */

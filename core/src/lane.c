@@ -92,7 +92,8 @@ static void drain_inbox(kg_lane_t *lane) {
   lane->inbox_more = true;
 }
 
-/* --- the loop ------------------------------------------------------------------------------------------------------ */
+/* --- the loop ------------------------------------------------------------------------------------------------------
+ */
 
 void kg_lane_enter(kg_lane_t *lane, kg_ctx_t *ctx) {
   atomic_store_explicit(&lane->current, ctx, memory_order_relaxed);
@@ -113,8 +114,8 @@ void kg_lane_leave(kg_lane_t *lane, kg_ctx_t *ctx, const char *what) {
     atomic_store_explicit(&ctx->n.slowest_us, (uint64_t)took, memory_order_relaxed);
   if (took <= lane->k->budget_us) return;
   count(&ctx->n.over_budget, 1);
-  kg_logf(lane->k, KG_LOG_WARN, ctx->name, "handler of %s took %lld ms and held up lane %s", what, (long long)took / 1000,
-          lane->name);
+  kg_logf(lane->k, KG_LOG_WARN, ctx->name, "handler of %s took %lld ms and held up lane %s", what,
+          (long long)took / 1000, lane->name);
 }
 
 static void run_queue(kg_lane_t *lane) {
@@ -193,7 +194,8 @@ static void *lane_main(void *arg) {
   return NULL;
 }
 
-/* --- making and ending --------------------------------------------------------------------------------------------- */
+/* --- making and ending ---------------------------------------------------------------------------------------------
+ */
 
 static int open_inbox(kg_lane_t *lane) {
   char address[64];

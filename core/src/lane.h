@@ -1,6 +1,7 @@
 #ifndef KG_LANE_H
 #define KG_LANE_H
-/* A lane: one thread, one epoll loop, any number of instances. Except where said, functions run in the lane's thread. */
+/* A lane: one thread, one epoll loop, any number of instances. Except where said, functions run in the lane's thread.
+ */
 #include "kernel.h"
 
 struct kg_watch {

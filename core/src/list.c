@@ -35,7 +35,8 @@ static void pack_lane(kg_pack_t *p, kg_lane_t *lane, int64_t now) {
   kg_pack_kv_int(p, "messages", (int64_t)lane->messages);
   kg_pack_kv_int(p, "sleeps", (int64_t)lane->sleeps);
   kg_pack_kv_int(p, "busy_us", (int64_t)lane->busy_us);
-  if (since && now - since > 1000000 && atomic_load(&lane->current)) kg_pack_kv_int(p, "stuck_ms", (now - since) / 1000);
+  if (since && now - since > 1000000 && atomic_load(&lane->current))
+    kg_pack_kv_int(p, "stuck_ms", (now - since) / 1000);
   kg_pack_end(p);
 }
 

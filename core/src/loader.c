@@ -16,7 +16,8 @@ static const char *base(const char *path) {
   return slash ? slash + 1 : path;
 }
 
-/* --- finding --------------------------------------------------------------------------------------------------------------- */
+/* --- finding
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static char *if_file(const char *path) {
   struct stat st;
@@ -47,7 +48,8 @@ char *kg_loader_find(const char *plugin_path, const char *file, const char *role
   if (strchr(file, '/'))
     kg_error_set(err, KG_ENOTFOUND, "plugin file %s does not exist", file);
   else
-    kg_error_set(err, KG_ENOTFOUND, "plugin %s was not found in %s", file, plugin_path ? plugin_path : "(no plugin path)");
+    kg_error_set(err, KG_ENOTFOUND, "plugin %s was not found in %s", file,
+                 plugin_path ? plugin_path : "(no plugin path)");
   return NULL;
 }
 
@@ -63,9 +65,11 @@ uint64_t kg_loader_hash(const char *path, kg_error_t *err) {
   return n < 0 ? 0 : h ? h : 1;
 }
 
-/* --- opening --------------------------------------------------------------------------------------------------------------- */
+/* --- opening
+ * --------------------------------------------------------------------------------------------------------------- */
 
-/* Copies the file to a new one in run_dir, so that a rebuild never changes what is mapped, and dlopen gives a fresh instance. */
+/* Copies the file to a new one in run_dir, so that a rebuild never changes what is mapped, and dlopen gives a fresh
+ * instance. */
 static int private_copy(const char *run_dir, const char *path, char *copy, size_t room, kg_error_t *err) {
   struct stat st;
   int in = open(path, O_RDONLY | O_CLOEXEC);
@@ -92,20 +96,22 @@ static int private_copy(const char *run_dir, const char *path, char *copy, size_
 int kg_loader_check(const kg_plugin_t *d, const char *path, kg_error_t *err) {
   const char *file = base(path);
   if (d->magic != KG_PLUGIN_MAGIC)
-    return kg_error_set(err, KG_EINVAL, "%s is no Kogge plugin: its descriptor begins with %08x, not with %08x", file, d->magic,
-                        KG_PLUGIN_MAGIC);
+    return kg_error_set(err, KG_EINVAL, "%s is no Kogge plugin: its descriptor begins with %08x, not with %08x", file,
+                        d->magic, KG_PLUGIN_MAGIC);
   if (d->abi != KG_PLUGIN_ABI)
-    return kg_error_set(err, KG_EINVAL, "%s was built for plugin interface %u, this kernel has %u: build it again", file, d->abi,
-                        KG_PLUGIN_ABI);
+    return kg_error_set(err, KG_EINVAL, "%s was built for plugin interface %u, this kernel has %u: build it again",
+                        file, d->abi, KG_PLUGIN_ABI);
   if (d->size != sizeof(kg_plugin_t))
     return kg_error_set(err, KG_EINVAL, "the descriptor of %s has %zu bytes, not %zu: build it again", file, d->size,
                         sizeof(kg_plugin_t));
   if (!d->name || !*d->name) return kg_error_set(err, KG_EINVAL, "the descriptor of %s has no name", file);
   if (!d->role || !*d->role) return kg_error_set(err, KG_EINVAL, "the descriptor of %s has no role", file);
   if (!d->version || !*d->version) return kg_error_set(err, KG_EINVAL, "the descriptor of %s has no version", file);
-  if (d->start && !d->create) return kg_error_set(err, KG_EINVAL, "the descriptor of %s has start() but no create()", file);
+  if (d->start && !d->create)
+    return kg_error_set(err, KG_EINVAL, "the descriptor of %s has start() but no create()", file);
   for (const kg_handler_t *h = d->handlers; h && h->topic; h++)
-    if (!h->fn) return kg_error_set(err, KG_EINVAL, "the descriptor of %s has no function for topic %s", file, h->topic);
+    if (!h->fn)
+      return kg_error_set(err, KG_EINVAL, "the descriptor of %s has no function for topic %s", file, h->topic);
   return 0;
 }
 
@@ -125,8 +131,7 @@ int kg_loader_open(const char *run_dir, const char *path, kg_loaded_t *out, kg_e
   unlink(copy);
   if (!out->handle) return -1;
   out->desc = dlsym(out->handle, "kogge_plugin");
-  if (!out->desc)
-    kg_error_set(err, KG_EINVAL, "%s is no Kogge plugin: it does not export kogge_plugin", base(path));
+  if (!out->desc) kg_error_set(err, KG_EINVAL, "%s is no Kogge plugin: it does not export kogge_plugin", base(path));
   if (out->desc && kg_loader_check(out->desc, path, err) == 0 && (out->path = strdup(path)) != NULL) return 0;
   kg_loader_close(out);
   return -1;

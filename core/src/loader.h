@@ -10,8 +10,8 @@ typedef struct kg_loaded {
   uint64_t hash; /* of its content */
 } kg_loaded_t;
 
-/* Absolute path of a plugin file: a path with a slash as it is, else looked up in the plugin path; `role` (may be NULL) lets a bare
- * word W mean ROLE-W.so. Caller frees. NULL and a sentence if there is no such file. */
+/* Absolute path of a plugin file: a path with a slash as it is, else looked up in the plugin path; `role` (may be NULL)
+ * lets a bare word W mean ROLE-W.so. Caller frees. NULL and a sentence if there is no such file. */
 char *kg_loader_find(const char *plugin_path, const char *file, const char *role, kg_error_t *err);
 /* Hash of the file's content; 0 and a sentence if it cannot be read. */
 uint64_t kg_loader_hash(const char *path, kg_error_t *err);

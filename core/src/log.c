@@ -61,9 +61,10 @@ void kg_logv(kg_kernel_t *k, kg_level_t level, const char *who, const char *fmt,
   vsnprintf(text, sizeof text, fmt, ap);
   escape(safe, sizeof safe, text, k->log.json);
   timestamp(when, sizeof when);
-  int n = k->log.json ? snprintf(line, sizeof line, "{\"time\":\"%s\",\"level\":\"%s\",\"plugin\":\"%s\",\"msg\":\"%s\"}\n", when,
-                                 level_names[level], who, safe)
-                      : snprintf(line, sizeof line, "%s %-5s %s: %s\n", when, level_names[level], who, safe);
+  int n = k->log.json
+              ? snprintf(line, sizeof line, "{\"time\":\"%s\",\"level\":\"%s\",\"plugin\":\"%s\",\"msg\":\"%s\"}\n",
+                         when, level_names[level], who, safe)
+              : snprintf(line, sizeof line, "%s %-5s %s: %s\n", when, level_names[level], who, safe);
   if (n > (int)sizeof line - 1) n = sizeof line - 1;
   /* One write per line keeps lines of several threads whole; a full disk must not stop the kernel. */
   if (write(k->log.fd, line, (size_t)n) < 0) return;

@@ -1,6 +1,8 @@
 #include "make.h"
 
-static const char *name_of(const kg_ctx_t *ctx) { return ctx ? ctx->name : "kernel"; }
+static const char *name_of(const kg_ctx_t *ctx) {
+  return ctx ? ctx->name : "kernel";
+}
 
 kg_msg_t *kg_make_request(const kg_call_t *c, const kg_request_t *r, int64_t deadline_ms) {
   if (!r->topic || !*r->topic || !r->service || !*r->service) return NULL;
@@ -57,8 +59,12 @@ kg_msg_t *kg_make_up(const kg_call_t *c, kg_msg_type_t type, uint32_t credit, kg
 }
 
 kg_msg_t *kg_make_cancel(const kg_msg_t *m) {
-  return kg_msg_new(&(kg_msg_init_t){
-      .type = KG_MSG_CANCEL, .topic = m->topic, .source = m->source, .service = m->service, .id = m->id, .flags = m->flags});
+  return kg_msg_new(&(kg_msg_init_t){.type = KG_MSG_CANCEL,
+                                     .topic = m->topic,
+                                     .source = m->source,
+                                     .service = m->service,
+                                     .id = m->id,
+                                     .flags = m->flags});
 }
 
 kg_msg_t *kg_make_event(kg_ctx_t *from, const char *topic, kg_doc_t *args, kg_doc_t *const *docs, size_t ndocs) {
@@ -67,5 +73,9 @@ kg_msg_t *kg_make_event(kg_ctx_t *from, const char *topic, kg_doc_t *args, kg_do
       .type = KG_MSG_EVENT, .topic = topic, .source = name_of(from), .args = args, .docs = docs, .ndocs = ndocs});
 }
 
-bool kg_from_requester(const kg_msg_t *m) { return m->flags & KG_FLAG_UP; }
-uint32_t kg_credit_of(const kg_msg_t *m) { return m->credit; }
+bool kg_from_requester(const kg_msg_t *m) {
+  return m->flags & KG_FLAG_UP;
+}
+uint32_t kg_credit_of(const kg_msg_t *m) {
+  return m->credit;
+}

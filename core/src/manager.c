@@ -6,7 +6,8 @@
 #include <string.h>
 #include <time.h>
 
-/* --- waiting --------------------------------------------------------------------------------------------------------------- */
+/* --- waiting
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static struct timespec in_ms(int64_t ms) {
   struct timespec t;
@@ -36,11 +37,12 @@ static int stuck(kg_ctx_t *ctx, const char *what, int64_t timeout_ms, kg_error_t
   for (size_t i = 0; current && current != ctx && i < ctx->k->ninstances; i++)
     if (ctx->k->instances[i] == current) snprintf(by, sizeof by, ": it is held up by %s", current->name);
   pthread_mutex_unlock(&ctx->k->list);
-  return kg_error_set(err, KG_EDEADLINE, "lane %s did not %s plugin %s within %lld ms%s", ctx->lane->name, what, ctx->name,
-                      (long long)timeout_ms, by);
+  return kg_error_set(err, KG_EDEADLINE, "lane %s did not %s plugin %s within %lld ms%s", ctx->lane->name, what,
+                      ctx->name, (long long)timeout_ms, by);
 }
 
-kg_job_t *kg_run_job(kg_ctx_t *ctx, kg_job_fn fn, kg_job_t *job, int64_t timeout_ms, const char *what, kg_error_t *err) {
+kg_job_t *kg_run_job(kg_ctx_t *ctx, kg_job_fn fn, kg_job_t *job, int64_t timeout_ms, const char *what,
+                     kg_error_t *err) {
   kg_kernel_t *k = ctx->k;
   if (!job && !(job = kg_job_new(k))) {
     kg_error_set(err, KG_EFULL, "out of memory");
@@ -94,10 +96,12 @@ int kg_wait_drained(kg_ctx_t *ctx, int64_t timeout_ms, kg_error_t *err) {
   bool drained = ctx->drained;
   pthread_mutex_unlock(&k->life);
   if (drained) return 0;
-  return kg_error_set(err, KG_EDEADLINE, "%s had not finished its work after %lld ms", ctx->name, (long long)timeout_ms);
+  return kg_error_set(err, KG_EDEADLINE, "%s had not finished its work after %lld ms", ctx->name,
+                      (long long)timeout_ms);
 }
 
-/* --- up and down ----------------------------------------------------------------------------------------------------------- */
+/* --- up and down
+ * ----------------------------------------------------------------------------------------------------------- */
 
 kg_ctx_t *kg_find(kg_kernel_t *k, const char *name) {
   for (size_t i = 0; i < k->ninstances; i++)
@@ -124,7 +128,8 @@ static void learn(kg_kernel_t *k, uint64_t hash) {
   more[k->nknown++] = hash;
 }
 
-int kg_source_open(kg_kernel_t *k, const char *path, const kg_ctx_t *like, bool tried, kg_source_t *out, kg_error_t *err) {
+int kg_source_open(kg_kernel_t *k, const char *path, const kg_ctx_t *like, bool tried, kg_source_t *out,
+                   kg_error_t *err) {
   *out = (kg_source_t){0};
   uint64_t hash = kg_loader_hash(path, err);
   if (!hash) return -1;
@@ -142,8 +147,8 @@ void kg_source_close(kg_source_t *s) {
   *s = (kg_source_t){0};
 }
 
-kg_ctx_t *kg_bring_up(kg_kernel_t *k, const char *name, kg_lane_t *lane, kg_source_t *src, kg_doc_t *config, char **wanted,
-                      kg_ctx_t *predecessor, kg_error_t *err) {
+kg_ctx_t *kg_bring_up(kg_kernel_t *k, const char *name, kg_lane_t *lane, kg_source_t *src, kg_doc_t *config,
+                      char **wanted, kg_ctx_t *predecessor, kg_error_t *err) {
   kg_ctx_t *ctx = kg_instance_new(k, name, lane, src->desc, config);
   if (!ctx) {
     kg_source_close(src);
@@ -157,7 +162,8 @@ kg_ctx_t *kg_bring_up(kg_kernel_t *k, const char *name, kg_lane_t *lane, kg_sour
   }
   ctx->wanted = wanted;
   ctx->predecessor = predecessor;
-  if (kg_do(ctx, kg_job_create, KG_STEP_MS, "create", err) == 0 && kg_wait_ready(ctx, k->start_timeout_ms, err) == 0) return ctx;
+  if (kg_do(ctx, kg_job_create, KG_STEP_MS, "create", err) == 0 && kg_wait_ready(ctx, k->start_timeout_ms, err) == 0)
+    return ctx;
   kg_take_down(ctx, "the plugin did not start");
   return NULL;
 }

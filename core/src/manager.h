@@ -10,8 +10,8 @@ typedef struct kg_source {
   kg_loaded_t loaded; /* handle NULL: built in */
 } kg_source_t;
 
-/* Runs fn in the instance's lane and waits for it. The job (caller's reference) or NULL with a sentence if it did not end within
- * timeout_ms; `what` completes "lane main did not finish to ... plugin x". */
+/* Runs fn in the instance's lane and waits for it. The job (caller's reference) or NULL with a sentence if it did not
+ * end within timeout_ms; `what` completes "lane main did not finish to ... plugin x". */
 kg_job_t *kg_run_job(kg_ctx_t *ctx, kg_job_fn fn, kg_job_t *job, int64_t timeout_ms, const char *what, kg_error_t *err);
 kg_job_t *kg_job_new(kg_kernel_t *k);
 /* Same for jobs that only succeed or fail. */
@@ -25,12 +25,13 @@ kg_ctx_t *kg_find(kg_kernel_t *k, const char *name); /* borrowed; NULL if there 
 kg_lane_t *kg_lane_named(kg_kernel_t *k, const char *name, kg_error_t *err);
 
 /* Loads the file, after a trial in a process of its own if it was never seen before and `tried`. */
-int kg_source_open(kg_kernel_t *k, const char *path, const kg_ctx_t *like, bool tried, kg_source_t *out, kg_error_t *err);
+int kg_source_open(kg_kernel_t *k, const char *path, const kg_ctx_t *like, bool tried, kg_source_t *out,
+                   kg_error_t *err);
 void kg_source_close(kg_source_t *s);
 
 /* Makes an instance, takes the source over, and brings it up to ready. NULL and a sentence; nothing is left then. */
-kg_ctx_t *kg_bring_up(kg_kernel_t *k, const char *name, kg_lane_t *lane, kg_source_t *src, kg_doc_t *config, char **wanted,
-                      kg_ctx_t *predecessor, kg_error_t *err);
+kg_ctx_t *kg_bring_up(kg_kernel_t *k, const char *name, kg_lane_t *lane, kg_source_t *src, kg_doc_t *config,
+                      char **wanted, kg_ctx_t *predecessor, kg_error_t *err);
 /* Destroys the instance in its lane, unloads its file, drops the reference. `why` is for those who still wait. */
 void kg_take_down(kg_ctx_t *ctx, const char *why);
 

@@ -99,8 +99,8 @@ int kg_name_claim(kg_registry_t *r, kg_name_t *n, kg_ctx_t *ctx, kg_error_t *err
 }
 
 /* Calls fn for each name of ctx; the lock is held. */
-#define EACH_NAME(r, n) \
-  for (size_t bucket_ = 0; bucket_ < 256; bucket_++) \
+#define EACH_NAME(r, n)                                                                                                \
+  for (size_t bucket_ = 0; bucket_ < 256; bucket_++)                                                                   \
     for (kg_name_t *n = (r)->names[bucket_]; n; n = n->next)
 
 kg_name_t **kg_names_of(kg_registry_t *r, kg_ctx_t *ctx) {

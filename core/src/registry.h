@@ -10,8 +10,9 @@
 typedef enum { KG_ROUTED, KG_HELD, KG_NOBODY } kg_routed_t;
 
 /*
- * Lane: posts m to the owner of `service` (or of `name`, if not NULL), or holds it. KG_NOBODY leaves nothing behind. *name
- * and *server (may be NULL; server gets a reference, NULL while held) say where it went. Takes no reference away from m.
+ * Lane: posts m to the owner of `service` (or of `name`, if not NULL), or holds it. KG_NOBODY leaves nothing behind.
+ * *name and *server (may be NULL; server gets a reference, NULL while held) say where it went. Takes no reference away
+ * from m.
  */
 kg_routed_t kg_route(kg_ctx_t *from, const char *service, kg_name_t **name, kg_msg_t *m, kg_ctx_t **server);
 
@@ -26,8 +27,8 @@ kg_name_t **kg_names_of(kg_registry_t *r, kg_ctx_t *ctx);
 /* Any thread: from now on messages for all names of ctx are held. */
 void kg_names_hold(kg_registry_t *r, kg_ctx_t *ctx);
 /*
- * Lane of `to`: it becomes the owner of `names` and of all that `from` owns (may be NULL, or `to` itself); what is held goes to
- * the end of its lane's queue. -1 and nothing changed if somebody else owns one of them.
+ * Lane of `to`: it becomes the owner of `names` and of all that `from` owns (may be NULL, or `to` itself); what is held
+ * goes to the end of its lane's queue. -1 and nothing changed if somebody else owns one of them.
  */
 int kg_names_take(kg_registry_t *r, kg_ctx_t *from, kg_ctx_t *to, kg_name_t **names, size_t count, kg_error_t *err);
 /* Any thread: ctx owns nothing any more; what was held is handed out in *left, for the caller to refuse. */

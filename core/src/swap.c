@@ -9,7 +9,8 @@
 /* The old one serves again; what was held goes to it. */
 static void roll_back(kg_ctx_t *old) {
   kg_error_t err = {0};
-  if (kg_do(old, kg_job_resume, KG_STEP_MS, "resume", &err) < 0) kg_logf(old->k, KG_LOG_ERROR, "kernel", "%s", err.text);
+  if (kg_do(old, kg_job_resume, KG_STEP_MS, "resume", &err) < 0)
+    kg_logf(old->k, KG_LOG_ERROR, "kernel", "%s", err.text);
 }
 
 /* Steps 3 to 6, while messages are held: drain, state out, state in, names over. */
@@ -85,16 +86,16 @@ static int swap(kg_ctx_t *old, kg_source_t *src, int64_t *pause_us, kg_error_t *
   }
   if (pause_us) *pause_us = kg_clock_us() - since;
   replace_in_list(old, new);
-  kg_logf(k, KG_LOG_INFO, "kernel", "%s: %s %s replaced %s %s, requests were held for %lld us", new->name, new->desc->name,
-          new->desc->version, old->desc->name, old->desc->version, (long long)(kg_clock_us() - since));
+  kg_logf(k, KG_LOG_INFO, "kernel", "%s: %s %s replaced %s %s, requests were held for %lld us", new->name,
+          new->desc->name, new->desc->version, old->desc->name, old->desc->version, (long long)(kg_clock_us() - since));
   kg_take_down(old, "plugin was replaced");
   return 0;
 }
 
 static int refused(const kg_ctx_t *old, kg_error_t *err) {
   kg_error_t why = *err;
-  kg_error_set(err, why.code ? why.code : KG_EINTERNAL, "%s: swap refused, %s (%s %s) goes on", why.text, old->name, old->desc->name,
-               old->desc->version);
+  kg_error_set(err, why.code ? why.code : KG_EINTERNAL, "%s: swap refused, %s (%s %s) goes on", why.text, old->name,
+               old->desc->name, old->desc->version);
   kg_logf(old->k, KG_LOG_WARN, "kernel", "%s", err->text);
   return -1;
 }
@@ -113,7 +114,8 @@ static int swap_locked(kg_kernel_t *k, const char *name, const char *file, const
     if (rc < 0) return refused(old, err);
   }
   if (strcmp(src.desc->role, old->desc->role) != 0) {
-    kg_error_set(err, KG_EINVAL, "%s keeps the contract of role %s, not of %s", src.desc->name, src.desc->role, old->desc->role);
+    kg_error_set(err, KG_EINVAL, "%s keeps the contract of role %s, not of %s", src.desc->name, src.desc->role,
+                 old->desc->role);
     kg_source_close(&src);
     return refused(old, err);
   }

@@ -2,7 +2,9 @@
 
 #include <stdlib.h>
 
-static size_t spread(uint64_t key) { return (size_t)((key * 0x9e3779b97f4a7c15u) >> 20); }
+static size_t spread(uint64_t key) {
+  return (size_t)((key * 0x9e3779b97f4a7c15u) >> 20);
+}
 
 static struct kg_table_slot *find(const kg_table_t *t, uint64_t key) {
   size_t i = spread(key) & (t->room - 1);

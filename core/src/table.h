@@ -8,11 +8,11 @@ typedef struct kg_table {
   struct kg_table_slot {
     uint64_t key;
     void *value;
-  } *slots;
+  } * slots;
   size_t count, room; /* room: 0 or a power of two */
 } kg_table_t;
 
-void *kg_table_get(const kg_table_t *t, uint64_t key); /* NULL if absent */
+void *kg_table_get(const kg_table_t *t, uint64_t key);      /* NULL if absent */
 int kg_table_put(kg_table_t *t, uint64_t key, void *value); /* replaces; -1 out of memory */
 void *kg_table_remove(kg_table_t *t, uint64_t key);         /* what was there, or NULL */
 void kg_table_free(kg_table_t *t);                          /* the slots, not the values */

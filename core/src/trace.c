@@ -25,7 +25,9 @@ static void describe(kg_pack_t *p, const kg_parcel_t *parcel) {
   kg_pack_end(p);
 }
 
-bool kg_trace_matches(const char *glob, const char *topic) { return fnmatch(glob, topic, 0) == 0; }
+bool kg_trace_matches(const char *glob, const char *topic) {
+  return fnmatch(glob, topic, 0) == 0;
+}
 
 static bool wanted(kg_kernel_t *k, const char *topic) {
   for (const kg_trace_t *t = k->traces; t; t = t->next)

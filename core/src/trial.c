@@ -18,7 +18,7 @@ extern char **environ;
 
 typedef struct trial {
   pid_t pid;
-  int out;         /* what the child says: phase names, at last "ok" or "bad SENTENCE" */
+  int out; /* what the child says: phase names, at last "ok" or "bad SENTENCE" */
   char said[2048];
   size_t size;
 } trial_t;
@@ -91,13 +91,16 @@ static char *last_line(trial_t *t) {
 static int judge(trial_t *t, const char *file, int status, bool late, kg_error_t *err) {
   const char *line = last_line(t);
   const char *phase = *line && strncmp(line, "bad ", 4) != 0 ? line : "loaded";
-  if (late) return kg_error_set(err, KG_EDEADLINE, "plugin %s hung while it was %s (no end within %d s)", file, phase, TRIAL_MS / 1000);
+  if (late)
+    return kg_error_set(err, KG_EDEADLINE, "plugin %s hung while it was %s (no end within %d s)", file, phase,
+                        TRIAL_MS / 1000);
   if (WIFSIGNALED(status))
     return kg_error_set(err, KG_EINVAL, "plugin %s died of signal %d (%s) while it was %s", file, WTERMSIG(status),
                         strsignal(WTERMSIG(status)), phase);
   if (strncmp(line, "bad ", 4) == 0) return kg_error_set(err, KG_EINVAL, "%s", line + 4);
   if (strcmp(line, "ok") == 0 && WEXITSTATUS(status) == 0) return 0;
-  return kg_error_set(err, KG_EINVAL, "plugin %s ended its process with code %d while it was %s", file, WEXITSTATUS(status), phase);
+  return kg_error_set(err, KG_EINVAL, "plugin %s ended its process with code %d while it was %s", file,
+                      WEXITSTATUS(status), phase);
 }
 
 int kg_trial(kg_kernel_t *k, const char *path, const char *name, kg_doc_t *config, kg_error_t *err) {
@@ -107,7 +110,8 @@ int kg_trial(kg_kernel_t *k, const char *path, const char *name, kg_doc_t *confi
   bool late = listen_to(&t) < 0;
   if (late) kill(t.pid, SIGKILL);
   int status = 0;
-  while (waitpid(t.pid, &status, 0) < 0 && errno == EINTR) {}
+  while (waitpid(t.pid, &status, 0) < 0 && errno == EINTR) {
+  }
   close(t.out);
   return judge(&t, file, status, late, err);
 }

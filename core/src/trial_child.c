@@ -19,9 +19,12 @@
 
 static int report_fd = -1;
 
-static void phase(const char *name) { dprintf(report_fd, "%s\n", name); }
+static void phase(const char *name) {
+  dprintf(report_fd, "%s\n", name);
+}
 
-/* Ports and interfaces of its own: the one it is to replace may hold the same. Without the right to do so it is tried as it is. */
+/* Ports and interfaces of its own: the one it is to replace may hold the same. Without the right to do so it is tried
+ * as it is. */
 static void own_network(void) {
   struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
   if (unshare(CLONE_NEWNET) < 0) return;
@@ -32,7 +35,8 @@ static void own_network(void) {
 }
 
 /* One life. Not ready is no fault here: nobody else is on the bus. */
-static int live(kg_kernel_t *k, const kg_plugin_t *desc, const char *name, kg_doc_t *config, int64_t patience_ms, kg_error_t *err) {
+static int live(kg_kernel_t *k, const kg_plugin_t *desc, const char *name, kg_doc_t *config, int64_t patience_ms,
+                kg_error_t *err) {
   kg_lane_t *lane = kg_lane_named(k, "trial", err);
   kg_ctx_t *ctx = lane ? kg_instance_new(k, name, lane, desc, config) : NULL;
   if (!ctx) return -1;
@@ -52,7 +56,8 @@ static int check_leaks(kg_kernel_t *k, const kg_source_t *src, const char *name,
     before = now;
   }
   if (least < LEAK_PER_ROUND) return 0;
-  return kg_error_set(err, KG_EINVAL, "plugin %s leaks: each time it was created and destroyed at least %zu bytes stayed behind",
+  return kg_error_set(err, KG_EINVAL,
+                      "plugin %s leaks: each time it was created and destroyed at least %zu bytes stayed behind",
                       src->desc->name, least);
 }
 
@@ -60,7 +65,8 @@ static int try(kg_kernel_t *k, const char *file, const char *name, kg_doc_t *con
   kg_source_t src;
   phase("loaded");
   if (kg_source_open(k, file, NULL, false, &src, err) < 0) return -1;
-  if (live(k, src.desc, name, config, 300, err) < 0) return kg_error_prefix(err, "plugin %s refused to start", src.desc->name);
+  if (live(k, src.desc, name, config, 300, err) < 0)
+    return kg_error_prefix(err, "plugin %s refused to start", src.desc->name);
   return check_leaks(k, &src, name, config, err);
 }
 

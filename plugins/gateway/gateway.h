@@ -14,7 +14,7 @@
 
 #include "kogge/plugin.h"
 #include "kube/json.h"
-#include "llhttp.h"
+#include <llhttp.h>
 
 #define GW_MAX_BODY (3u << 20)
 #define GW_MAX_HEAD (64u << 10)
@@ -275,6 +275,7 @@ void gw_token_cache_free(gw_t *gw);
 void gw_request(gw_ex_t *ex); /* the request is complete */
 int gw_route_parse(const char *path, gw_route_t *r, char **text); /* 0: r filled; -1: no such path */
 kg_doc_t *gw_body(gw_ex_t *ex, const char *type, kg_pack_t *duplicates, kg_error_t *err);
+kg_doc_t *gw_protobuf_parse(const char *p, size_t n, kg_error_t *err);
 kg_doc_t *gw_yaml_parse(const char *text, size_t n, kg_error_t *err);
 void gw_negotiate(gw_ex_t *ex);
 void gw_api_call(gw_ex_t *ex, const char *topic, kg_doc_t *args, kg_doc_t *body, bool stream, kg_reply_fn fn);

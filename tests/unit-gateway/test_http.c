@@ -199,9 +199,9 @@ Test(http, a_client_that_waits_for_continue_is_told_to) {
   client_close(c);
 }
 
-Test(http, protobuf_is_no_body_yet_and_broken_json_says_so) {
+Test(http, bodies_of_unknown_form_are_refused_and_broken_json_says_so) {
   client_t *c = client_open("admin", NULL);
-  client_send(c, "POST /api/v1/namespaces HTTP/1.1\r\nHost: x\r\nContent-Type: application/vnd.kubernetes.protobuf\r\nContent-Length: 3\r\n\r\nk8s");
+  client_send(c, "POST /api/v1/namespaces HTTP/1.1\r\nHost: x\r\nContent-Type: text/html\r\nContent-Length: 3\r\n\r\nk8s");
   HAS(client_expect(c, "\"code\":415}"), "UnsupportedMediaType");
   client_reset(c);
   client_send(c, "POST /api/v1/namespaces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 3\r\n\r\n{\"a");

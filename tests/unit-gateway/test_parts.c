@@ -121,3 +121,29 @@ Test(pki, keys_are_the_owners_alone_and_stay_the_same) {
   free(after);
   free(renewed);
 }
+
+/* What the API's own protobuf of an object is, and its JSON (facts of the API: a Namespace and a Secret). */
+static void protobuf(const char *base64, const char *want) {
+  unsigned char bytes[1024];
+  int n = EVP_DecodeBlock(bytes, (const unsigned char *)base64, (int)strlen(base64));
+  while (n > 0 && base64[strlen(base64) - 1] == '=' && !bytes[n - 1]) n--;
+  kg_error_t err = {0};
+  kg_doc_t *d = gw_protobuf_parse((char *)bytes, (size_t)n, &err);
+  cr_assert(d != NULL, "%s", err.text);
+  char *got = kg_view_to_json(kg_view_of(d));
+  cr_assert(eq(str, got, (char *)want));
+  free(got);
+  kg_doc_unref(d);
+}
+
+Test(protobuf, an_empty_object_of_go_has_no_empty_fields_in_json) {
+  protobuf("azhzAAoNCgJ2MRIHQmluZGluZxIiChAKABIAGgAiACoAMgA4AEIAEg4KABIAGgAiACoAMgA6ABoAIgA=",
+           "{\"kind\":\"Binding\",\"apiVersion\":\"v1\",\"target\":{}}");
+}
+
+Test(protobuf, rubbish_is_refused_with_a_sentence) {
+  kg_error_t err = {0};
+  cr_assert(gw_protobuf_parse("k8s", 3, &err) == NULL);
+  cr_assert(gw_protobuf_parse("k8s\0\x0a\xff\xff\xff\xff\x0f", 10, &err) == NULL);
+  cr_assert(ne(str, err.text, (char *)""));
+}

@@ -55,14 +55,15 @@ KG_PUBLIC int kg_kernel_configure(kg_kernel_t *k, const char *name, kg_doc_t *co
 /* What runs, as `kogge plugin list` shows it: {plugins: [...], lanes: [...]}. Caller owns the reference. */
 KG_PUBLIC kg_doc_t *kg_kernel_list(kg_kernel_t *k);
 
-/* The service `kernel` and the socket RUN/kogge.sock. Its commands are done by kg_kernel_run_commands(), which the program calls
- * when kg_kernel_command_fd() can be read. */
+/* The service `kernel` and the socket RUN/kogge.sock. Its commands are done by kg_kernel_run_commands(), which the
+ * program calls when kg_kernel_command_fd() can be read. */
 KG_PUBLIC int kg_kernel_open_control(kg_kernel_t *k, kg_error_t *err);
 KG_PUBLIC int kg_kernel_command_fd(kg_kernel_t *k);
 KG_PUBLIC void kg_kernel_run_commands(kg_kernel_t *k);
 /*
- * In a process of its own: loads the file, runs create(), start() and destroy() several times with nobody else on the bus, and
- * reports to descriptor `report`: a line before each step, at last "ok" or "bad SENTENCE". Returns the process's exit code.
+ * In a process of its own: loads the file, runs create(), start() and destroy() several times with nobody else on the
+ * bus, and reports to descriptor `report`: a line before each step, at last "ok" or "bad SENTENCE". Returns the
+ * process's exit code.
  */
 KG_PUBLIC int kg_trial_run(const char *file, const char *name, kg_doc_t *config, int report);
 /* Writes a line to the kernel's log. Any thread. */

@@ -146,6 +146,18 @@ for _, d in ipairs(by_type) do
 end
 put("  {0}};\nconst size_t kube_default_rule_count = %d;", #by_type)
 
+-- Validation: rules by type, in the order of the file.
+put("const kube_check_rule_t kube_check_rules[] = {")
+table.sort(schema.checks, function(a, b)
+  if index[a.type] ~= index[b.type] then return index[a.type] < index[b.type] end
+  return a.line < b.line
+end)
+for _, d in ipairs(schema.checks) do
+  put("  {%d, %s, %s, %s, %s, %s},", index[d.type], c_string(d.field), c_string(d.check), c_string(d.args), c_string(d.as),
+    c_string(d.condition))
+end
+put("  {0}};\nconst size_t kube_check_rule_count = %d;", #schema.checks)
+
 local f = assert(io.open(output, "w"))
 f:write(table.concat(out, "\n"), "\n")
 f:close()

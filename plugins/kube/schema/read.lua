@@ -123,6 +123,29 @@ local function read_defaults(schema, path)
   end
 end
 
+-- TYPE lines, then "  FIELD CHECK [as:NAME] [ARGUMENTS] [if CONDITION]" lines.
+local function read_checks(schema, path)
+  local number, type = 0, nil
+  for line in optional_lines(path) do
+    number = number + 1
+    if line:match("^%s*#") or line:match("^%s*$") then goto continue end
+    if not line:match("^%s") then
+      type = line:match("^%S+")
+      if not schema.types[type] then fail("validate.txt", number, "there is no type " .. type) end
+    else
+      local field, check, args = line:match("^%s+(%S+)%s+(%S+)%s*(.-)%s*$")
+      if not check then fail("validate.txt", number, "cannot read this line: " .. line) end
+      local condition, as
+      local before, after = (" " .. args):match("^(.-)%s+if%s+(.*)$")
+      if before then args, condition = before:gsub("^%s", ""), after end
+      local renamed, remaining = args:match("^as:(%S+)%s*(.*)$")
+      if renamed then as, args = renamed, remaining end
+      table.insert(schema.checks, {type = type, field = field, check = check, args = args, as = as, condition = condition, line = number})
+    end
+    ::continue::
+  end
+end
+
 -- "columns GROUP/VERSION RESOURCE" or "select ..." lines followed by one line per column or field.
 local function read_columns(schema, path)
   local number, current = 0, nil
@@ -147,7 +170,7 @@ local function read_columns(schema, path)
 end
 
 function M.schema(dir)
-  local schema = {types = {}, enums = {}, resources = {}, defaults = {}, groups = {}}
+  local schema = {types = {}, enums = {}, resources = {}, defaults = {}, checks = {}, groups = {}}
   local files = {}
   for line in io.lines(dir .. "/groups.txt") do
     local words = words_of(line)
@@ -156,6 +179,7 @@ function M.schema(dir)
   end
   for _, file in ipairs(files) do read_file(schema, file, dir .. "/" .. file .. ".txt") end
   read_defaults(schema, dir .. "/defaults.txt")
+  read_checks(schema, dir .. "/validate.txt")
   read_columns(schema, dir .. "/columns.txt")
   read_columns(schema, dir .. "/selectable.txt")
   return schema

@@ -240,7 +240,9 @@ static kube_node_t *decode_field(decoder_t *d, const frame_t *at, const kube_fie
   if (f->shape != KUBE_ONE) {
     if (!given) return f->always ? kube_nil(d->a) : NULL;
     n = f->shape == KUBE_LIST ? decode_list(d, at, f, KUBE_LIST, n) : decode_map(d, at, f, n);
-    return !n || f->always || f->ptr || n->c.n ? n : NULL;
+    if (!n || n->c.n || f->ptr) return n;
+    /* What is empty comes back from protobuf as nothing. */
+    return f->always ? kube_nil(d->a) : NULL;
   }
   if (!given) {
     if (f->ptr) return f->always ? kube_nil(d->a) : NULL;

@@ -86,9 +86,15 @@ static bool clause(kube_arena_t *a, const kube_node_t *n, const char **text) {
     holds = empty(v);
     p += 6;
   } else {
-    bool negate = *p == '!';
+    char op = *p;
     p = strchr(p, ' ') + 1;
-    holds = kube_tree_equal(v, literal(a, &p)) != negate;
+    kube_node_t *than = literal(a, &p);
+    bool number = v && v->type == KG_V_INT && than->type == KG_V_INT;
+    if (op == '<' || op == '>') {
+      holds = number && (op == '<' ? v->i < than->i : v->i > than->i);
+    } else {
+      holds = kube_tree_equal(v, than) != (op == '!');
+    }
   }
   *text = strncmp(p, " and ", 5) == 0 ? p + 5 : p + strlen(p);
   return holds;

@@ -10,9 +10,13 @@ static bool has_text(const kube_node_t *n) {
   return kube_node_str(n).n > 0;
 }
 
-/* The tag of an image reference; absent when it has a digest only. */
+/* Whether an image reference means :latest; what is no reference does not. */
 static bool wants_latest(kg_str_t image) {
   const char *end = image.p + image.n, *slash = image.p;
+  if (!image.n) return false;
+  for (const char *p = image.p; p < end; p++) {
+    if (!isalnum((unsigned char)*p) && !strchr("._:/@-", *p)) return false;
+  }
   for (const char *p = image.p; p < end; p++) {
     if (*p == '@') return false;
     if (*p == '/') slash = p;
@@ -26,7 +30,7 @@ static bool wants_latest(kg_str_t image) {
 static void image_pull_policy(kube_arena_t *a, kube_node_t *n) {
   if (has_text(kube_get(n, "imagePullPolicy"))) return;
   kg_str_t image = kube_node_str(kube_get(n, "image"));
-  kube_set(a, n, "imagePullPolicy", kube_str(a, image.n == 0 || wants_latest(image) ? "Always" : "IfNotPresent"));
+  kube_set(a, n, "imagePullPolicy", kube_str(a, wants_latest(image) ? "Always" : "IfNotPresent"));
 }
 
 /* Requests that are not given are what the limits say; only for pods themselves, not for templates. */
@@ -163,6 +167,25 @@ static void crd_names(kube_arena_t *a, kube_node_t *n) {
   if (!has_text(kube_get(names, "listKind"))) kube_set(a, names, "listKind", kube_strf(a, KG_STR_FMT "List", KG_STR_ARG(kind)));
 }
 
+/* podCIDR is the first of podCIDRs. */
+static void pod_cidrs(kube_arena_t *a, kube_node_t *n) {
+  kube_node_t *one = kube_get(n, "podCIDR"), *list = kube_get(n, "podCIDRs");
+  if (has_text(one) && (!list || list->type != KG_V_ARRAY || !list->c.n)) {
+    kube_set(a, n, "podCIDRs", list = kube_array(a));
+    kube_push(a, list, kube_tree_clone(a, one));
+  } else if (!has_text(one) && list && list->type == KG_V_ARRAY && list->c.n) {
+    kube_set(a, n, "podCIDR", kube_tree_clone(a, list->c.items[0]));
+  }
+}
+
+static void claim_kind(kube_arena_t *a, kube_node_t *claim) {
+  kube_set(a, claim, "kind", kube_str(a, "PersistentVolumeClaim"));
+  kube_set(a, claim, "apiVersion", kube_str(a, "v1"));
+}
+static void claim_templates(kube_arena_t *a, kube_node_t *n) {
+  each(a, kube_get(n, "volumeClaimTemplates"), claim_kind);
+}
+
 static const struct {
   const char *name;
   void (*fn)(kube_arena_t *a, kube_node_t *n);
@@ -172,7 +195,7 @@ static const struct {
     {"container_resources", container_resources}, {"volume_source", volume_source},
     {"string_data", string_data},             {"namespace_label", namespace_label},
     {"labels_from_template", labels_from_template}, {"limit_range", limit_range},
-    {"crd_names", crd_names},
+    {"crd_names", crd_names}, {"pod_cidrs", pod_cidrs}, {"claim_templates", claim_templates},
 };
 
 void kube_default_call(kube_arena_t *a, const char *name, kube_node_t *n) {

@@ -18,4 +18,15 @@ typedef struct kube_default_rule {
 extern const kube_default_rule_t kube_default_rules[];
 extern const size_t kube_default_rule_count;
 
+/* One line of schema/validate.txt. */
+typedef struct kube_check_rule {
+  unsigned type;     /* index in kube_types; the table is in this order */
+  const char *field; /* NULL at the end of the table; "-": the struct itself */
+  const char *check, *args;
+  const char *as;        /* how errors call the field; NULL: by its name */
+  const char *condition; /* or NULL */
+} kube_check_rule_t;
+extern const kube_check_rule_t kube_check_rules[];
+extern const size_t kube_check_rule_count;
+
 #endif

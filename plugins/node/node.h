@@ -1,0 +1,311 @@
+#ifndef NODE_H
+#define NODE_H
+/*
+ * The agent of one node: what it knows, and what its parts offer each other. Everything runs in the lane's thread. Strings in
+ * structures are malloc'ed and owned by them unless said otherwise.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "kogge/plugin.h"
+#include "kube/client.h"
+#include "kube/informer.h"
+#include "kube/json.h"
+#include "kube/tree.h"
+#include "kube/values.h"
+
+typedef struct agent agent_t;
+typedef struct pod pod_t;
+typedef struct box box_t;
+
+/* --- containers ------------------------------------------------------------------------------------------------------- */
+
+typedef enum { BOX_MAIN, BOX_INIT, BOX_SIDECAR } box_kind_t;
+typedef enum { BOX_NONE, BOX_RUNNING, BOX_EXITED } box_state_t; /* what the runtime has */
+typedef enum { STEP_IDLE, STEP_IMAGE, STEP_PULL, STEP_CREATE, STEP_START } box_step_t; /* what is under way */
+
+/* How a container ended; also the present end while state is BOX_EXITED. */
+typedef struct box_end {
+  bool there;
+  char *id;
+  int64_t exit, started_us, finished_us; /* wall clock */
+  const char *reason;                    /* literal: Completed, Error, OOMKilled, StartError, ContainerStatusUnknown */
+  char *message;
+} box_end_t;
+
+typedef enum { PROBE_STARTUP, PROBE_LIVENESS, PROBE_READINESS, PROBE_KINDS } probe_kind_t;
+
+/* One probe of one running container. */
+typedef struct probe {
+  box_t *box;
+  probe_kind_t kind;
+  bool there, known, good; /* the container has such a probe; a result counts; which */
+  int64_t successes, failures;
+  uint64_t timer, timeout, call;
+  int fd; /* -1: none */
+  size_t sent;
+  kube_buf_t *out; /* request to send, then what came back */
+  int64_t exit;    /* of an exec probe; -1: not yet */
+} probe_t;
+
+struct box {
+  pod_t *pod;
+  char *name;
+  box_kind_t kind;
+  box_state_t state;
+  box_step_t step;
+  int64_t attempt; /* of the container that is or was; the restart count */
+  char *id;        /* of it; NULL: none yet */
+  int64_t started_us;
+  char *image_id;
+  box_end_t end, last;     /* end: how the present one ended; last: the one before it */
+  const char *wait_reason; /* literal; NULL: ContainerCreating or PodInitializing */
+  char *wait_message;
+  int64_t retry_ms;                    /* not before this (monotonic) */
+  int64_t crash_ms, crash_at, pull_ms; /* present backoffs; when the crash backoff grew last */
+  int64_t pull_began_us;
+  char *pull_error;
+  uint64_t timer, pull_call;
+  bool stopping, hook_running, hook_done; /* hook: postStart */
+  int64_t stop_grace_ms;
+  probe_t probe[PROBE_KINDS];
+};
+
+/* --- pods --------------------------------------------------------------------------------------------------------------- */
+
+typedef enum { SB_NONE, SB_STARTING, SB_READY, SB_STOPPING, SB_STOPPED, SB_REMOVING, SB_REMOVED } sandbox_state_t;
+
+typedef struct condition {
+  const char *type; /* literal */
+  bool there, on;
+  const char *reason; /* literal or NULL */
+  char *message;
+  char since[32];
+} condition_t;
+enum { COND_SANDBOX, COND_INITIALIZED, COND_READY, COND_CONTAINERS, COND_SCHEDULED, CONDITIONS };
+
+typedef struct op op_t;
+typedef void (*op_fn)(pod_t *p, box_t *b, const kg_msg_t *m);
+
+/* A service account token for one projected source. */
+typedef struct token {
+  struct token *next;
+  char *key; /* audience and lifetime */
+  char *text;
+  int64_t renew_ms; /* monotonic */
+  bool asked;
+  char *error;
+} token_t;
+
+struct pod {
+  pod_t *next;
+  agent_t *agent;
+  char *uid, *ns, *name;
+  kg_doc_t *doc; /* the API's object, latest; NULL for an orphan */
+  bool gone;     /* the API has it no more */
+  bool finished; /* every container has ended for good */
+  const char *fail_reason;
+  char *fail_message; /* the agent ended it: DeadlineExceeded, ... */
+  sandbox_state_t sandbox;
+  char *sandbox_id, *ip;
+  int64_t sandbox_attempt, sandbox_retry_ms, sandbox_backoff_ms;
+  int volumes; /* 0: not ready, 1: ready */
+  int64_t volumes_retry_ms, volumes_backoff_ms;
+  token_t *tokens;
+  box_t *boxes;
+  size_t nboxes;
+  op_t *ops;
+  uint64_t sync_timer, wake_timer;
+  int64_t wake_ms;
+  condition_t cond[CONDITIONS];
+  char start_time[32];
+  kg_doc_t *sent; /* last patch acknowledged or under way */
+  bool sending, sent_final, delete_asked;
+  uint64_t status_retry;
+  unsigned removing; /* container.remove calls under way */
+  bool removed;
+};
+
+/* --- agent --------------------------------------------------------------------------------------------------------------- */
+
+struct agent {
+  kg_ctx_t *ctx;
+  char *name, *runtime, *network, *pod_cidr, *log_dir, *pods_dir, *ip, *cgroup_root;
+  char *cluster_domain, *cluster_dns; /* cluster_dns: NULL: pods use the host's resolver */
+  int64_t max_pods;
+  kube_recorder_t *recorder;
+  kube_informer_t *pods, *services, *configmaps, *secrets;
+  pod_t *list;
+  char *runtime_name, *runtime_version; /* NULL until it answered */
+  bool runtime_up, network_up, active;
+  char *network_error;
+  uint64_t watch_call, relist_timer, connect_timer;
+  bool listing, adopted;
+  int64_t list_asked_us;
+  kg_doc_t *listed; /* the first list, until the pods are adopted */
+  /* node object and lease */
+  bool registered, registering, node_sending, node_again, lease_there;
+  char *node_uid;
+  kg_doc_t *images;
+  uint64_t node_timer, lease_timer;
+  char ready_since[32];
+  int ready_shown; /* -1: none yet */
+  int64_t lease_renewed;
+};
+
+/* agent.c */
+void agent_connect(agent_t *a);     /* version, network, list, watch: until they answer, again and again */
+void agent_relist(agent_t *a, int64_t delay_ms);
+void agent_call(agent_t *a, const char *service, const char *topic, kg_doc_t *args, kg_reply_fn fn); /* takes args */
+kube_informer_t *agent_configmaps(agent_t *a); /* started at first use; may not be synced yet */
+kube_informer_t *agent_secrets(agent_t *a);
+pod_t *agent_pod(agent_t *a, kg_str_t ns, kg_str_t name); /* with an API object */
+box_t *agent_box(agent_t *a, kg_str_t id);
+void agent_watch_pods(agent_t *a);
+
+/* pod.c */
+pod_t *pod_new(agent_t *a, kg_view_t object, kg_doc_t *doc); /* linked into the agent */
+pod_t *pod_new_orphan(agent_t *a, kg_view_t sandbox);
+void pod_free(pod_t *p); /* unlinks, cancels */
+void pod_kick(pod_t *p); /* pod_sync after the present handler, once */
+void pod_wake(pod_t *p, int64_t at_ms); /* pod_kick at that time at the latest */
+void pod_update(pod_t *p, kg_doc_t *doc);
+void pod_adopt(pod_t *p, kg_view_t list); /* takes from runtime.list what belongs to it */
+void pod_relisted(pod_t *p, kg_view_t list, int64_t asked_us);
+kg_view_t pod_object(const pod_t *p);
+kg_view_t pod_spec(const pod_t *p);
+bool pod_ending(const pod_t *p); /* deleted, gone, finished or failed: nothing is started any more */
+/* Sends to the runtime on behalf of a pod; takes args. fn is not called if the pod goes first. */
+uint64_t pod_call(pod_t *p, box_t *b, const char *topic, kg_doc_t *args, int64_t timeout_ms, op_fn fn);
+op_t *pod_op(pod_t *p, box_t *b, op_fn fn); /* for kube_api_*: arg for pod_replied */
+void pod_op_set(op_t *op, uint64_t call);
+void pod_replied(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *op);
+void pod_cancel(pod_t *p, uint64_t call);
+void pod_event(pod_t *p, const char *type, const char *reason, const char *fmt, ...) KG_PRINTF(4, 5);
+void pod_dir(const pod_t *p, char *buf, size_t n);
+kg_doc_t *id_args(const char *id);
+
+/* pod_sync.c */
+void pod_sync(pod_t *p);
+
+/* box.c */
+void boxes_make(pod_t *p);
+void box_free(box_t *b);
+box_t *pod_box(const pod_t *p, kg_str_t name);
+kg_view_t box_spec(const box_t *b);
+void box_ensure(box_t *b); /* brings it a step closer to running */
+bool box_restarts(const box_t *b); /* its end is not final */
+bool box_busy(const box_t *b);
+void box_stop(box_t *b, int64_t grace_ms);
+void box_exited(box_t *b, int64_t exit, bool oom, int64_t started_us, int64_t finished_us, bool known);
+void box_wait(box_t *b, const char *reason, const char *fmt, ...) KG_PRINTF(3, 4);
+void box_id(const pod_t *p, const char *name, int64_t attempt, char *buf, size_t n);
+void box_log_path(const box_t *b, int64_t attempt, char *buf, size_t n);
+void box_message_path(const box_t *b, int64_t attempt, char *buf, size_t n);
+bool box_started(const box_t *b);
+bool box_ready(const box_t *b);
+
+/* image.c: brings the image here, then box_create() */
+void box_image(box_t *b);
+void box_create(box_t *b);
+
+/* hooks.c */
+void box_run_hook(box_t *b, const char *hook, int64_t timeout_ms, op_fn done); /* done gets NULL if there is none */
+char *box_termination_message(box_t *b);
+
+/* args.c */
+kg_doc_t *sandbox_args(pod_t *p);
+kg_doc_t *box_args(box_t *b, int64_t attempt, kg_error_t *err);
+
+/* env.c */
+typedef struct env {
+  char **names, **values;
+  size_t n, room;
+} env_t;
+void env_set(env_t *e, kg_str_t name, const char *value); /* replaces */
+const char *env_get(const env_t *e, kg_str_t name);
+void env_free(env_t *e);
+/* $(NAME) becomes its value, $$ a dollar, unknown names stay as they are. malloc'ed. */
+char *env_expand(const env_t *e, kg_str_t text);
+int env_build(box_t *b, env_t *e, kg_error_t *err);
+char *decode64(kg_str_t s, size_t *n); /* malloc'ed, with a NUL after the bytes */
+kg_view_t config_object(pod_t *p, bool secret, kg_str_t name, kg_error_t *err); /* absent: 404, or 503 not known yet */
+char *config_key(kg_view_t object, bool secret, kg_str_t key, size_t *n);       /* malloc'ed; NULL: no such key */
+/* fields.c */
+/* Value of a fieldRef or resourceFieldRef; malloc'ed, NULL with a sentence. b may be NULL for volumes. */
+char *field_value(pod_t *p, kg_str_t path, kg_error_t *err);
+char *resource_value(pod_t *p, kg_view_t ref, const box_t *b, kg_error_t *err);
+
+/* resources.c */
+const char *pod_qos(kg_view_t spec); /* Guaranteed, Burstable, BestEffort */
+typedef struct limits {
+  int64_t cpu_shares, cpu_quota, cpu_period, memory;
+} limits_t;
+void box_limits(kg_view_t container, limits_t *l);
+
+/* volumes.c: 0 ready, 1 wait (something comes), -1 with a sentence */
+int volumes_prepare(pod_t *p, kg_error_t *err);
+void volumes_refresh(pod_t *p); /* sources changed: write them again */
+void volumes_remove(pod_t *p);
+int volume_mounts(box_t *b, const env_t *e, kg_pack_t *out, kg_error_t *err); /* packs into an open array */
+int etc_files(pod_t *p, kg_error_t *err);
+
+/* sources.c: files of one configMap, secret, downwardAPI or projected volume */
+typedef struct file {
+  struct file *next;
+  char *path;
+  char *data;
+  size_t n;
+  int mode;
+} file_t;
+int source_files(pod_t *p, kg_view_t volume, file_t **files, kg_error_t *err); /* as volumes_prepare */
+void files_free(file_t *f);
+
+/* files.c */
+int make_dirs(const char *path, int mode, kg_error_t *err);
+int write_file(const char *path, const void *data, size_t n, int mode, kg_error_t *err); /* whole or not at all */
+int write_atomically(const char *dir, const file_t *files, int64_t gid, int64_t now_us, kg_error_t *err);
+void remove_tree(const char *path);
+bool path_is_local(kg_str_t path); /* relative, without .. */
+
+/* tokens.c */
+int token_text(pod_t *p, kg_view_t source, const char **text, kg_error_t *err); /* as volumes_prepare */
+void tokens_free(pod_t *p);
+
+/* probes.c, probe_net.c */
+void probes_start(box_t *b);
+void probes_stop(box_t *b);
+void probe_done(probe_t *pr, bool good, const char *text);
+void probe_unknown(probe_t *pr, const char *text);
+void probe_quiet(probe_t *pr); /* ends what is under way */
+void probe_connect(probe_t *pr, kg_view_t spec);
+
+/* status.c */
+kube_node_t *box_status(kube_arena_t *ar, box_t *b);
+const char *pod_phase(const pod_t *p);
+/* status_send.c */
+void status_send(pod_t *p);
+bool status_settled(const pod_t *p); /* nothing to send, nothing under way */
+void status_adopt(pod_t *p);         /* times from the API's object */
+
+/* node_status.c, node_facts.c, lease.c */
+void node_register(agent_t *a);
+void node_changed(agent_t *a); /* send the node's status soon */
+kube_node_t *node_facts(agent_t *a, kube_arena_t *ar); /* capacity, allocatable, addresses, nodeInfo, ... */
+void lease_start(agent_t *a);
+char *host_ip(void); /* malloc'ed */
+
+/* logs.c, streams.c */
+void node_logs(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+void node_exec(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+void node_attach(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+box_t *asked_box(agent_t *a, const kg_msg_t *m, pod_t **pod); /* NULL: it was answered */
+
+/* util.c */
+void set_str(char **at, char *value); /* frees the old, takes the new */
+char *format(const char *fmt, ...) KG_PRINTF(1, 2);
+void go_duration(int64_t ms, char buf[32]); /* "1m20s" */
+void now_text(agent_t *a, char buf[32]);
+#define VIEW_STR(v, ...) kg_view_str(kg_view_path(v, __VA_ARGS__, NULL))
+
+#endif

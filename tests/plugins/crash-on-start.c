@@ -1,0 +1,16 @@
+/* Is created well and dies in start(). */
+#include "kogge/plugin.h"
+
+#include <stdlib.h>
+
+static int create(kg_ctx_t *ctx, void **self, kg_error_t *err) {
+  (void)ctx, (void)self, (void)err;
+  return 0;
+}
+
+static int start(kg_ctx_t *ctx, void *self, kg_error_t *err) {
+  (void)ctx, (void)self, (void)err;
+  abort();
+}
+
+KG_PLUGIN(.name = "crash-on-start", .role = "hello", .version = "0.1.0", .create = create, .start = start);

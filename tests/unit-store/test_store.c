@@ -1,0 +1,345 @@
+/* One suite over every store plugin: the contract in plugins/contracts/store.md. */
+#include <criterion/criterion.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "driver.h"
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {
+  (void)st, (void)type, (void)ftw;
+  return remove(path);
+}
+
+typedef struct bench {
+  char dir[64], run[80];
+  driver_t *d;
+} bench_t;
+
+static bench_t setup(const char *file, const char *config) {
+  bench_t b = {0};
+  snprintf(b.dir, sizeof b.dir, "/tmp/kogge-store-XXXXXX");
+  cr_assert(mkdtemp(b.dir));
+  snprintf(b.run, sizeof b.run, "%s/run", b.dir);
+  b.d = driver_new(b.dir, b.run);
+  driver_load(b.d, "store", file, config);
+  return b;
+}
+
+static void reopen(bench_t *b, const char *file, const char *config) {
+  driver_free(b->d);
+  b->d = driver_new(b->dir, b->run);
+  driver_load(b->d, "store", file, config);
+}
+
+static void teardown(bench_t *b) {
+  driver_free(b->d);
+  nftw(b->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static kg_msg_t *call(bench_t *b, const char *topic, const char *args, const char *doc) {
+  return driver_call(b->d, "store", topic, args, doc);
+}
+
+/* Puts and returns the revision, or minus the error code. */
+static int64_t put(bench_t *b, const char *args, const char *doc) {
+  kg_msg_t *m = call(b, "store.put", args, doc);
+  int64_t rev = kg_msg_type(m) == KG_MSG_REPLY ? reply_int(m, "rev") : -kg_msg_code(m);
+  kg_msg_unref(m);
+  return rev;
+}
+
+static int64_t del(bench_t *b, const char *args) {
+  kg_msg_t *m = call(b, "store.delete", args, NULL);
+  int64_t rev = kg_msg_type(m) == KG_MSG_REPLY ? reply_int(m, "rev") : -kg_msg_code(m);
+  kg_msg_unref(m);
+  return rev;
+}
+
+/* "type rev key" of the next item, or "none", "error CODE", "end". */
+static const char *next(stream_t *s, int ms, char buf[200]) {
+  kg_msg_t *m = stream_next(s, ms);
+  if (!m) return "none";
+  kg_view_t a = kg_msg_args(m);
+  if (kg_msg_type(m) == KG_MSG_ERROR)
+    snprintf(buf, 200, "error %d", kg_msg_code(m));
+  else if (kg_msg_type(m) == KG_MSG_END)
+    snprintf(buf, 200, "end");
+  else
+    snprintf(buf, 200, KG_STR_FMT " %lld " KG_STR_FMT, KG_STR_ARG(kg_view_str(kg_view_get(a, "type"))),
+             (long long)kg_view_int(kg_view_get(a, "rev"), 0), KG_STR_ARG(kg_view_str(kg_view_get(a, "key"))));
+  kg_msg_unref(m);
+  return buf;
+}
+
+static const char *keys(bench_t *b, const char *args, char buf[400]) {
+  kg_msg_t *m = call(b, "store.range", args, NULL);
+  buf[0] = '\0';
+  if (kg_msg_type(m) != KG_MSG_REPLY) snprintf(buf, 400, "error %d", kg_msg_code(m));
+  size_t i = 0, n = strlen(buf);
+  for (kg_iter_t it = kg_iter(kg_view_get(kg_msg_args(m), "entries")); kg_iter_next(&it); i++) {
+    char *json = kg_msg_doc(m, i) ? doc_json(m, i) : strdup("-");
+    n += (size_t)snprintf(buf + n, 400 - n, "%s" KG_STR_FMT "=%s", i ? " " : "",
+                          KG_STR_ARG(kg_view_str(kg_view_get(it.value, "key"))), json);
+    free(json);
+  }
+  kg_msg_unref(m);
+  return buf;
+}
+
+#define OVER_EVERY_STORE(name)                                                                                         \
+  static void story_##name(const char *file);                                                                          \
+  Test(store, name##_in_memory) {                                                                                      \
+    story_##name("store-memory.so");                                                                                   \
+  }                                                                                                                    \
+  Test(store, name##_in_lmdb) {                                                                                        \
+    story_##name("store-lmdb.so");                                                                                     \
+  }                                                                                                                    \
+  static void story_##name(const char *file)
+
+OVER_EVERY_STORE(writes_take_the_next_revision_and_guards_hold) {
+  bench_t b = setup(file, NULL);
+  cr_expect_eq(put(&b, "{\"key\":\"/a\",\"expect\":0}", "{\"v\":1}"), 1);
+  cr_expect_eq(put(&b, "{\"key\":\"/a\",\"expect\":0}", "{\"v\":2}"), -409, "it exists");
+  cr_expect_eq(put(&b, "{\"key\":\"/a\",\"expect\":1}", "{\"v\":2}"), 2);
+  cr_expect_eq(put(&b, "{\"key\":\"/a\",\"expect\":1}", "{\"v\":3}"), -409, "somebody was faster");
+  cr_expect_eq(put(&b, "{\"key\":\"/a\"}", "{\"v\":3}"), 3, "no guard");
+  cr_expect_eq(del(&b, "{\"key\":\"/a\",\"expect\":2}"), -409);
+  cr_expect_eq(del(&b, "{\"key\":\"/b\"}"), -404);
+  kg_msg_t *m = call(&b, "store.get", "{\"key\":\"/a\"}", NULL);
+  cr_expect_eq(reply_int(m, "create"), 1);
+  cr_expect_eq(reply_int(m, "mod"), 3);
+  cr_expect_eq(reply_int(m, "version"), 3);
+  kg_msg_unref(m);
+  m = call(&b, "store.delete", "{\"key\":\"/a\",\"expect\":3}", NULL);
+  cr_expect_eq(reply_int(m, "rev"), 4);
+  char *json = doc_json(m, 0);
+  cr_expect_str_eq(json, "{\"v\":3}", "a deletion gives the value before");
+  free(json);
+  kg_msg_unref(m);
+  m = call(&b, "store.get", "{\"key\":\"/a\"}", NULL);
+  cr_expect_eq(kg_msg_code(m), 404);
+  kg_msg_unref(m);
+  cr_expect_eq(put(&b, "{\"key\":\"\"}", "{}"), -400);
+  cr_expect_eq(put(&b, "{\"key\":\"/x\"}", NULL), -400, "no value");
+  teardown(&b);
+}
+
+OVER_EVERY_STORE(ranges_come_in_order_of_keys_and_in_pages) {
+  bench_t b = setup(file, NULL);
+  char buf[400];
+  put(&b, "{\"key\":\"/r/c\"}", "3");
+  put(&b, "{\"key\":\"/r/a\"}", "1");
+  put(&b, "{\"key\":\"/r/b\",\"lazy\":true}", "2");
+  put(&b, "{\"key\":\"/s/x\"}", "9");
+  cr_expect_str_eq(keys(&b, "{\"from\":\"/r/\"}", buf), "/r/a=1 /r/b=2 /r/c=3", "%s", buf);
+  cr_expect_str_eq(keys(&b, "{\"from\":\"/r/b\",\"to\":\"/s\"}", buf), "/r/b=2 /r/c=3", "%s", buf);
+  cr_expect_str_eq(keys(&b, "{\"from\":\"/r/\",\"limit\":2}", buf), "/r/a=1 /r/b=2", "%s", buf);
+  cr_expect_str_eq(keys(&b, "{\"from\":\"/r/\",\"keys_only\":true}", buf), "/r/a=- /r/b=- /r/c=-", "%s", buf);
+  kg_msg_t *m = call(&b, "store.range", "{\"from\":\"/r/\",\"limit\":2}", NULL);
+  cr_expect(kg_view_bool(kg_view_get(kg_msg_args(m), "more"), false));
+  kg_msg_unref(m);
+  m = call(&b, "store.range", "{\"from\":\"/\",\"count_only\":true}", NULL);
+  cr_expect_eq(reply_int(m, "count"), 4);
+  cr_expect_eq(reply_int(m, "rev"), 4);
+  kg_msg_unref(m);
+  teardown(&b);
+}
+
+OVER_EVERY_STORE(a_range_shows_an_older_revision_until_it_is_compacted) {
+  bench_t b = setup(file, NULL);
+  char buf[400];
+  put(&b, "{\"key\":\"/r/a\"}", "1");
+  put(&b, "{\"key\":\"/r/b\"}", "1");
+  put(&b, "{\"key\":\"/r/a\"}", "2");
+  del(&b, "{\"key\":\"/r/b\"}");
+  put(&b, "{\"key\":\"/r/c\"}", "1");
+  cr_expect_str_eq(keys(&b, "{\"from\":\"/r/\",\"rev\":2}", buf), "/r/a=1 /r/b=1", "%s", buf);
+  cr_expect_str_eq(keys(&b, "{\"from\":\"/r/\",\"rev\":3}", buf), "/r/a=2 /r/b=1", "%s", buf);
+  kg_msg_t *m = call(&b, "store.compact", "{\"rev\":3}", NULL);
+  cr_expect_eq(kg_msg_type(m), KG_MSG_REPLY);
+  kg_msg_unref(m);
+  cr_expect_str_eq(keys(&b, "{\"from\":\"/r/\",\"rev\":2}", buf), "error 410", "%s", buf);
+  cr_expect_str_eq(keys(&b, "{\"from\":\"/r/\",\"rev\":3}", buf), "/r/a=2 /r/b=1", "%s", buf);
+  cr_expect_str_eq(keys(&b, "{\"from\":\"/r/\"}", buf), "/r/a=2 /r/c=1", "%s", buf);
+  m = call(&b, "store.compact", "{\"rev\":3}", NULL);
+  cr_expect_eq(kg_msg_code(m), 410);
+  kg_msg_unref(m);
+  stream_t *s = driver_stream(b.d, "store", "store.watch", "{\"from\":\"/r/\",\"rev\":2}", 0, false);
+  cr_expect_str_eq(next(s, 2000, buf), "error 410");
+  stream_close(s);
+  teardown(&b);
+}
+
+OVER_EVERY_STORE(a_watch_tells_every_change_once_and_in_order_also_those_before_it) {
+  bench_t b = setup(file, NULL);
+  char buf[200];
+  put(&b, "{\"key\":\"/r/a\"}", "1");
+  put(&b, "{\"key\":\"/s/a\"}", "1");
+  put(&b, "{\"key\":\"/r/a\"}", "2");
+  stream_t *s = driver_stream(b.d, "store", "store.watch", "{\"from\":\"/r/\",\"rev\":1}", 0, false);
+  stream_t *now = driver_stream(b.d, "store", "store.watch", "{\"from\":\"/r/\",\"rev\":0}", 0, false);
+  cr_expect_str_eq(next(s, 2000, buf), "progress 1 ");
+  kg_msg_t *m = stream_next(s, 2000);
+  cr_assert(m);
+  cr_expect_eq(kg_msg_ndocs(m), 2, "a put over an existing key carries the value before");
+  char *json = doc_json(m, 1);
+  cr_expect_str_eq(json, "1");
+  free(json);
+  kg_msg_unref(m);
+  del(&b, "{\"key\":\"/r/a\"}");
+  put(&b, "{\"key\":\"/r/b\",\"lazy\":true}", "5");
+  m = stream_next(s, 2000);
+  json = doc_json(m, 0);
+  cr_expect_str_eq(json, "2", "a deletion carries the value before");
+  free(json);
+  kg_msg_unref(m);
+  cr_expect_str_eq(next(s, 2000, buf), "put 5 /r/b");
+  cr_expect_str_eq(next(now, 2000, buf), "progress 3 ", "%s", buf);
+  cr_expect_str_eq(next(now, 2000, buf), "delete 4 /r/a");
+  cr_expect_str_eq(next(now, 2000, buf), "put 5 /r/b");
+  cr_expect_str_eq(next(now, 50, buf), "none");
+  stream_close(s);
+  stream_close(now);
+  teardown(&b);
+}
+
+static void fill_many(int i, char **args, char **doc, void *arg) {
+  cr_assert(asprintf(args, "{\"key\":\"/%s/%06d\"}", (const char *)arg, i) > 0);
+  cr_assert(asprintf(doc, "{\"n\":%d}", i) > 0);
+}
+
+OVER_EVERY_STORE(a_slow_watcher_reads_on_in_the_history_and_misses_nothing) {
+  bench_t b = setup(file, NULL);
+  char buf[200], want[64];
+  stream_t *s = driver_stream(b.d, "store", "store.watch", "{\"from\":\"/w/\",\"rev\":0}", 5, true);
+  cr_expect_str_eq(next(s, 2000, buf), "progress 0 ");
+  cr_expect_eq(driver_burst(b.d, "store", "store.put", 12000, fill_many, "w", NULL), 12000);
+  for (int i = 0; i < 4; i++) next(s, 2000, buf);
+  cr_expect_str_eq(next(s, 100, buf), "none", "no item without credit, got %s", buf);
+  stream_credit(s, 20000);
+  for (int i = 4; i < 12000; i++) {
+    snprintf(want, sizeof want, "put %d /w/%06d", i + 1, i);
+    cr_assert_str_eq(next(s, 2000, buf), want, "%s instead of %s", buf, want);
+  }
+  stream_close(s);
+  teardown(&b);
+}
+
+OVER_EVERY_STORE(a_watcher_whose_place_was_compacted_ends_with_410) {
+  bench_t b = setup(file, NULL);
+  char buf[200];
+  stream_t *s = driver_stream(b.d, "store", "store.watch", "{\"from\":\"/w/\",\"rev\":0}", 2, true);
+  driver_burst(b.d, "store", "store.put", 12000, fill_many, "w", NULL);
+  kg_msg_t *m = call(&b, "store.compact", "{\"rev\":11000}", NULL);
+  cr_expect_eq(kg_msg_type(m), KG_MSG_REPLY, "%s", kg_msg_text(m));
+  kg_msg_unref(m);
+  cr_expect_str_eq(next(s, 1000, buf), "progress 0 ");
+  next(s, 1000, buf);
+  stream_credit(s, 10);
+  cr_expect_str_eq(next(s, 1000, buf), "error 410", "%s", buf);
+  stream_close(s);
+  teardown(&b);
+}
+
+Test(store_lmdb, entries_outlive_the_process_and_so_does_history) {
+  bench_t b = setup("store-lmdb.so", NULL);
+  char buf[400];
+  put(&b, "{\"key\":\"/r/a\"}", "1");
+  put(&b, "{\"key\":\"/r/a\"}", "2");
+  put(&b, "{\"key\":\"/r/b\",\"lazy\":true}", "3");
+  reopen(&b, "store-lmdb.so", NULL);
+  cr_expect_str_eq(keys(&b, "{\"from\":\"/r/\"}", buf), "/r/a=2 /r/b=3", "%s", buf);
+  cr_expect_eq(put(&b, "{\"key\":\"/r/c\"}", "4"), 4, "an orderly end loses no revision");
+  stream_t *s = driver_stream(b.d, "store", "store.watch", "{\"from\":\"/r/\",\"rev\":1}", 0, false);
+  cr_expect_str_eq(next(s, 2000, buf), "progress 1 ");
+  cr_expect_str_eq(next(s, 2000, buf), "put 2 /r/a");
+  cr_expect_str_eq(next(s, 2000, buf), "put 3 /r/b");
+  cr_expect_str_eq(next(s, 2000, buf), "put 4 /r/c");
+  stream_close(s);
+  teardown(&b);
+}
+
+Test(store_lmdb, after_kill_9_nothing_durable_is_missing_and_no_revision_comes_twice) {
+  char dir[] = "/tmp/kogge-kill-XXXXXX", run[64], buf[400];
+  cr_assert(mkdtemp(dir));
+  snprintf(run, sizeof run, "%s/run", dir);
+  int pipe_fd[2];
+  cr_assert(pipe(pipe_fd) == 0);
+  pid_t pid = fork();
+  if (pid == 0) {
+    bench_t b = {.d = driver_new(dir, run)};
+    driver_load(b.d, "store", "store-lmdb.so", NULL);
+    put(&b, "{\"key\":\"/r/lazy\",\"lazy\":true}", "1");
+    put(&b, "{\"key\":\"/r/a\"}", "2");
+    int64_t last = put(&b, "{\"key\":\"/r/late\",\"lazy\":true}", "3");
+    if (write(pipe_fd[1], &last, sizeof last) < 0) _exit(1);
+    kill(getpid(), SIGKILL);
+  }
+  int64_t last = 0;
+  cr_assert(read(pipe_fd[0], &last, sizeof last) == sizeof last);
+  waitpid(pid, NULL, 0);
+  cr_expect_eq(last, 3);
+  bench_t b = {.d = driver_new(dir, run)};
+  snprintf(b.dir, sizeof b.dir, "%s", dir);
+  driver_load(b.d, "store", "store-lmdb.so", NULL);
+  keys(&b, "{\"from\":\"/r/\"}", buf);
+  cr_expect(strstr(buf, "/r/a=2") && strstr(buf, "/r/lazy=1"), "a lazy write before a durable one survives with it: %s",
+            buf);
+  cr_expect_gt(put(&b, "{\"key\":\"/r/b\"}", "4"), last, "revisions never go back");
+  teardown(&b);
+}
+
+static void fill_big(int i, char **args, char **doc, void *arg) {
+  cr_assert(asprintf(args, "{\"key\":\"/%s/%06d\"}", (const char *)arg, i) > 0);
+  *doc = malloc(20010);
+  (*doc)[0] = '"';
+  memset(*doc + 1, 'x', 20000);
+  memcpy(*doc + 20001, "\"", 2);
+}
+
+Test(store_lmdb, the_map_grows_when_it_is_full) {
+  bench_t b = setup("store-lmdb.so", "{\"mapSize\":1}");
+  cr_expect_eq(driver_burst(b.d, "store", "store.put", 400, fill_big, "big", NULL), 400);
+  kg_msg_t *m = call(&b, "store.status", "{}", NULL);
+  cr_expect_gt(reply_int(m, "bytes"), 8000000);
+  cr_expect_eq(reply_int(m, "keys"), 400);
+  kg_msg_unref(m);
+  teardown(&b);
+}
+
+Test(store_lmdb, a_swap_passes_the_directory_on) {
+  bench_t b = setup("store-lmdb.so", NULL);
+  kg_error_t err = {0};
+  int64_t pause = 0;
+  cr_expect_eq(put(&b, "{\"key\":\"/before\"}", "1"), 1);
+  int rc = kg_kernel_swap(driver_kernel(b.d), "store", "store-lmdb.so", NULL, &pause, &err);
+  cr_expect_eq(rc, 0, "%s", err.text);
+  cr_expect_eq(put(&b, "{\"key\":\"/after\"}", "1"), 2);
+  cr_expect_eq(put(&b, "{\"key\":\"/before\",\"expect\":1}", "2"), 3);
+  teardown(&b);
+}
+
+Test(store_memory, refuses_to_be_replaced_because_its_entries_would_be_lost) {
+  bench_t b = setup("store-memory.so", NULL);
+  kg_error_t err = {0};
+  put(&b, "{\"key\":\"/a\"}", "1");
+  cr_expect_eq(kg_kernel_swap(driver_kernel(b.d), "store", "store-memory.so", NULL, NULL, &err), -1);
+  cr_expect_eq(put(&b, "{\"key\":\"/a\",\"expect\":1}", "2"), 2, "the old one goes on");
+  teardown(&b);
+}
+
+Test(store_lmdb, group_commit_makes_many_writes_share_one_fsync, .timeout = 60) {
+  bench_t b = setup("store-lmdb.so", NULL);
+  int64_t us = 0;
+  cr_expect_eq(driver_burst(b.d, "store", "store.put", 20000, fill_many, "g", &us), 20000);
+  kg_msg_t *m = call(&b, "store.status", "{}", NULL);
+  int64_t commits = reply_int(m, "commits");
+  kg_msg_unref(m);
+  cr_expect_lt(commits, 10000, "%lld commits for 20,000 writes", (long long)commits);
+  fprintf(stderr, "20,000 durable puts in %lld ms, %lld commits\n", (long long)us / 1000, (long long)commits);
+  teardown(&b);
+}
