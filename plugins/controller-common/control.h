@@ -1,0 +1,100 @@
+#ifndef CONTROL_H
+#define CONTROL_H
+/*
+ * What workload controllers share. Everything runs in the plugin's lane. Nodes returned live as long as the arena they
+ * were made in.
+ */
+#include "kube/client.h"
+#include "kube/informer.h"
+#include "kube/tree.h"
+#include "kube/values.h"
+#include "kube/workqueue.h"
+
+/* --- sync.c: one pass over one key. The key is done when every write of the pass was answered
+ * ------------------------- */
+
+typedef struct ctl_sync ctl_sync_t;
+
+/* The work of one controller: its queue, from activate() to drain(), and the passes under way. */
+typedef struct ctl_work {
+  kube_queue_t *queue; /* NULL: not active, nothing is to be added */
+  ctl_sync_t *open;    /* passes under way */
+  kube_work_fn fn;
+  bool draining;
+  uint64_t passes, failures;
+} ctl_work_t;
+
+void ctl_work_begin(kg_ctx_t *ctx, ctl_work_t *w, kube_work_fn fn, unsigned parallel); /* in activate() and resume() */
+void ctl_work_drain(kg_ctx_t *ctx, ctl_work_t *w); /* says kg_drained() when the last pass has ended */
+void ctl_work_free(kg_ctx_t *ctx, ctl_work_t *w);  /* in destroy(): passes under way are dropped */
+void ctl_work_add(kg_ctx_t *ctx, ctl_work_t *w, const char *key);
+void ctl_work_add_all(kg_ctx_t *ctx, ctl_work_t *w, const kube_informer_t *inf);
+void ctl_work_stats(const ctl_work_t *w, kg_pack_t *p);
+
+/* Sees the answer to one write, before the pass may end; may send more. */
+typedef void (*ctl_answer_fn)(kg_ctx_t *ctx, void *self, ctl_sync_t *s, const kg_msg_t *m, void *arg);
+
+/* Begins a pass over `key`, which came from the queue of `w`. Freed by the pass's end. */
+ctl_sync_t *ctl_sync_begin(ctl_work_t *w, const char *key);
+kube_arena_t *ctl_arena(ctl_sync_t *s); /* of the pass */
+const char *ctl_sync_key(const ctl_sync_t *s);
+kg_doc_t *ctl_keep(ctl_sync_t *s, kg_doc_t *doc); /* takes a reference until the pass ends; returns doc */
+void ctl_sync_failed(ctl_sync_t *s);              /* the key comes back with backoff */
+void ctl_sync_end(kg_ctx_t *ctx, ctl_sync_t *s);  /* the pass sends nothing more by itself */
+
+typedef enum { CTL_CREATE, CTL_UPDATE, CTL_PATCH, CTL_DELETE } ctl_verb_t;
+/* Sends one write of the pass. Errors make the pass fail but for "not found" of patches and deletions; fn (may be NULL)
+ * sees each answer. c->object is borrowed. */
+void ctl_send(kg_ctx_t *ctx, ctl_sync_t *s, ctl_verb_t verb, const kube_call_t *c, ctl_answer_fn fn, void *arg);
+/* Merge-patches `status` of the named object from its old to the new status (fields that went are set to null); sends
+ * nothing and returns false if they are equal. */
+bool ctl_send_status(kg_ctx_t *ctx, ctl_sync_t *s, kube_gvr_t gvr, kg_view_t object, kube_node_t *status);
+
+/* --- objects.c
+ * --------------------------------------------------------------------------------------------------------- */
+
+/* "namespace/name" of an object, into buf; returns buf. */
+enum { CTL_KEY_MAX = 320 };
+char *ctl_key(kg_view_t object, char buf[CTL_KEY_MAX]);
+/* Splits a key; the parts point into it. */
+void ctl_split(const char *key, kg_str_t *ns, kg_str_t *name);
+char *ctl_text(kube_arena_t *a, kg_str_t s);          /* NUL-terminated copy */
+bool ctl_owned_by(kg_view_t object, kg_view_t owner); /* its controller is that very owner (by uid) */
+/* {apiVersion, kind, name, uid, controller: true, blockOwnerDeletion: true} */
+kube_node_t *ctl_owner_ref(kube_arena_t *a, kg_view_t owner, const char *api_version, const char *kind);
+
+typedef enum { CTL_NOT_OURS, CTL_OURS, CTL_PENDING } ctl_claim_t;
+typedef struct ctl_owner {
+  kg_view_t object;
+  const char *api_version, *kind;
+  const kube_selector_t *selector;
+} ctl_owner_t;
+/* Whether `object` of `gvr` belongs to the owner. An orphan that the selector matches is adopted, an own one that it
+ * does not match is released (both with a patch guarded by the uid): PENDING then, the change comes back through the
+ * informer. (controller_ref_manager of Kubernetes) */
+ctl_claim_t ctl_claim(kg_ctx_t *ctx, ctl_sync_t *s, kube_gvr_t gvr, const ctl_owner_t *owner, kg_view_t object);
+/* Key of the owner if `object` is controlled by one of that kind, else NULL. */
+char *ctl_owner_key(kg_view_t object, const char *kind, char buf[CTL_KEY_MAX]);
+
+/* --- pods.c
+ * ------------------------------------------------------------------------------------------------------------ */
+
+bool ctl_pod_active(kg_view_t pod);                   /* neither ended nor being deleted */
+bool ctl_pod_ready(kg_view_t pod, int64_t *since_us); /* since_us may be NULL */
+/* Ready for min_ready_s seconds; else, if it is ready, *wait_ms (if not NULL) is lowered to when it will be. */
+bool ctl_pod_available(kg_view_t pod, int64_t min_ready_s, int64_t now_us, int64_t *wait_ms);
+/* A pod of the template: labels, annotations, finalizers, spec, generateName "<owner>-", owner reference. */
+kube_node_t *ctl_pod_from_template(kube_arena_t *a, kg_view_t tmpl, const ctl_owner_t *owner);
+
+/* --- conditions.c
+ * ------------------------------------------------------------------------------------------------------ */
+
+/* In an array of conditions; NULL if absent. */
+kube_node_t *ctl_condition(const kube_node_t *conditions, const char *type);
+/* Sets a condition. What has the same status and reason already stays as it is; lastTransitionTime is kept when the
+ * status is. With `updates` a lastUpdateTime is written too. */
+void ctl_condition_set(kube_arena_t *a, kube_node_t *conditions, const char *type, const char *status,
+                       const char *reason, const char *message, int64_t now_us, bool updates);
+void ctl_condition_remove(kube_node_t *conditions, const char *type);
+
+#endif
