@@ -1,0 +1,25 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "deployment.h"
+
+static uint32_t fnv32a(const void *data, size_t n, uint32_t h) {
+  const uint8_t *p = data;
+  for (size_t i = 0; i < n; i++) h = (h ^ p[i]) * 16777619u;
+  return h;
+}
+
+/* Letters that cannot make words, as Kubernetes names things. */
+void template_hash(kube_arena_t *a, kg_view_t template, int64_t collisions, char out[16]) {
+  static const char alphabet[] = "bcdfghjklmnpqrstvwxz2456789";
+  kube_node_t *t = kube_tree_parse(a, template);
+  kg_doc_t *doc = kube_tree_doc(t);
+  uint32_t h = fnv32a(kg_doc_data(doc), kg_doc_size(doc), 2166136261u);
+  kg_doc_unref(doc);
+  if (collisions) h = fnv32a(&collisions, sizeof collisions, h);
+  char digits[16];
+  snprintf(digits, sizeof digits, "%u", h);
+  size_t n = 0;
+  for (; digits[n]; n++) out[n] = alphabet[(uint8_t)digits[n] % 27];
+  out[n] = '\0';
+}
