@@ -1,0 +1,123 @@
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#include "oci.h"
+
+#define CGROUP2_MAGIC 0x63677270
+
+void cgroup_detect(oci_t *o) {
+  struct statfs fs;
+  o->unified = statfs("/sys/fs/cgroup", &fs) == 0 && fs.f_type == CGROUP2_MAGIC;
+}
+
+void cgroup_path(const oci_t *o, const char *uid, const char *container, char path[PATH_SIZE]) {
+  snprintf(path, PATH_SIZE, "%s/pod%s%s%s", o->cgroup_root, uid, container ? "/" : "", container ? container : "");
+}
+
+/* Calls fn with the group's directory in every hierarchy. */
+static void each_hierarchy(const oci_t *o, const char *group, void (*fn)(const char *dir)) {
+  char path[PATH_SIZE * 2];
+  if (o->unified) {
+    snprintf(path, sizeof path, "/sys/fs/cgroup%s", group);
+    fn(path);
+    return;
+  }
+  DIR *d = opendir("/sys/fs/cgroup");
+  for (struct dirent *e; d && (e = readdir(d));) {
+    struct stat st;
+    if (e->d_name[0] == '.') continue;
+    snprintf(path, sizeof path, "/sys/fs/cgroup/%s", e->d_name);
+    if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode)) continue; /* cpu -> cpu,cpuacct */
+    snprintf(path, sizeof path, "/sys/fs/cgroup/%s%s", e->d_name, group);
+    fn(path);
+  }
+  if (d) closedir(d);
+}
+
+static void kill_procs(const char *dir) {
+  char path[PATH_SIZE * 2];
+  snprintf(path, sizeof path, "%s/cgroup.procs", dir);
+  FILE *f = fopen(path, "re");
+  for (int pid; f && fscanf(f, "%d", &pid) == 1;)
+    if (pid > 1) kill(pid, SIGKILL);
+  if (f) fclose(f);
+}
+
+void cgroup_kill(const oci_t *o, const char *uid, const char *container) {
+  char group[PATH_SIZE];
+  cgroup_path(o, uid, container, group);
+  each_hierarchy(o, group, kill_procs);
+}
+
+static void remove_tree(const char *dir) {
+  char path[PATH_SIZE * 2];
+  DIR *d = opendir(dir);
+  for (struct dirent *e; d && (e = readdir(d));) {
+    if (e->d_type != DT_DIR || e->d_name[0] == '.') continue;
+    snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+    remove_tree(path);
+  }
+  if (d) closedir(d);
+  rmdir(dir);
+}
+
+void cgroup_remove(const oci_t *o, const char *uid) {
+  char group[PATH_SIZE];
+  cgroup_path(o, uid, NULL, group);
+  each_hierarchy(o, group, remove_tree);
+}
+
+static int64_t read_number(const char *controller, bool unified, const char *group, const char *file, const char *field) {
+  char path[PATH_SIZE * 2];
+  snprintf(path, sizeof path, "/sys/fs/cgroup%s%s%s/%s", unified ? "" : "/", unified ? "" : controller, group, file);
+  char *text = read_whole(path, 4096, NULL), *at = text;
+  if (text && field) at = strstr(text, field);
+  int64_t n = at ? strtoll(at + (field ? strlen(field) : 0), NULL, 10) : 0;
+  free(text);
+  return n;
+}
+
+static void pack_stats(const oci_t *o, kg_pack_t *p, const container_t *c) {
+  char group[PATH_SIZE];
+  const sandbox_t *s = sandbox_find(o, kg_str(c->sandbox));
+  char *uid = s ? text_of(kg_view_of(s->args), "uid") : NULL;
+  cgroup_path(o, uid ? uid : "", c->id, group);
+  int64_t cpu, memory, inactive;
+  if (o->unified) {
+    cpu = read_number("", true, group, "cpu.stat", "usage_usec ") * 1000;
+    memory = read_number("", true, group, "memory.current", NULL);
+    inactive = read_number("", true, group, "memory.stat", "inactive_file ");
+  } else {
+    cpu = read_number("cpuacct", false, group, "cpuacct.usage", NULL);
+    memory = read_number("memory", false, group, "memory.usage_in_bytes", NULL);
+    inactive = read_number("memory", false, group, "memory.stat", "total_inactive_file ");
+  }
+  kg_pack_map(p);
+  kg_pack_kv_str(p, "id", c->id);
+  kg_pack_kv_int(p, "cpu_ns", cpu);
+  kg_pack_kv_int(p, "memory_bytes", memory);
+  kg_pack_kv_int(p, "memory_ws", memory > inactive ? memory - inactive : 0);
+  kg_pack_end(p);
+  free(uid);
+}
+
+void runtime_stats(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
+  const oci_t *o = self;
+  kg_str_t id = kg_view_str(kg_view_get(kg_msg_args(m), "id"));
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  kg_pack_key(&p, "containers");
+  kg_pack_array(&p);
+  for (const container_t *c = o->containers; c; c = c->next)
+    if (c->state == C_RUNNING && (!id.n || kg_str_is(id, c->id))) pack_stats(o, &p, c);
+  kg_pack_end(&p);
+  kg_pack_end(&p);
+  kg_doc_t *args = kg_pack_doc(&p);
+  kg_reply(ctx, m, args, NULL, 0);
+  kg_doc_unref(args);
+}

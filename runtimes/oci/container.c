@@ -1,0 +1,331 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include "oci.h"
+
+enum { CREATE_DEADLINE_MS = 60 * 1000 };
+
+container_t *container_find(const oci_t *o, kg_str_t id) {
+  for (container_t *c = o->containers; c; c = c->next)
+    if (kg_str_is(id, c->id)) return c;
+  return NULL;
+}
+
+void container_dir(const oci_t *o, const char *id, char path[PATH_SIZE]) {
+  snprintf(path, PATH_SIZE - 64, "%s/containers/%s", o->dir, id);
+}
+
+void container_free(container_t *c) {
+  while (c->waiters) {
+    waiter_t *w = c->waiters;
+    c->waiters = w->next;
+    kg_msg_unref(w->request);
+    free(w);
+  }
+  char *const owned[] = {c->id, c->sandbox, c->name, c->image, c->image_id, c->log_path, c->stop_signal, c->reason};
+  for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) free(owned[i]);
+  free(c);
+}
+
+static void unlink_container(oci_t *o, container_t *c) {
+  for (container_t **at = &o->containers; *at; at = &(*at)->next)
+    if (*at == c) {
+      *at = c->next;
+      break;
+    }
+}
+
+/* --- root file system -------------------------------------------------------------------------------------------------- */
+
+static int mount_root(const image_t *image, const char *dir, kg_error_t *err) {
+  char path[PATH_SIZE];
+  kube_buf_t lower = {0};
+  static const char *const parts[] = {"upper", "work", "rootfs"};
+  for (int i = 0; i < 3; i++) {
+    snprintf(path, sizeof path, "%s/%s", dir, parts[i]);
+    if (make_dirs(path, i == 0 ? 0755 : 0700, err) < 0) return -1;
+  }
+  if (!image->nlayers) return kg_error_set(err, KG_EINVAL, "the image has no layers");
+  kube_buf_addz(&lower, "lowerdir=");
+  for (size_t i = image->nlayers; i-- > 0;) kube_buf_fmt(&lower, "%s%s", image->layers[i], i ? ":" : "");
+  kube_buf_fmt(&lower, ",upperdir=%s/upper,workdir=%s/work", dir, dir);
+  kube_buf_add(&lower, "", 1);
+  umount2(path, MNT_DETACH); /* of an attempt that died half way */
+  int done = mount("overlay", path, "overlay", 0, lower.p);
+  if (done < 0 && lower.n >= 4096)
+    kg_error_set(err, KG_EINVAL, "the image has too many layers (%zu)", image->nlayers);
+  else if (done < 0)
+    kg_error_set(err, KG_EINTERNAL, "the root file system could not be mounted at %s: %s", path, strerror(errno));
+  kube_buf_free(&lower);
+  return done;
+}
+
+/* --- create ------------------------------------------------------------------------------------------------------------ */
+
+typedef struct creating {
+  container_t *c;
+  kg_msg_t *request;
+  int pipe;
+  kube_buf_t said; /* what conmon wrote */
+  uint64_t timer;
+} creating_t;
+
+static void reply_created(oci_t *o, const kg_msg_t *m, const container_t *c) {
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  kg_pack_kv_str(&p, "id", c->id);
+  kg_pack_kv_str(&p, "imageID", c->image_id);
+  kg_pack_end(&p);
+  kg_doc_t *args = kg_pack_doc(&p);
+  kg_reply(o->ctx, m, args, NULL, 0);
+  kg_doc_unref(args);
+}
+
+static void rm_tree(oci_t *o, const char *dir) {
+  const char *const argv[] = {"rm", "-rf", "--one-file-system", "--", dir, NULL};
+  kg_error_t err;
+  if (proc_run(o, argv, NULL, NULL, NULL, &err) < 0) kg_log(o->ctx, KG_LOG_WARN, "%s", err.text);
+}
+
+/* Undoes what create did so far and forgets the container. */
+static void create_undo(oci_t *o, container_t *c) {
+  char dir[PATH_SIZE], path[PATH_SIZE];
+  container_dir(o, c->id, dir);
+  snprintf(path, sizeof path, "%s/rootfs", dir);
+  umount2(path, MNT_DETACH);
+  snprintf(path, sizeof path, "%s/record", dir);
+  unlink(path);
+  rm_tree(o, dir);
+  if (c->image_id) images_unuse(o->images, c->image_id);
+  unlink_container(o, c);
+  container_free(c);
+}
+
+static void creating_end(creating_t *w) {
+  oci_t *o = w->c->oci;
+  kg_timer_cancel(o->ctx, w->timer);
+  if (w->pipe >= 0) {
+    kg_fd_forget(o->ctx, w->pipe);
+    close(w->pipe);
+  }
+  kube_buf_free(&w->said);
+  kg_msg_unref(w->request);
+  free(w);
+}
+
+static void create_failed(creating_t *w, int code, const char *text) {
+  oci_t *o = w->c->oci;
+  kg_fail(o->ctx, w->request, code, "%s", text);
+  create_undo(o, w->c);
+  creating_end(w);
+}
+
+static pid_t monitor_of(const container_t *c) {
+  char dir[PATH_SIZE], path[PATH_SIZE];
+  container_dir(c->oci, c->id, dir);
+  snprintf(path, sizeof path, "%s/conmon.pid", dir);
+  char *text = read_whole(path, 64, NULL);
+  pid_t pid = text ? (pid_t)atoi(text) : 0;
+  free(text);
+  return pid;
+}
+
+/* {"pid": N} or {"pid": -1, "message": "..."} */
+static void conmon_said(creating_t *w) {
+  kg_error_t err = {0};
+  container_t *c = w->c;
+  kg_doc_t *doc = kube_json_parse(w->said.p ? w->said.p : "", w->said.n, NULL, NULL, &err);
+  int64_t pid = kg_view_int(kg_view_get(kg_view_of(doc), "pid"), -1);
+  char *message = text_of(kg_view_of(doc), "message");
+  kg_doc_unref(doc);
+  if (pid <= 0) {
+    create_failed(w, KG_EINTERNAL, message ? message : "conmon ended without a word");
+  } else {
+    c->pid = (pid_t)pid;
+    c->monitor = monitor_of(c);
+    c->creating = false;
+    if (record_container(c->oci, c, &err) < 0) kg_log(c->oci->ctx, KG_LOG_WARN, "container %s: %s", c->id, err.text);
+    reply_created(c->oci, w->request, c);
+    creating_end(w);
+  }
+  free(message);
+}
+
+static void on_sync(kg_ctx_t *ctx, void *self, int fd, uint32_t events, void *arg) {
+  (void)ctx, (void)self, (void)events;
+  creating_t *w = arg;
+  char buf[4096];
+  ssize_t n = read(fd, buf, sizeof buf);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n > 0 && w->said.n < 65536) kube_buf_add(&w->said, buf, (size_t)n);
+  if (n <= 0 || memchr(buf, '\n', (size_t)n)) conmon_said(w);
+}
+
+static void on_create_late(kg_ctx_t *ctx, void *self, void *arg) {
+  (void)ctx, (void)self;
+  creating_t *w = arg;
+  container_kill(w->c, 9);
+  create_failed(w, KG_EDEADLINE, "the container was not created in time");
+}
+
+static int spawn_monitor(oci_t *o, creating_t *w, kg_view_t args, const char *dir, kg_error_t *err) {
+  container_t *c = w->c;
+  char log[PATH_SIZE + 16], pid[PATH_SIZE], monitor[PATH_SIZE], exits[PATH_SIZE], root[PATH_SIZE];
+  snprintf(log, sizeof log, "k8s-file:%s", c->log_path);
+  snprintf(pid, sizeof pid, "%s/pid", dir);
+  snprintf(monitor, sizeof monitor, "%s/conmon.pid", dir);
+  snprintf(exits, sizeof exits, "%s/exits", o->dir);
+  snprintf(root, sizeof root, "%s/runc", o->run);
+  const char *argv[40] = {o->conmon,  "-c",           c->id,   "-u",          c->id,           "-n",   c->name,
+                          "-r",       o->runc,        "-b",    dir,           "-p",            pid,    "-P",
+                          monitor,    "-l",           log,     "--exit-dir",  exits,           "--persist-dir", dir,
+                          "--runtime-arg", "--root",  "--runtime-arg", root,  "--full-attach", "--no-sync-log"};
+  size_t n = 0;
+  while (argv[n]) n++;
+  if (c->tty) argv[n++] = "-t";
+  if (kg_view_bool(kg_view_get(args, "stdin"), false)) argv[n++] = "-i";
+  if (kg_view_bool(kg_view_get(args, "stdin"), false) && !kg_view_bool(kg_view_get(args, "stdinOnce"), false))
+    argv[n++] = "--leave-stdin-open";
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) < 0) return kg_error_set(err, KG_EINTERNAL, "no pipe could be made: %s", strerror(errno));
+  fcntl(ends[0], F_SETFL, O_NONBLOCK);
+  int done = proc_run_with(o, argv, dir, ends[1], NULL, NULL, err);
+  close(ends[1]);
+  w->pipe = ends[0];
+  return done < 0 ? -1 : kg_fd_watch(o->ctx, w->pipe, EPOLLIN, on_sync, w, err);
+}
+
+static int create_files(oci_t *o, const sandbox_t *s, container_t *c, kg_view_t args, const image_t *image, kg_error_t *err) {
+  char dir[PATH_SIZE], logs[PATH_SIZE];
+  container_dir(o, c->id, dir);
+  if (make_dirs(dir, 0700, err) < 0 || record_container(o, c, err) < 0 || mount_root(image, dir, err) < 0) return -1;
+  snprintf(logs, sizeof logs, "%s", c->log_path);
+  char *slash = strrchr(logs, '/');
+  if (!slash || slash == logs) return kg_error_set(err, KG_EINVAL, "logPath: an absolute path is needed");
+  *slash = '\0';
+  if (make_dirs(logs, 0755, err) < 0) return -1;
+  return bundle_write(o, s, c, args, image, dir, err);
+}
+
+static container_t *container_new(oci_t *o, kg_view_t args, const image_t *image) {
+  container_t *c = calloc(1, sizeof *c);
+  if (!c) return NULL;
+  *c = (container_t){.next = o->containers, .oci = o, .creating = true, .created_us = kg_wall_us(o->ctx)};
+  c->id = text_of(args, "id");
+  c->sandbox = text_of(args, "sandbox");
+  c->name = text_of(args, "name");
+  c->image = text_of(args, "image");
+  c->log_path = text_of(args, "logPath");
+  c->image_id = strdup(image->id);
+  c->stop_signal = text_of(args, "stopSignal");
+  if (!c->stop_signal) c->stop_signal = text_of(kg_view_of(image->config), "StopSignal");
+  c->attempt = kg_view_int(kg_view_get(args, "attempt"), 0);
+  c->tty = kg_view_bool(kg_view_get(args, "tty"), false);
+  o->containers = c;
+  images_use(o->images, c->image_id);
+  return c;
+}
+
+static void create_begin(oci_t *o, const sandbox_t *s, const kg_msg_t *m, const image_t *image) {
+  kg_view_t args = kg_msg_args(m);
+  char dir[PATH_SIZE];
+  kg_error_t err;
+  creating_t *w = calloc(1, sizeof *w);
+  container_t *c = w ? container_new(o, args, image) : NULL;
+  if (!c) {
+    free(w);
+    return kg_fail(o->ctx, m, KG_EINTERNAL, "out of memory");
+  }
+  *w = (creating_t){.c = c, .request = kg_msg_ref(m), .pipe = -1};
+  container_dir(o, c->id, dir);
+  if (create_files(o, s, c, args, image, &err) < 0 || spawn_monitor(o, w, args, dir, &err) < 0)
+    return create_failed(w, err.code, err.text);
+  w->timer = kg_timer(o->ctx, CREATE_DEADLINE_MS, 0, on_create_late, w);
+}
+
+static const char *missing_argument(kg_view_t args) {
+  static const char *const needed[] = {"id", "sandbox", "name", "image", "logPath"};
+  for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++)
+    if (!kg_view_str(kg_view_get(args, needed[i])).n) return needed[i];
+  return id_is_safe(kg_view_str(kg_view_get(args, "id"))) ? NULL : "id";
+}
+
+void container_create(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
+  oci_t *o = self;
+  kg_view_t args = kg_msg_args(m);
+  const char *missing = missing_argument(args);
+  if (missing) return kg_fail(ctx, m, KG_EINVAL, "container.create: %s: required", missing);
+  container_t *c = container_find(o, kg_view_str(kg_view_get(args, "id")));
+  if (c && c->creating) return kg_fail(ctx, m, KG_ECONFLICT, "container %s is being created", c->id);
+  if (c) return reply_created(o, m, c);
+  kg_str_t sandbox = kg_view_str(kg_view_get(args, "sandbox")), name = kg_view_str(kg_view_get(args, "image"));
+  sandbox_t *s = sandbox_find(o, sandbox);
+  if (!s || !s->ready) return kg_fail(ctx, m, KG_ENOTFOUND, "sandbox " KG_STR_FMT " is not running", KG_STR_ARG(sandbox));
+  image_t image = {0};
+  if (images_find(o->images, name, &image) < 0)
+    return kg_fail(ctx, m, KG_ENOTFOUND, "image \"" KG_STR_FMT "\" is not here", KG_STR_ARG(name));
+  create_begin(o, s, m, &image);
+  image_clear(&image);
+}
+
+/* --- start ------------------------------------------------------------------------------------------------------------- */
+
+static void reply_started(oci_t *o, const kg_msg_t *m, const container_t *c) {
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  kg_pack_kv_int(&p, "started", c->started_us);
+  kg_pack_kv_int(&p, "pid", c->pid);
+  kg_pack_end(&p);
+  kg_doc_t *args = kg_pack_doc(&p);
+  kg_reply(o->ctx, m, args, NULL, 0);
+  kg_doc_unref(args);
+}
+
+/* runc's last line says what went wrong. */
+static void start_failed(oci_t *o, const kg_msg_t *m, container_t *c, const char *said) {
+  size_t n = strlen(said);
+  while (n && said[n - 1] == '\n') n--;
+  kg_fail(o->ctx, m, KG_EINTERNAL, "failed to start container: %.*s", (int)n, said);
+  container_kill(c, 9);
+  if (c->state != C_EXITED) container_ended(c, 128, "StartError");
+}
+
+static void start_done(oci_t *o, const proc_end_t *end, void *arg) {
+  kg_msg_t *m = arg;
+  kg_error_t err;
+  container_t *c = container_find(o, kg_view_str(kg_view_get(kg_msg_args(m), "id")));
+  if (!c) {
+    kg_fail(o->ctx, m, KG_ENOTFOUND, "the container was removed while it was started");
+  } else if (end->code) {
+    start_failed(o, m, c, end->err);
+  } else {
+    /* It may have ended already: then the order of events is kept, started before exited. */
+    c->started_us = kg_wall_us(o->ctx);
+    c->state = C_RUNNING;
+    if (record_container(o, c, &err) < 0) kg_log(o->ctx, KG_LOG_WARN, "container %s: %s", c->id, err.text);
+    reply_started(o, m, c);
+    watchers_tell(o, c, "started");
+    container_reap(c);
+  }
+  kg_msg_unref(m);
+}
+
+void container_start(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
+  oci_t *o = self;
+  kg_error_t err;
+  char root[PATH_SIZE];
+  container_t *c = container_find(o, kg_view_str(kg_view_get(kg_msg_args(m), "id")));
+  if (!c || c->creating) return kg_fail(ctx, m, KG_ENOTFOUND, "there is no such container");
+  if (c->started_us) return reply_started(o, m, c);
+  if (c->state == C_EXITED) return kg_fail(ctx, m, KG_ECONFLICT, "container %s has ended", c->id);
+  snprintf(root, sizeof root, "%s/runc", o->run);
+  const char *const argv[] = {o->runc, "--root", root, "start", c->id, NULL};
+  kg_msg_t *kept = kg_msg_ref(m);
+  if (proc_run(o, argv, NULL, start_done, kept, &err) == 0) return;
+  kg_fail(ctx, m, err.code, "%s", err.text);
+  kg_msg_unref(kept);
+}

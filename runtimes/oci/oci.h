@@ -1,0 +1,180 @@
+#ifndef OCI_H
+#define OCI_H
+/*
+ * Sandboxes and containers of one node. Everything runs in the lane's thread unless said otherwise; strings in structures are
+ * malloc'ed and owned by them. What is on disk is written before it is done, so that a restart finds it:
+ *   DATA/runtime/sandboxes/ID             record of a sandbox (msgpack)
+ *   DATA/runtime/containers/ID/record     record of a container; beside it config.json, upper, work, rootfs, conmon.pid, pid
+ *   DATA/runtime/exits/ID                 exit code, written by conmon
+ *   RUN/ns/ID/{net,ipc,uts}               the sandbox's namespaces, bind mounts
+ *   RUN/runc                              runc's own state
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+
+#include "image.h"
+#include "kogge/plugin.h"
+#include "kube/json.h"
+#include "kube/tree.h"
+
+enum { PATH_SIZE = 512 };
+
+typedef struct oci oci_t;
+typedef struct sandbox sandbox_t;
+typedef struct container container_t;
+
+struct sandbox {
+  sandbox_t *next;
+  char *id;
+  kg_doc_t *args; /* of sandbox.run */
+  char *ip;       /* NULL: none (host network) */
+  kg_doc_t *ips;  /* array */
+  int64_t created_us;
+  bool ready;
+  bool host_net, host_ipc, host_pid;
+};
+
+typedef enum { C_CREATED, C_RUNNING, C_EXITED } state_t;
+
+typedef struct waiter { /* a container.stop that waits for the end */
+  struct waiter *next;
+  kg_msg_t *request;
+} waiter_t;
+
+struct container {
+  container_t *next;
+  oci_t *oci;
+  char *id, *sandbox, *name, *image, *image_id, *log_path, *stop_signal;
+  int64_t attempt;
+  state_t state;
+  bool tty, oom, creating;
+  pid_t pid, monitor;
+  int64_t created_us, started_us, finished_us;
+  int64_t exit_code;
+  char *reason; /* NULL: what the exit code says */
+  waiter_t *waiters;
+  uint64_t kill_timer;
+};
+
+typedef struct watcher { /* a runtime.watch stream */
+  struct watcher *next;
+  kg_msg_t *request;
+} watcher_t;
+
+typedef struct proc proc_t;
+typedef struct log_stream log_stream_t;
+typedef struct exec_stream exec_stream_t;
+
+struct oci {
+  kg_ctx_t *ctx;
+  char *dir, *run, *runc, *conmon, *version, *cgroup_root; /* cgroup_root: "/kogge-..." */
+  bool unified;                                          /* cgroup v2 only */
+  images_t *images;
+  sandbox_t *sandboxes;
+  container_t *containers;
+  watcher_t *watchers;
+  proc_t *procs;
+  log_stream_t *logs;
+  exec_stream_t *execs;
+  int exits_fd; /* inotify on DATA/runtime/exits */
+  int logs_fd;  /* inotify for followed logs; -1: none yet */
+};
+
+/* --- proc.c: processes that never block the lane ------------------------------------------------------------------------- */
+
+/* How it ended: exit code (128 + signal), what it wrote to standard output and error (at most 64 KB each, NUL-terminated). */
+typedef struct proc_end {
+  int code;
+  const char *out, *err;
+} proc_end_t;
+typedef void (*proc_fn)(oci_t *o, const proc_end_t *end, void *arg);
+/* Starts argv[0] with its output caught; fn comes when it has ended. dir: working directory or NULL. -1 with a sentence; fn is not
+ * called then. */
+int proc_run(oci_t *o, const char *const *argv, const char *dir, proc_fn fn, void *arg, kg_error_t *err);
+/* The same with a minimal environment and descriptor fd3 as the child's 3, announced as conmon's sync pipe. */
+int proc_run_with(oci_t *o, const char *const *argv, const char *dir, int fd3, proc_fn fn, void *arg, kg_error_t *err);
+/* Forks; the child runs work(arg) and exits with what it returns. It may only make system calls that are safe after fork in a process
+ * with threads. What it writes to descriptor 2 is caught. */
+int proc_fork(oci_t *o, int (*work)(void *arg), proc_fn fn, void *arg, kg_error_t *err);
+void procs_free(oci_t *o); /* forgets them; they run on */
+
+/* --- sandbox.c ----------------------------------------------------------------------------------------------------------- */
+
+sandbox_t *sandbox_find(const oci_t *o, kg_str_t id);
+void sandbox_run(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+void sandbox_stop(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+void sandbox_remove(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+void sandbox_ns_path(const oci_t *o, const char *id, const char *ns, char path[PATH_SIZE]);
+bool sandbox_alive(const oci_t *o, const sandbox_t *s); /* its network namespace is still mounted */
+void sandbox_free(sandbox_t *s);
+
+/* --- container.c --------------------------------------------------------------------------------------------------------- */
+
+container_t *container_find(const oci_t *o, kg_str_t id);
+void container_create(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+void container_start(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+void container_free(container_t *c);
+void container_dir(const oci_t *o, const char *id, char path[PATH_SIZE]);
+
+/* --- ending.c: how containers end, by themselves or asked to --------------------------------------------------------------- */
+
+void container_stop(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+void container_remove(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+void container_kill(container_t *c, int signal);
+/* Reads the exit file if it is there; true if the container has ended by it. */
+bool container_reap(container_t *c);
+void container_ended(container_t *c, int64_t code, const char *reason); /* tells watchers and those who wait */
+int exits_watch(oci_t *o, kg_error_t *err);
+
+/* --- bundle.c, user.c ------------------------------------------------------------------------------------------------------ */
+
+/* Writes config.json of the container into dir. */
+int bundle_write(oci_t *o, const sandbox_t *s, const container_t *c, kg_view_t args, const image_t *image, const char *dir,
+                 kg_error_t *err);
+typedef struct user {
+  uint32_t uid, gid;
+  uint32_t groups[64];
+  size_t ngroups;
+  char home[128];
+} user_t;
+/* "", "name", "uid", "name:group", "uid:gid" as an image says it, looked up in root/etc/passwd and group. */
+int user_find(const char *root, kg_str_t text, user_t *u, kg_error_t *err);
+
+/* --- record.c -------------------------------------------------------------------------------------------------------------- */
+
+int record_sandbox(oci_t *o, const sandbox_t *s, kg_error_t *err);
+int record_container(oci_t *o, const container_t *c, kg_error_t *err);
+void records_read(oci_t *o); /* at start: what was there, and how it goes */
+int write_whole(const char *path, const void *data, size_t n, int mode, kg_error_t *err); /* by rename */
+char *read_whole(const char *path, size_t most, size_t *n); /* malloc'ed with a NUL; NULL: cannot be read */
+int make_dirs(const char *path, int mode, kg_error_t *err);
+
+/* --- list.c ---------------------------------------------------------------------------------------------------------------- */
+
+void runtime_list(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+void runtime_watch(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+void watchers_tell(oci_t *o, const container_t *c, const char *type);
+void watchers_free(oci_t *o);
+void pack_container(kg_pack_t *p, const container_t *c);
+
+/* --- cgroup.c -------------------------------------------------------------------------------------------------------------- */
+
+void cgroup_detect(oci_t *o);
+void cgroup_path(const oci_t *o, const char *uid, const char *container, char path[PATH_SIZE]); /* as runc wants it */
+void cgroup_kill(const oci_t *o, const char *uid, const char *container);  /* KILL to all its processes */
+void cgroup_remove(const oci_t *o, const char *uid);                       /* of a whole pod */
+void runtime_stats(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+
+/* --- streams --------------------------------------------------------------------------------------------------------------- */
+
+void runtime_exec(kg_ctx_t *ctx, void *self, const kg_msg_t *m);   /* exec.c */
+void execs_free(oci_t *o);
+void runtime_logs(kg_ctx_t *ctx, void *self, const kg_msg_t *m);   /* logs.c */
+void logs_ended(oci_t *o, const char *log_path);                   /* nothing more will be written there */
+void logs_free(oci_t *o);
+
+bool id_is_safe(kg_str_t id); /* a file name that runc takes, too */
+char *text_of(kg_view_t args, const char *key); /* malloc'ed; NULL: absent or empty */
+
+#endif

@@ -1,0 +1,172 @@
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "oci.h"
+
+/* An absolute path of the program: from the configuration or the usual places. */
+static char *find_program(kg_ctx_t *ctx, const char *name, kg_error_t *err) {
+  static const char *const places[] = {"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"};
+  char path[PATH_SIZE];
+  char *own = text_of(kg_config(ctx), name);
+  if (own && access(own, X_OK) == 0) return own;
+  if (own) {
+    kg_error_set(err, KG_EINVAL, "config.%s: %s cannot be run", name, own);
+    free(own);
+    return NULL;
+  }
+  for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+    snprintf(path, sizeof path, "%s/%s", places[i], name);
+    if (access(path, X_OK) == 0) return strdup(path);
+  }
+  kg_error_set(err, KG_ENOTFOUND, "%s is not installed (Debian package %s)", name, name);
+  return NULL;
+}
+
+/* The data directory's path is the instance's name among control groups. */
+static char *cgroup_root(kg_ctx_t *ctx) {
+  char name[PATH_SIZE];
+  snprintf(name, sizeof name, "/kogge%s", kg_data_dir(ctx));
+  for (char *p = name + 1; *p; p++)
+    if (*p == '/') *p = '-';
+  return strdup(name);
+}
+
+static void destroy(kg_ctx_t *ctx, void *self) {
+  oci_t *o = self;
+  logs_free(o);
+  execs_free(o);
+  procs_free(o);
+  watchers_free(o);
+  if (o->exits_fd >= 0) {
+    kg_fd_forget(ctx, o->exits_fd);
+    close(o->exits_fd);
+  }
+  while (o->containers) {
+    container_t *c = o->containers;
+    o->containers = c->next;
+    container_free(c);
+  }
+  while (o->sandboxes) {
+    sandbox_t *s = o->sandboxes;
+    o->sandboxes = s->next;
+    sandbox_free(s);
+  }
+  images_close(o->images);
+  char *const owned[] = {o->dir, o->run, o->runc, o->conmon, o->version, o->cgroup_root};
+  for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) free(owned[i]);
+  free(o);
+}
+
+static int open_parts(kg_ctx_t *ctx, oci_t *o, kg_error_t *err) {
+  static const char *const parts[] = {"sandboxes", "containers", "exits"};
+  char path[PATH_SIZE];
+  if (!(o->runc = find_program(ctx, "runc", err)) || !(o->conmon = find_program(ctx, "conmon", err))) return -1;
+  for (int i = 0; i < 3; i++) {
+    snprintf(path, sizeof path, "%s/%s", o->dir, parts[i]);
+    if (make_dirs(path, 0700, err) < 0) return -1;
+  }
+  snprintf(path, sizeof path, "%s/images", o->dir);
+  return (o->images = images_open(ctx, path, err)) ? 0 : -1;
+}
+
+static int create(kg_ctx_t *ctx, void **self, kg_error_t *err) {
+  char path[PATH_SIZE];
+  oci_t *o = calloc(1, sizeof *o);
+  if (!o) return kg_error_set(err, KG_EINTERNAL, "out of memory");
+  o->ctx = ctx;
+  o->exits_fd = o->logs_fd = -1;
+  snprintf(path, sizeof path, "%s/runtime", kg_data_dir(ctx));
+  o->dir = strdup(path);
+  o->run = strdup(kg_run_dir(ctx));
+  o->cgroup_root = cgroup_root(ctx);
+  cgroup_detect(o);
+  if (open_parts(ctx, o, err) < 0) {
+    destroy(ctx, o);
+    return -1;
+  }
+  *self = o;
+  return 0;
+}
+
+/* "runc version 1.1.5+ds1\n..." */
+static void version_known(oci_t *o, const proc_end_t *end, void *arg) {
+  (void)arg;
+  const char *at = strstr(end->out, "version ");
+  if (end->code || !at) return kg_not_ready(o->ctx, "%s --version failed: %s", o->runc, end->err);
+  at += strlen("version ");
+  o->version = strndup(at, strcspn(at, " \n"));
+  kg_ready(o->ctx);
+}
+
+static int start(kg_ctx_t *ctx, void *self, kg_error_t *err) {
+  (void)ctx;
+  oci_t *o = self;
+  const char *const argv[] = {o->runc, "--version", NULL};
+  return proc_run(o, argv, NULL, version_known, NULL, err);
+}
+
+/* Only the owner of the name looks after what runs: an instance on trial must not. */
+static void activate(kg_ctx_t *ctx, void *self) {
+  oci_t *o = self;
+  kg_error_t err;
+  if (o->exits_fd >= 0) return;
+  if (exits_watch(o, &err) < 0) kg_log(ctx, KG_LOG_ERROR, "%s", err.text);
+  records_read(o);
+}
+
+static void version(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
+  const oci_t *o = self;
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  kg_pack_kv_str(&p, "name", "runc");
+  kg_pack_kv_str(&p, "version", o->version);
+  kg_pack_kv_str(&p, "apiVersion", "v1");
+  kg_pack_end(&p);
+  kg_doc_t *args = kg_pack_doc(&p);
+  kg_reply(ctx, m, args, NULL, 0);
+  kg_doc_unref(args);
+}
+
+static void images_topic(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
+  (void)ctx;
+  images_handle(((oci_t *)self)->images, m);
+}
+
+static void cli(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
+  (void)ctx;
+  images_cli(((oci_t *)self)->images, m);
+}
+
+static void stats(kg_ctx_t *ctx, void *self, kg_pack_t *p) {
+  (void)ctx;
+  const oci_t *o = self;
+  int64_t sandboxes = 0, running = 0, ended = 0;
+  for (const sandbox_t *s = o->sandboxes; s; s = s->next) sandboxes += s->ready;
+  for (const container_t *c = o->containers; c; c = c->next) *(c->state == C_RUNNING ? &running : &ended) += 1;
+  kg_pack_kv_int(p, "sandboxes", sandboxes);
+  kg_pack_kv_int(p, "running", running);
+  kg_pack_kv_int(p, "not_running", ended);
+}
+
+static const char *const services[] = {"runtime", "cli/image", NULL};
+static const kg_handler_t handlers[] = {{"runtime.version", version},
+                                        {"runtime.sandbox.run", sandbox_run},
+                                        {"runtime.sandbox.stop", sandbox_stop},
+                                        {"runtime.sandbox.remove", sandbox_remove},
+                                        {"runtime.container.create", container_create},
+                                        {"runtime.container.start", container_start},
+                                        {"runtime.container.stop", container_stop},
+                                        {"runtime.container.remove", container_remove},
+                                        {"runtime.list", runtime_list},
+                                        {"runtime.watch", runtime_watch},
+                                        {"runtime.exec", runtime_exec},
+                                        {"runtime.logs", runtime_logs},
+                                        {"runtime.stats", runtime_stats},
+                                        {"image.*", images_topic},
+                                        {"cli.run", cli},
+                                        {0}};
+KG_PLUGIN(.name = "runtime-oci", .role = "runtime", .version = "0.1.0",
+          .summary = "Containers through runc, each under a conmon that outlives kogge", .services = services,
+          .handlers = handlers, .create = create, .start = start, .activate = activate, .stats = stats,
+          .destroy = destroy);
