@@ -22,9 +22,12 @@ static void prettify(kube_buf_t *b, const char *p, size_t n) {
     }
     if (c == '}' || c == ']') kube_buf_fmt(b, "\n%*s", 2 * --depth, "");
     kube_buf_add(b, &c, 1);
-    if (c == '{' || c == '[') kube_buf_fmt(b, "\n%*s", 2 * ++depth, "");
-    else if (c == ',') kube_buf_fmt(b, "\n%*s", 2 * depth, "");
-    else if (c == ':') kube_buf_addz(b, " ");
+    if (c == '{' || c == '[')
+      kube_buf_fmt(b, "\n%*s", 2 * ++depth, "");
+    else if (c == ',')
+      kube_buf_fmt(b, "\n%*s", 2 * depth, "");
+    else if (c == ':')
+      kube_buf_addz(b, " ");
   }
 }
 
@@ -50,14 +53,17 @@ void gw_meta_only(kube_buf_t *b, kg_view_t object) {
   kube_buf_addz(b, "}");
 }
 
-/* --- tables -------------------------------------------------------------------------------------------------------------- */
+/* --- tables
+ * -------------------------------------------------------------------------------------------------------------- */
 
 static void on_table(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   (void)ctx, (void)self;
   gw_ex_t *ex = arg;
   ex->call = 0;
-  if (kg_msg_type(m) != KG_MSG_REPLY || !kg_msg_doc(m, 0)) gw_status_of(ex, m);
-  else gw_answer_json(ex, 200, "application/json", kg_view_of(kg_msg_doc(m, 0)));
+  if (kg_msg_type(m) != KG_MSG_REPLY || !kg_msg_doc(m, 0))
+    gw_status_of(ex, m);
+  else
+    gw_answer_json(ex, 200, "application/json", kg_view_of(kg_msg_doc(m, 0)));
 }
 
 kg_doc_t *gw_table_args(gw_ex_t *ex, kg_view_t list, bool headers) {
@@ -75,12 +81,14 @@ kg_doc_t *gw_table_args(gw_ex_t *ex, kg_view_t list, bool headers) {
 
 static void ask_table(gw_ex_t *ex, kg_view_t list, kg_doc_t *const *docs, size_t n) {
   kg_doc_t *args = gw_table_args(ex, list, true);
-  kg_request_t r = {.service = "api", .topic = "api.table", .args = args, .docs = docs, .ndocs = n, .fn = on_table, .arg = ex};
+  kg_request_t r = {
+      .service = "api", .topic = "api.table", .args = args, .docs = docs, .ndocs = n, .fn = on_table, .arg = ex};
   ex->call = kg_send(ex->conn->gw->ctx, &r);
   kg_doc_unref(args);
 }
 
-/* --- objects and lists --------------------------------------------------------------------------------------------------- */
+/* --- objects and lists
+ * --------------------------------------------------------------------------------------------------- */
 
 void gw_answer_object(gw_ex_t *ex, int code, kg_doc_t *doc) {
   kg_view_t v = kg_view_of(doc);
@@ -91,7 +99,8 @@ void gw_answer_object(gw_ex_t *ex, int code, kg_doc_t *doc) {
     kube_buf_t b = {0};
     gw_meta_only(&b, v);
     respond_json(ex, code, "application/json", &b);
-  } else gw_answer_json(ex, code, "application/json", v);
+  } else
+    gw_answer_json(ex, code, "application/json", v);
 }
 
 static void list_head(kube_buf_t *b, kg_view_t args, bool meta) {
@@ -104,8 +113,10 @@ static void list_head(kube_buf_t *b, kg_view_t args, bool meta) {
   kube_buf_addz(b, ",\"apiVersion\":");
   kube_json_string(b, version);
   kube_buf_addz(b, ",\"metadata\":{\"resourceVersion\":\"");
-  if (kg_view_type(rv) == KG_V_STR) kube_buf_add(b, kg_view_str(rv).p, kg_view_str(rv).n);
-  else kube_buf_fmt(b, "%lld", (long long)kg_view_int(rv, 0));
+  if (kg_view_type(rv) == KG_V_STR)
+    kube_buf_add(b, kg_view_str(rv).p, kg_view_str(rv).n);
+  else
+    kube_buf_fmt(b, "%lld", (long long)kg_view_int(rv, 0));
   kube_buf_addz(b, "\"");
   if (cont.n) {
     kube_buf_addz(b, ",\"continue\":");
@@ -123,8 +134,10 @@ static void answer_list(gw_ex_t *ex, const kg_msg_t *m) {
   for (size_t i = 0; i < n; i++) {
     if (i) kube_buf_addz(&b, ",");
     kg_view_t v = kg_view_of(kg_msg_doc(m, i));
-    if (meta) gw_meta_only(&b, v);
-    else kube_json_write(&b, v);
+    if (meta)
+      gw_meta_only(&b, v);
+    else
+      kube_json_write(&b, v);
   }
   kube_buf_addz(&b, "]}");
   respond_json(ex, 200, "application/json", &b);
@@ -146,7 +159,10 @@ void gw_on_list(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   (void)ctx, (void)self;
   gw_ex_t *ex = arg;
   ex->call = 0;
-  if (kg_msg_type(m) != KG_MSG_REPLY) gw_status_of(ex, m);
-  else if (ex->form == GW_FORM_TABLE) table_of_list(ex, m);
-  else answer_list(ex, m);
+  if (kg_msg_type(m) != KG_MSG_REPLY)
+    gw_status_of(ex, m);
+  else if (ex->form == GW_FORM_TABLE)
+    table_of_list(ex, m);
+  else
+    answer_list(ex, m);
 }

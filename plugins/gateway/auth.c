@@ -6,7 +6,8 @@
 
 enum { TOKENS = 256, MAX_GROUPS = 64 };
 
-/* Tokens that were checked: the signature costs 77 us, a look here less than one. Keyed by SHA-256, so no token is kept. */
+/* Tokens that were checked: the signature costs 77 us, a look here less than one. Keyed by SHA-256, so no token is
+ * kept. */
 struct gw_token_cache {
   struct {
     unsigned char sum[SHA256_DIGEST_LENGTH];
@@ -103,7 +104,8 @@ static gw_user_t *by_token(gw_t *gw, const char *token) {
   if (!gw->tokens) gw->tokens = calloc(1, sizeof *gw->tokens);
   size_t i = (sum[0] | (size_t)sum[1] << 8) % TOKENS;
   int64_t now = kg_wall_us(gw->ctx) / 1000000;
-  if (gw->tokens && gw->tokens->slot[i].user && gw->tokens->slot[i].until_s > now && !memcmp(gw->tokens->slot[i].sum, sum, sizeof sum))
+  if (gw->tokens && gw->tokens->slot[i].user && gw->tokens->slot[i].until_s > now &&
+      !memcmp(gw->tokens->slot[i].sum, sum, sizeof sum))
     return gw_user_ref(gw->tokens->slot[i].user);
   kg_error_t err = {0};
   kg_doc_t *claims = gw_jwt_verify(gw, token, &err);

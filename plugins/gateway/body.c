@@ -36,11 +36,13 @@ kg_doc_t *gw_body(gw_ex_t *ex, const char *type, kg_pack_t *duplicates, kg_error
   char media[96];
   media_type(gw_header(ex, "content-type"), media);
   if (type) return parse(ex, !strcmp(type, "apply"), duplicates, err);
-  if (!strcmp(media, "application/vnd.kubernetes.protobuf")) return gw_protobuf_parse(ex->body.p ? ex->body.p : "", ex->body.n, err);
+  if (!strcmp(media, "application/vnd.kubernetes.protobuf"))
+    return gw_protobuf_parse(ex->body.p ? ex->body.p : "", ex->body.n, err);
   bool yaml = !strcmp(media, "application/yaml");
   if (*media && !yaml && strcmp(media, "application/json")) {
-    kg_error_set(err, 415, "the body of the request was in an unknown format - accepted media types include: application/json, "
-                           "application/yaml");
+    kg_error_set(err, 415,
+                 "the body of the request was in an unknown format - accepted media types include: application/json, "
+                 "application/yaml");
     return NULL;
   }
   return parse(ex, yaml, duplicates, err);

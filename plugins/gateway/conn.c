@@ -30,8 +30,10 @@ static int bind_address(int fd, int family, const char *address, int port) {
 int gw_listen(gw_t *gw, const char *address, int port, kg_error_t *err) {
   unsigned char probe[16];
   int family = strchr(address, ':') ? AF_INET6 : AF_INET, one = 1;
-  if (inet_pton(family, address, probe) != 1) return kg_error_set(err, KG_EINVAL, "\"%s\" is no IP address to listen on", address);
-  if (gw->nlisten == GW_MAX_LISTEN) return kg_error_set(err, KG_EINVAL, "more than %d addresses to listen on", GW_MAX_LISTEN);
+  if (inet_pton(family, address, probe) != 1)
+    return kg_error_set(err, KG_EINVAL, "\"%s\" is no IP address to listen on", address);
+  if (gw->nlisten == GW_MAX_LISTEN)
+    return kg_error_set(err, KG_EINVAL, "more than %d addresses to listen on", GW_MAX_LISTEN);
   int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return kg_error_set(err, KG_EUNAVAILABLE, "cannot make a socket: %s", strerror(errno));
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
@@ -40,14 +42,15 @@ int gw_listen(gw_t *gw, const char *address, int port, kg_error_t *err) {
   if (bind_address(fd, family, address, port) || listen(fd, 4096)) {
     int e = errno;
     close(fd);
-    return kg_error_set(err, e == EADDRINUSE ? KG_ECONFLICT : KG_EUNAVAILABLE, "cannot listen on %s port %d: %s", address, port,
-                        strerror(e));
+    return kg_error_set(err, e == EADDRINUSE ? KG_ECONFLICT : KG_EUNAVAILABLE, "cannot listen on %s port %d: %s",
+                        address, port, strerror(e));
   }
   gw->listen_fd[gw->nlisten++] = fd;
   return 0;
 }
 
-/* --- deadlines --------------------------------------------------------------------------------------------------------- */
+/* --- deadlines
+ * --------------------------------------------------------------------------------------------------------- */
 
 static void sweep(kg_ctx_t *ctx, void *self, void *arg) {
   (void)arg;
@@ -70,7 +73,8 @@ void gw_conn_deadline(gw_conn_t *c, int64_t in_ms) {
   if (!gw->sweep_timer) gw->sweep_timer = kg_timer(gw->ctx, SWEEP_MS, 0, sweep, NULL);
 }
 
-/* --- writing ----------------------------------------------------------------------------------------------------------- */
+/* --- writing
+ * ----------------------------------------------------------------------------------------------------------- */
 
 void gw_conn_interest(gw_conn_t *c) {
   uint32_t want = EPOLLRDHUP;
@@ -117,7 +121,8 @@ void gw_conn_break(gw_conn_t *c) {
   gw_conn_dirty(c);
 }
 
-/* One SSL_write of what waits; 0: nothing more goes now. A repeated write after WANT_WRITE gathers the same first bytes again. */
+/* One SSL_write of what waits; 0: nothing more goes now. A repeated write after WANT_WRITE gathers the same first bytes
+ * again. */
 static size_t write_some(gw_conn_t *c) {
   const gw_out_t *o = c->out.head;
   size_t n = o->to - o->from;
@@ -144,7 +149,8 @@ static void drained(gw_conn_t *c) {
   }
 }
 
-/* Everything is written: say so, and read on until the client closes, since closing on unread bytes would take the answer away. */
+/* Everything is written: say so, and read on until the client closes, since closing on unread bytes would take the
+ * answer away. */
 static void linger(gw_conn_t *c) {
   if (c->lingering) return;
   c->lingering = true;
@@ -164,13 +170,17 @@ void gw_conn_flush(gw_conn_t *c) {
   }
   if (c->broken) return;
   if (wrote && c->out.bytes < GW_BACKLOG_LOW) drained(c);
-  if (!c->out.bytes && c->close_after) linger(c);
-  else if (c->out.bytes && (wrote || !c->deadline_ms)) gw_conn_deadline(c, STALLED_MS);
-  else if (!c->out.bytes && wrote && c->exchanges && !c->reading) gw_conn_deadline(c, 0);
+  if (!c->out.bytes && c->close_after)
+    linger(c);
+  else if (c->out.bytes && (wrote || !c->deadline_ms))
+    gw_conn_deadline(c, STALLED_MS);
+  else if (!c->out.bytes && wrote && c->exchanges && !c->reading)
+    gw_conn_deadline(c, 0);
   gw_conn_interest(c);
 }
 
-/* --- reading ----------------------------------------------------------------------------------------------------------- */
+/* --- reading
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static int handshake(gw_conn_t *c) {
   ERR_clear_error();
@@ -210,8 +220,10 @@ static void readable(gw_conn_t *c) {
       return;
     }
     if (c->lingering) continue;
-    if (c->is_h2) gw_http2_feed(c, gw->scratch, n);
-    else gw_http1_feed(c, gw->scratch, n);
+    if (c->is_h2)
+      gw_http2_feed(c, gw->scratch, n);
+    else
+      gw_http1_feed(c, gw->scratch, n);
   }
   if (SSL_has_pending(c->ssl)) gw_conn_read_again(c);
 }
@@ -248,7 +260,8 @@ static void conn_event(kg_ctx_t *ctx, void *self, int fd, uint32_t events, void 
   if (c->broken) gw_conn_close(c);
 }
 
-/* --- life -------------------------------------------------------------------------------------------------------------- */
+/* --- life
+ * -------------------------------------------------------------------------------------------------------------- */
 
 static gw_conn_t *conn_new(gw_t *gw, int fd) {
   gw_conn_t *c = calloc(1, sizeof *c);
@@ -284,8 +297,10 @@ void gw_conn_close(gw_conn_t *c) {
     while (*at && *at != c) at = &(*at)->dirty_next;
     if (*at) *at = c->dirty_next;
   }
-  if (c->prev) c->prev->next = c->next;
-  else gw->conns = c->next;
+  if (c->prev)
+    c->prev->next = c->next;
+  else
+    gw->conns = c->next;
   if (c->next) c->next->prev = c->prev;
   gw->nconns--;
   kg_fd_forget(gw->ctx, c->fd);

@@ -38,8 +38,10 @@ void gw_ex_free(gw_ex_t *ex) {
   detach(ex);
   if (ex->stream) gw_http2_forget(ex);
   if (c->reading == ex) c->reading = NULL;
-  if (ex->prev) ex->prev->next = ex->next;
-  else c->exchanges = ex->next;
+  if (ex->prev)
+    ex->prev->next = ex->next;
+  else
+    c->exchanges = ex->next;
   if (ex->next) ex->next->prev = ex->prev;
   gw->nstreams--;
   kube_buf_free(&ex->head);
@@ -52,7 +54,8 @@ void gw_ex_free(gw_ex_t *ex) {
   free(ex);
 }
 
-/* --- reading the request ----------------------------------------------------------------------------------------------- */
+/* --- reading the request
+ * ----------------------------------------------------------------------------------------------- */
 
 const char *gw_header(const gw_ex_t *ex, const char *name) {
   const char *s = ex->head.p, *end = s + ex->head.n;
@@ -66,7 +69,9 @@ const char *gw_header(const gw_ex_t *ex, const char *name) {
   return NULL;
 }
 
-static int hex(char c) { return isdigit((unsigned char)c) ? c - '0' : isxdigit((unsigned char)c) ? (c | 32) - 'a' + 10 : -1; }
+static int hex(char c) {
+  return isdigit((unsigned char)c) ? c - '0' : isxdigit((unsigned char)c) ? (c | 32) - 'a' + 10 : -1;
+}
 
 ssize_t gw_unescape(char *s, size_t n, bool plus) {
   size_t to = 0;
@@ -114,7 +119,8 @@ bool gw_query_bool(const gw_ex_t *ex, const char *name) {
   return yes;
 }
 
-/* --- answering --------------------------------------------------------------------------------------------------------- */
+/* --- answering
+ * --------------------------------------------------------------------------------------------------------- */
 
 const char *gw_date(gw_t *gw) {
   int64_t now = kg_wall_us(gw->ctx) / 1000000;
@@ -213,8 +219,10 @@ void gw_respond(gw_ex_t *ex, int code, const char *type, kube_buf_t *body) {
     gw_conn_dirty(c);
     finish(ex);
   }
-  if (blob) gw_blob_unref(blob);
-  else kube_buf_free(body);
+  if (blob)
+    gw_blob_unref(blob);
+  else
+    kube_buf_free(body);
   *body = none;
 }
 
@@ -227,22 +235,38 @@ void gw_respond_text(gw_ex_t *ex, int code, const char *text) {
 
 const char *gw_reason(int code) {
   switch (code) {
-  case 400: return "BadRequest";
-  case 401: return "Unauthorized";
-  case 403: return "Forbidden";
-  case 404: return "NotFound";
-  case 405: return "MethodNotAllowed";
-  case 406: return "NotAcceptable";
-  case 408: return "Timeout";
-  case 409: return "Conflict";
-  case 410: return "Expired";
-  case 413: return "RequestEntityTooLarge";
-  case 415: return "UnsupportedMediaType";
-  case 422: return "Invalid";
-  case 429: return "TooManyRequests";
-  case 500: return "InternalError";
-  case 503: return "ServiceUnavailable";
-  case 504: return "Timeout";
+  case 400:
+    return "BadRequest";
+  case 401:
+    return "Unauthorized";
+  case 403:
+    return "Forbidden";
+  case 404:
+    return "NotFound";
+  case 405:
+    return "MethodNotAllowed";
+  case 406:
+    return "NotAcceptable";
+  case 408:
+    return "Timeout";
+  case 409:
+    return "Conflict";
+  case 410:
+    return "Expired";
+  case 413:
+    return "RequestEntityTooLarge";
+  case 415:
+    return "UnsupportedMediaType";
+  case 422:
+    return "Invalid";
+  case 429:
+    return "TooManyRequests";
+  case 500:
+    return "InternalError";
+  case 503:
+    return "ServiceUnavailable";
+  case 504:
+    return "Timeout";
   }
   return "";
 }
@@ -280,15 +304,18 @@ void gw_status_of(gw_ex_t *ex, const kg_msg_t *error) {
   gw_status(ex, code, gw_reason(code), NULL, "%s", kg_msg_text(error));
 }
 
-/* --- streams ----------------------------------------------------------------------------------------------------------- */
+/* --- streams
+ * ----------------------------------------------------------------------------------------------------------- */
 
 void gw_stream_begin(gw_ex_t *ex, int code, const char *type) {
   ex->state = GW_STREAMING;
   ex->status = code;
   gw_count(ex, code);
   common_headers(ex);
-  if (ex->stream) gw_http2_head(ex, code, type, -1, true);
-  else gw_http1_head(ex, code, type, -1);
+  if (ex->stream)
+    gw_http2_head(ex, code, type, -1, true);
+  else
+    gw_http1_head(ex, code, type, -1);
   gw_conn_dirty(ex->conn);
   /* An idle stream keeps no request. */
   kube_buf_free(&ex->body);
@@ -299,9 +326,12 @@ void gw_stream_blob(gw_ex_t *ex, gw_blob_t *b) {
   gw_conn_t *c = ex->conn;
   if (ex->is_head || ex->ended) return;
   int bad;
-  if (ex->stream) bad = gw_queue_add_range(&ex->out, b, b ? b->skip : 0, b ? b->n - b->tail : 0);
-  else if (ex->chunked) bad = gw_queue_add(&c->out, b);
-  else bad = gw_queue_add_range(&c->out, b, b ? b->skip : 0, b ? b->n - b->tail : 0);
+  if (ex->stream)
+    bad = gw_queue_add_range(&ex->out, b, b ? b->skip : 0, b ? b->n - b->tail : 0);
+  else if (ex->chunked)
+    bad = gw_queue_add(&c->out, b);
+  else
+    bad = gw_queue_add_range(&c->out, b, b ? b->skip : 0, b ? b->n - b->tail : 0);
   if (bad) {
     gw_conn_break(c);
     return;
@@ -330,9 +360,12 @@ void gw_stream_end(gw_ex_t *ex) {
   finish(ex);
 }
 
-size_t gw_backlog(const gw_ex_t *ex) { return ex->stream ? ex->out.bytes + ex->conn->out.bytes / 4 : ex->conn->out.bytes; }
+size_t gw_backlog(const gw_ex_t *ex) {
+  return ex->stream ? ex->out.bytes + ex->conn->out.bytes / 4 : ex->conn->out.bytes;
+}
 
-/* --- upgraded connections ------------------------------------------------------------------------------------------------ */
+/* --- upgraded connections
+ * ------------------------------------------------------------------------------------------------ */
 
 void gw_upgrade(gw_ex_t *ex) {
   gw_count(ex, 101);

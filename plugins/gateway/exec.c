@@ -1,6 +1,7 @@
 /*
- * pods/exec and pods/attach over WebSocket (v5.channel.k8s.io, v4.channel.k8s.io). The first byte of a message is the channel: 0 stdin,
- * 1 stdout, 2 stderr, 3 the outcome as a Status, 4 terminal size; v5: 255 closes the channel the next byte names.
+ * pods/exec and pods/attach over WebSocket (v5.channel.k8s.io, v4.channel.k8s.io). The first byte of a message is the
+ * channel: 0 stdin, 1 stdout, 2 stderr, 3 the outcome as a Status, 4 terminal size; v5: 255 closes the channel the next
+ * byte names.
  */
 #include <openssl/evp.h>
 #include <openssl/sha.h>
@@ -8,7 +9,15 @@
 
 #include "pod.h"
 
-enum { CH_STDIN = 0, CH_ERROR = 3, CH_RESIZE = 4, CH_CLOSE = 255, MAX_MESSAGE = 1 << 20, RETRY_MS = 5, MAX_HELD = 64 << 10 };
+enum {
+  CH_STDIN = 0,
+  CH_ERROR = 3,
+  CH_RESIZE = 4,
+  CH_CLOSE = 255,
+  MAX_MESSAGE = 1 << 20,
+  RETRY_MS = 5,
+  MAX_HELD = 64 << 10
+};
 
 typedef struct held { /* input that waits for credit */
   struct held *next;
@@ -39,7 +48,9 @@ static void session_gone(gw_ex_t *ex) {
   ex->op = NULL;
 }
 
-/* --- out ---------------------------------------------------------------------------------------------------------------------- */
+/* --- out
+ * ----------------------------------------------------------------------------------------------------------------------
+ */
 
 static void send_channel(gw_ex_t *ex, uint8_t channel, const char *p, size_t n) {
   session_t *s = ex->op;
@@ -62,12 +73,15 @@ static void report(gw_ex_t *ex, const kube_buf_t *status) {
 
 static void report_exit(gw_ex_t *ex, int64_t code) {
   kube_buf_t b = {0};
-  if (!code) kube_buf_addz(&b, "{\"metadata\":{},\"status\":\"Success\"}");
+  if (!code)
+    kube_buf_addz(&b, "{\"metadata\":{},\"status\":\"Success\"}");
   else
-    kube_buf_fmt(&b,
-                 "{\"metadata\":{},\"status\":\"Failure\",\"message\":\"command terminated with non-zero exit code: exit status %lld\","
-                 "\"reason\":\"NonZeroExitCode\",\"details\":{\"causes\":[{\"reason\":\"ExitCode\",\"message\":\"%lld\"}]}}",
-                 (long long)code, (long long)code);
+    kube_buf_fmt(
+        &b,
+        "{\"metadata\":{},\"status\":\"Failure\",\"message\":\"command terminated with non-zero exit code: exit status "
+        "%lld\","
+        "\"reason\":\"NonZeroExitCode\",\"details\":{\"causes\":[{\"reason\":\"ExitCode\",\"message\":\"%lld\"}]}}",
+        (long long)code, (long long)code);
   if (!b.failed) report(ex, &b);
   kube_buf_free(&b);
 }
@@ -109,12 +123,16 @@ static void on_output(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
     return;
   }
   ex->call = 0;
-  if (kg_msg_type(m) == KG_MSG_ERROR) report_error(ex, kg_msg_text(m));
-  else report_exit(ex, 0);
+  if (kg_msg_type(m) == KG_MSG_ERROR)
+    report_error(ex, kg_msg_text(m));
+  else
+    report_exit(ex, 0);
   session_end(ex);
 }
 
-/* --- in ----------------------------------------------------------------------------------------------------------------------- */
+/* --- in
+ * -----------------------------------------------------------------------------------------------------------------------
+ */
 
 static void retry_later(gw_ex_t *ex);
 
@@ -129,8 +147,10 @@ static void push_held(gw_ex_t *ex) {
     kg_doc_unref(h->doc);
     free(h);
   }
-  if (s->head && ex->call) retry_later(ex);
-  else if (s->input_over && ex->call) kg_call_end(ctx, ex->call);
+  if (s->head && ex->call)
+    retry_later(ex);
+  else if (s->input_over && ex->call)
+    kg_call_end(ctx, ex->call);
   bool full = s->held > MAX_HELD;
   if (ex->conn->no_read == full) return;
   ex->conn->no_read = full;
@@ -160,8 +180,10 @@ static void push(gw_ex_t *ex, kg_pack_t *p, size_t n) {
     return;
   }
   *h = (held_t){.doc = doc, .n = n + 64};
-  if (s->tail) s->tail->next = h;
-  else s->head = h;
+  if (s->tail)
+    s->tail->next = h;
+  else
+    s->head = h;
   s->tail = h;
   s->held += h->n;
   push_held(ex);
@@ -200,8 +222,10 @@ static void on_message(wslay_event_context_ptr ctx, const struct wslay_event_on_
   if ((m->opcode != WSLAY_BINARY_FRAME && m->opcode != WSLAY_TEXT_FRAME) || !m->msg_length) return;
   const uint8_t *p = m->msg + 1;
   size_t n = m->msg_length - 1;
-  if (m->msg[0] == CH_STDIN && !s->input_over) on_stdin(ex, p, n);
-  else if (m->msg[0] == CH_RESIZE) on_resize(ex, p, n);
+  if (m->msg[0] == CH_STDIN && !s->input_over)
+    on_stdin(ex, p, n);
+  else if (m->msg[0] == CH_RESIZE)
+    on_resize(ex, p, n);
   else if (m->msg[0] == CH_CLOSE && s->v5 && n && p[0] == CH_STDIN && !s->input_over) {
     s->input_over = true;
     push_held(ex);
@@ -228,7 +252,8 @@ static ssize_t ws_send(wslay_event_context_ptr ctx, const uint8_t *p, size_t n, 
   return (ssize_t)n;
 }
 
-static const struct wslay_event_callbacks callbacks = {.recv_callback = ws_recv, .send_callback = ws_send, .on_msg_recv_callback = on_message};
+static const struct wslay_event_callbacks callbacks = {
+    .recv_callback = ws_recv, .send_callback = ws_send, .on_msg_recv_callback = on_message};
 
 static void on_bytes(gw_ex_t *ex, const char *p, size_t n) {
   session_t *s = ex->op;
@@ -241,7 +266,8 @@ static void on_bytes(gw_ex_t *ex, const char *p, size_t n) {
   if (r || s->over || wslay_event_get_close_received(s->ws)) gw_raw_end(ex);
 }
 
-/* --- opening ------------------------------------------------------------------------------------------------------------------ */
+/* --- opening
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 static kg_doc_t *exec_args(gw_ex_t *ex, const char *container) {
   static const char *const flags[] = {"tty", "stdin", "stdout", "stderr"};
@@ -295,8 +321,15 @@ static void on_pod(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   }
   if (gw_pod_place(ex, m, &container, &node)) return;
   kg_doc_t *args = exec_args(ex, container);
-  kg_request_t r = {.service = node ? node : "node", .topic = s->attach ? "node.attach" : "node.exec", .args = args, .stream = true,
-                    .credit = 64, .manual_credit = true, .timeout_ms = -1, .fn = on_output, .arg = ex};
+  kg_request_t r = {.service = node ? node : "node",
+                    .topic = s->attach ? "node.attach" : "node.exec",
+                    .args = args,
+                    .stream = true,
+                    .credit = 64,
+                    .manual_credit = true,
+                    .timeout_ms = -1,
+                    .fn = on_output,
+                    .arg = ex};
   switch_protocols(ex, s->v5 ? "v5.channel.k8s.io" : "v4.channel.k8s.io");
   ex->call = kg_send(ctx, &r);
   ex->on_data = on_bytes;
@@ -309,13 +342,15 @@ static void on_pod(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
 void gw_exec(gw_ex_t *ex, bool attach) {
   const char *up = gw_header(ex, "upgrade"), *list = gw_header(ex, "sec-websocket-protocol");
   bool v5 = offers(list, "v5.channel.k8s.io"), v4 = offers(list, "v4.channel.k8s.io");
-  bool websocket = ex->upgrade && !ex->stream && up && !strcasecmp(up, "websocket") && gw_header(ex, "sec-websocket-key");
+  bool websocket =
+      ex->upgrade && !ex->stream && up && !strcasecmp(up, "websocket") && gw_header(ex, "sec-websocket-key");
   size_t at = 0;
   char *command = attach ? strdup("") : gw_query(ex, "command", &at);
   if (!websocket) {
     gw_status(ex, 400, "BadRequest", NULL, "Upgrade request required");
   } else if (!v4 && !v5) {
-    gw_status(ex, 400, "BadRequest", NULL, "none of the WebSocket protocols offered is spoken here: v5.channel.k8s.io, v4.channel.k8s.io");
+    gw_status(ex, 400, "BadRequest", NULL,
+              "none of the WebSocket protocols offered is spoken here: v5.channel.k8s.io, v4.channel.k8s.io");
   } else if (!command) {
     gw_status(ex, 400, "BadRequest", NULL, "you must specify at least 1 command for the container");
   } else {

@@ -1,11 +1,11 @@
 #ifndef GATEWAY_H
 #define GATEWAY_H
 /*
- * The gateway's own structures. Everything runs in the lane's thread. A connection carries exchanges (one request and its
- * answer): HTTP/1.1 one at a time, HTTP/2 many. Above http1.c and http2.c nobody knows which of the two it is.
+ * The gateway's own structures. Everything runs in the lane's thread. A connection carries exchanges (one request and
+ * its answer): HTTP/1.1 one at a time, HTTP/2 many. Above http1.c and http2.c nobody knows which of the two it is.
  *
- * Lifetimes: writing never closes a connection from inside; a failed write marks it and the connection goes in the next turn of the
- * lane. An exchange is gone after gw_respond() or gw_stream_end(): the caller must not touch it again.
+ * Lifetimes: writing never closes a connection from inside; a failed write marks it and the connection goes in the next
+ * turn of the lane. An exchange is gone after gw_respond() or gw_stream_end(): the caller must not touch it again.
  */
 #include <openssl/ssl.h>
 #include <stdio.h>
@@ -18,8 +18,8 @@
 
 #define GW_MAX_BODY (3u << 20)
 #define GW_MAX_HEAD (64u << 10)
-#define GW_MAX_REST (256u << 10)     /* bytes read ahead while an exchange is worked on */
-#define GW_BACKLOG_LOW (64u << 10)   /* a stream is asked for more below this */
+#define GW_MAX_REST (256u << 10)   /* bytes read ahead while an exchange is worked on */
+#define GW_BACKLOG_LOW (64u << 10) /* a stream is asked for more below this */
 #define GW_GZIP_MIN (128u << 10)
 #define GW_MAX_LISTEN 8
 
@@ -27,7 +27,8 @@ typedef struct gw gw_t;
 typedef struct gw_conn gw_conn_t;
 typedef struct gw_ex gw_ex_t;
 
-/* --- bytes that several connections may be sending ------------------------------------------------------------------ */
+/* --- bytes that several connections may be sending ------------------------------------------------------------------
+ */
 
 typedef struct gw_blob {
   unsigned refs;
@@ -58,7 +59,8 @@ size_t gw_queue_copy(const gw_queue_t *q, char *to, size_t room);
 void gw_queue_drop(gw_queue_t *q, size_t n); /* forgets the first n bytes */
 void gw_queue_clear(gw_queue_t *q);
 
-/* --- users ---------------------------------------------------------------------------------------------------------- */
+/* --- users ----------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct gw_user {
   unsigned refs;
@@ -70,7 +72,8 @@ gw_user_t *gw_user_new(const char *name, const char *const *groups, size_t ngrou
 gw_user_t *gw_user_ref(gw_user_t *u);
 void gw_user_unref(gw_user_t *u);
 
-/* --- exchange ------------------------------------------------------------------------------------------------------- */
+/* --- exchange -------------------------------------------------------------------------------------------------------
+ */
 
 typedef enum { GW_READING, GW_WORKING, GW_STREAMING, GW_UPGRADED } gw_state_t;
 typedef enum { GW_FORM_JSON, GW_FORM_TABLE, GW_FORM_META, GW_FORM_DISCOVERY, GW_FORM_NONE } gw_form_t;
@@ -89,10 +92,10 @@ struct gw_ex {
   int32_t stream;       /* HTTP/2 stream id; 0: HTTP/1.1 */
   gw_state_t state;
   const char *method;
-  kube_buf_t head;  /* target\0 name\0 value\0 ...: lower-case names */
-  size_t headers;   /* offset of the first name in head */
-  char *path;       /* malloc'ed, decoded path */
-  const char *query;/* raw, in head; "" if none */
+  kube_buf_t head;   /* target\0 name\0 value\0 ...: lower-case names */
+  size_t headers;    /* offset of the first name in head */
+  char *path;        /* malloc'ed, decoded path */
+  const char *query; /* raw, in head; "" if none */
   kube_buf_t body;
   kube_buf_t extra; /* answer headers: name\0 value\0 ... */
   gw_user_t *user;
@@ -103,21 +106,22 @@ struct gw_ex {
   const char *verb; /* get, list, watch, create, ...: for metrics and 403 */
   int64_t started_us;
   bool is_head, keep_alive, http10, chunked, upgrade, pretty, ended, counted;
-  uint64_t call;    /* bus call that works on it, 0: none */
+  uint64_t call; /* bus call that works on it, 0: none */
   uint64_t timer;
-  void *op;         /* what the operation keeps */
-  void (*on_gone)(gw_ex_t *ex);  /* the client has gone or the exchange is over: free op */
-  void (*on_drain)(gw_ex_t *ex); /* what was queued is mostly written */
+  void *op;                                              /* what the operation keeps */
+  void (*on_gone)(gw_ex_t *ex);                          /* the client has gone or the exchange is over: free op */
+  void (*on_drain)(gw_ex_t *ex);                         /* what was queued is mostly written */
   void (*on_data)(gw_ex_t *ex, const char *p, size_t n); /* upgraded: bytes from the client */
-  gw_queue_t out;   /* HTTP/2: body bytes not yet framed */
-  bool out_end;     /* HTTP/2: nothing follows `out` */
+  gw_queue_t out;                                        /* HTTP/2: body bytes not yet framed */
+  bool out_end;                                          /* HTTP/2: nothing follows `out` */
   bool deferred;
   int status;
 };
 
 /* NUL-terminated value of a request header, NULL if absent. `name` in lower case. */
 const char *gw_header(const gw_ex_t *ex, const char *name);
-/* Value of a query parameter, decoded and malloc'ed; NULL if absent. `from`: position to go on for repeated ones, start with 0. */
+/* Value of a query parameter, decoded and malloc'ed; NULL if absent. `from`: position to go on for repeated ones, start
+ * with 0. */
 char *gw_query(const gw_ex_t *ex, const char *name, size_t *from);
 bool gw_query_bool(const gw_ex_t *ex, const char *name);
 /* Decodes %XX (and '+' when plus) in place; returns the new length or -1 for a broken escape or a NUL. */
@@ -144,48 +148,50 @@ void gw_stream_begin(gw_ex_t *ex, int code, const char *type);
 void gw_stream_blob(gw_ex_t *ex, gw_blob_t *b);
 void gw_stream_end(gw_ex_t *ex); /* gone afterwards */
 size_t gw_backlog(const gw_ex_t *ex);
-/* HTTP/1.1 only: answers 101 with the headers added before; from then on bytes go raw, to on_data and through gw_raw(). */
+/* HTTP/1.1 only: answers 101 with the headers added before; from then on bytes go raw, to on_data and through gw_raw().
+ */
 void gw_upgrade(gw_ex_t *ex);
 void gw_raw(gw_ex_t *ex, const void *p, size_t n);
 void gw_raw_end(gw_ex_t *ex); /* closes after what is queued; gone afterwards */
 
-/* --- connection ----------------------------------------------------------------------------------------------------- */
+/* --- connection -----------------------------------------------------------------------------------------------------
+ */
 
 struct gw_conn {
   gw_t *gw;
-  gw_conn_t *prev, *next;         /* in gw->conns */
+  gw_conn_t *prev, *next; /* in gw->conns */
   gw_conn_t *dirty_next;
   int fd;
   SSL *ssl;
   bool dirty, broken, shaken, eof, half_closed, close_after, lingering, no_read, read_again, running, is_h2;
-  uint32_t events;                /* watched now */
-  int64_t deadline_ms;            /* 0: none */
+  uint32_t events;     /* watched now */
+  int64_t deadline_ms; /* 0: none */
   gw_queue_t out;
-  gw_user_t *user;                /* by client certificate; NULL: none; */
+  gw_user_t *user; /* by client certificate; NULL: none; */
   bool bad_cert;
   gw_ex_t *exchanges;
   /* HTTP/1.1 */
   llhttp_t *parser;
-  gw_ex_t *reading;               /* the exchange whose request is being read */
-  kube_buf_t rest;                /* read ahead */
+  gw_ex_t *reading; /* the exchange whose request is being read */
+  kube_buf_t rest;  /* read ahead */
   bool in_head, last_cr;
   size_t line, head_bytes;
-  int parse_code;                 /* answer code when a callback refused the request */
-  bool continued;                 /* 100 Continue was sent */
-  bool message_done;              /* the parser stopped because a request is complete */
+  int parse_code;    /* answer code when a callback refused the request */
+  bool continued;    /* 100 Continue was sent */
+  bool message_done; /* the parser stopped because a request is complete */
   /* HTTP/2 */
   void *h2;
-  uint64_t h2_reset;              /* streams reset by the client: rapid reset is bounded */
+  uint64_t h2_reset; /* streams reset by the client: rapid reset is bounded */
 };
 
 int gw_listen(gw_t *gw, const char *address, int port, kg_error_t *err);
-void gw_conn_dirty(gw_conn_t *c);    /* write in the next turn */
-void gw_conn_flush(gw_conn_t *c);    /* write what the socket takes; marks broken on failure */
-void gw_conn_close(gw_conn_t *c);    /* frees: only from top-level handlers */
+void gw_conn_dirty(gw_conn_t *c);                   /* write in the next turn */
+void gw_conn_flush(gw_conn_t *c);                   /* write what the socket takes; marks broken on failure */
+void gw_conn_close(gw_conn_t *c);                   /* frees: only from top-level handlers */
 void gw_conn_deadline(gw_conn_t *c, int64_t in_ms); /* 0: none */
 void gw_conn_interest(gw_conn_t *c);
 void gw_conn_read_again(gw_conn_t *c);
-void gw_conn_break(gw_conn_t *c);    /* close in the next turn */
+void gw_conn_break(gw_conn_t *c); /* close in the next turn */
 void gw_accept(kg_ctx_t *ctx, void *self, int fd, uint32_t events, void *arg);
 
 void gw_http1_open(gw_conn_t *c);
@@ -204,7 +210,8 @@ void gw_http2_pump(gw_conn_t *c); /* frames into c->out while there is room */
 void gw_http2_drain(gw_conn_t *c);
 void gw_http2_forget(gw_ex_t *ex);
 
-/* --- the plugin ----------------------------------------------------------------------------------------------------- */
+/* --- the plugin -----------------------------------------------------------------------------------------------------
+ */
 
 typedef struct gw_metric {
   char verb[20];
@@ -272,7 +279,7 @@ gw_user_t *gw_user_of_cert(X509 *cert);
 void gw_token_cache_free(gw_t *gw);
 
 /* route.c, request.c, body.c, ... */
-void gw_request(gw_ex_t *ex); /* the request is complete */
+void gw_request(gw_ex_t *ex);                                     /* the request is complete */
 int gw_route_parse(const char *path, gw_route_t *r, char **text); /* 0: r filled; -1: no such path */
 kg_doc_t *gw_body(gw_ex_t *ex, const char *type, kg_pack_t *duplicates, kg_error_t *err);
 kg_doc_t *gw_protobuf_parse(const char *p, size_t n, kg_error_t *err);
@@ -284,7 +291,7 @@ void gw_resource(gw_ex_t *ex);
 void gw_answer_object(gw_ex_t *ex, int code, kg_doc_t *doc);
 void gw_answer_json(gw_ex_t *ex, int code, const char *type, kg_view_t v);
 void gw_meta_only(kube_buf_t *b, kg_view_t object); /* PartialObjectMetadata */
-void gw_pass_list(gw_ex_t *ex, kg_pack_t *p); /* query parameters of list and watch */
+void gw_pass_list(gw_ex_t *ex, kg_pack_t *p);       /* query parameters of list and watch */
 void gw_on_list(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg);
 kg_doc_t *gw_table_args(gw_ex_t *ex, kg_view_t list, bool headers);
 void gw_watch(gw_ex_t *ex);

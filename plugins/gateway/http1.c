@@ -1,6 +1,7 @@
 /*
- * HTTP/1.1 on llhttp 8.1. That version takes a lone CR for the end of a header line (CVE-2023-30589), so heads are checked before
- * the parser sees them: every line ends in CRLF and holds no other CR. Trailers are refused for the same reason.
+ * HTTP/1.1 on llhttp 8.1. That version takes a lone CR for the end of a header line (CVE-2023-30589), so heads are
+ * checked before the parser sees them: every line ends in CRLF and holds no other CR. Trailers are refused for the same
+ * reason.
  */
 #include <strings.h>
 
@@ -25,9 +26,13 @@ static int add(gw_conn_t *c, const char *at, size_t n) {
   return c->reading->head.n > GW_MAX_HEAD ? refuse(c, 431) : 0;
 }
 
-static int end_piece(llhttp_t *p) { return add(p->data, "", 1); }
+static int end_piece(llhttp_t *p) {
+  return add(p->data, "", 1);
+}
 
-static int on_url(llhttp_t *p, const char *at, size_t n) { return add(p->data, at, n); }
+static int on_url(llhttp_t *p, const char *at, size_t n) {
+  return add(p->data, at, n);
+}
 
 static int on_url_complete(llhttp_t *p) {
   gw_conn_t *c = p->data;
@@ -46,7 +51,9 @@ static int on_field(llhttp_t *p, const char *at, size_t n) {
   return 0;
 }
 
-static int on_value(llhttp_t *p, const char *at, size_t n) { return add(p->data, at, n); }
+static int on_value(llhttp_t *p, const char *at, size_t n) {
+  return add(p->data, at, n);
+}
 
 static bool has_token(const char *list, const char *token) {
   size_t n = strlen(token);
@@ -122,7 +129,8 @@ void gw_http1_close(gw_conn_t *c) {
   kube_buf_free(&c->rest);
 }
 
-/* How many bytes of p still belong to the head; -1: a line that does not end in CRLF, or a CR elsewhere. *end: the head is over. */
+/* How many bytes of p still belong to the head; -1: a line that does not end in CRLF, or a CR elsewhere. *end: the head
+ * is over. */
 static ssize_t check_head(gw_conn_t *c, const char *p, size_t n, bool *end) {
   *end = false;
   for (size_t i = 0; i < n; i++) {
@@ -161,9 +169,12 @@ static void broken_request(gw_conn_t *c, const char *why) {
   if (!ex->method) ex->method = "GET";
   if (code == 413)
     gw_status(ex, 413, "RequestEntityTooLarge", NULL, "Request entity too large: limit is %u", GW_MAX_BODY);
-  else if (code == 431) gw_respond_text(ex, 431, "431 Request Header Fields Too Large");
-  else if (code == 400) gw_respond_text(ex, 400, "400 Bad Request");
-  else gw_respond_text(ex, code, why);
+  else if (code == 431)
+    gw_respond_text(ex, 431, "431 Request Header Fields Too Large");
+  else if (code == 400)
+    gw_respond_text(ex, 400, "400 Bad Request");
+  else
+    gw_respond_text(ex, code, why);
 }
 
 static void complete(gw_conn_t *c) {
@@ -201,8 +212,10 @@ static size_t parse(gw_conn_t *c, const char *p, size_t n) {
     return n;
   }
   size_t took = (size_t)(llhttp_get_error_pos(c->parser) - p);
-  if (e == HPE_PAUSED) llhttp_resume(c->parser);
-  else llhttp_resume_after_upgrade(c->parser);
+  if (e == HPE_PAUSED)
+    llhttp_resume(c->parser);
+  else
+    llhttp_resume_after_upgrade(c->parser);
   complete(c);
   return took > give ? give : took;
 }
@@ -259,26 +272,46 @@ void gw_http1_next(gw_conn_t *c) {
 /* The reason phrase is for people only; codes that are not listed go without. */
 static const char *status_text(int code) {
   switch (code) {
-  case 101: return "Switching Protocols";
-  case 200: return "OK";
-  case 201: return "Created";
-  case 400: return "Bad Request";
-  case 401: return "Unauthorized";
-  case 403: return "Forbidden";
-  case 404: return "Not Found";
-  case 405: return "Method Not Allowed";
-  case 406: return "Not Acceptable";
-  case 409: return "Conflict";
-  case 410: return "Gone";
-  case 413: return "Request Entity Too Large";
-  case 415: return "Unsupported Media Type";
-  case 422: return "Unprocessable Entity";
-  case 429: return "Too Many Requests";
-  case 500: return "Internal Server Error";
-  case 503: return "Service Unavailable";
-  case 431: return "Request Header Fields Too Large";
-  case 504: return "Gateway Timeout";
-  case 505: return "HTTP Version Not Supported";
+  case 101:
+    return "Switching Protocols";
+  case 200:
+    return "OK";
+  case 201:
+    return "Created";
+  case 400:
+    return "Bad Request";
+  case 401:
+    return "Unauthorized";
+  case 403:
+    return "Forbidden";
+  case 404:
+    return "Not Found";
+  case 405:
+    return "Method Not Allowed";
+  case 406:
+    return "Not Acceptable";
+  case 409:
+    return "Conflict";
+  case 410:
+    return "Gone";
+  case 413:
+    return "Request Entity Too Large";
+  case 415:
+    return "Unsupported Media Type";
+  case 422:
+    return "Unprocessable Entity";
+  case 429:
+    return "Too Many Requests";
+  case 500:
+    return "Internal Server Error";
+  case 503:
+    return "Service Unavailable";
+  case 431:
+    return "Request Header Fields Too Large";
+  case 504:
+    return "Gateway Timeout";
+  case 505:
+    return "HTTP Version Not Supported";
   }
   return "";
 }
@@ -307,11 +340,15 @@ void gw_http1_head(gw_ex_t *ex, int code, const char *type, ssize_t length) {
     if (type) kube_buf_fmt(&b, "Content-Type: %s\r\n", type);
     kube_buf_fmt(&b, "Date: %s\r\n", gw_date(c->gw));
     ex->chunked = length < 0 && !ex->http10;
-    if (length >= 0) kube_buf_fmt(&b, "Content-Length: %zd\r\n", length);
-    else if (ex->chunked) kube_buf_addz(&b, "Transfer-Encoding: chunked\r\n");
+    if (length >= 0)
+      kube_buf_fmt(&b, "Content-Length: %zd\r\n", length);
+    else if (ex->chunked)
+      kube_buf_addz(&b, "Transfer-Encoding: chunked\r\n");
     if (length < 0 && ex->http10) ex->keep_alive = false;
-    if (!ex->keep_alive) kube_buf_addz(&b, "Connection: close\r\n");
-    else if (ex->http10) kube_buf_addz(&b, "Connection: keep-alive\r\n");
+    if (!ex->keep_alive)
+      kube_buf_addz(&b, "Connection: close\r\n");
+    else if (ex->http10)
+      kube_buf_addz(&b, "Connection: keep-alive\r\n");
   }
   kube_buf_addz(&b, "\r\n");
   gw_blob_t *blob = b.failed ? NULL : gw_blob_take(b.p, b.n);

@@ -5,7 +5,9 @@
 
 enum { MAX_STREAMS = 1000, WINDOW = 1 << 20, IDLE_MS = 180000, REQUEST_MS = 30000 };
 
-static gw_ex_t *exchange_of(nghttp2_session *s, int32_t id) { return nghttp2_session_get_stream_user_data(s, id); }
+static gw_ex_t *exchange_of(nghttp2_session *s, int32_t id) {
+  return nghttp2_session_get_stream_user_data(s, id);
+}
 
 static int on_begin(nghttp2_session *s, const nghttp2_frame *f, void *user) {
   gw_conn_t *c = user;
@@ -26,8 +28,8 @@ static const char *method_name(const uint8_t *p, size_t n) {
   return "UNKNOWN";
 }
 
-static int on_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_t *name, size_t nn, const uint8_t *value, size_t vn,
-                     uint8_t flags, void *user) {
+static int on_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_t *name, size_t nn, const uint8_t *value,
+                     size_t vn, uint8_t flags, void *user) {
   (void)flags, (void)user;
   gw_ex_t *ex = exchange_of(s, f->hd.stream_id);
   if (!ex || ex->state != GW_READING || f->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
@@ -68,8 +70,10 @@ static int on_frame(nghttp2_session *s, const nghttp2_frame *f, void *user) {
   if (!ex || ex->state != GW_READING) return 0;
   ex->state = GW_WORKING;
   gw_conn_deadline(c, 0);
-  if (!ex->method || !ex->headers) gw_respond_text(ex, 400, "400 Bad Request");
-  else gw_request(ex);
+  if (!ex->method || !ex->headers)
+    gw_respond_text(ex, 400, "400 Bad Request");
+  else
+    gw_request(ex);
   return 0;
 }
 
@@ -133,14 +137,15 @@ void gw_http2_pump(gw_conn_t *c) {
   if (!nghttp2_session_want_read(c->h2) && !nghttp2_session_want_write(c->h2)) c->close_after = true;
 }
 
-static ssize_t read_body(nghttp2_session *s, int32_t id, uint8_t *buf, size_t room, uint32_t *flags, nghttp2_data_source *source,
-                         void *user) {
+static ssize_t read_body(nghttp2_session *s, int32_t id, uint8_t *buf, size_t room, uint32_t *flags,
+                         nghttp2_data_source *source, void *user) {
   (void)source, (void)user;
   gw_ex_t *ex = exchange_of(s, id);
   if (!ex) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
   size_t n = gw_queue_copy(&ex->out, (char *)buf, room);
   gw_queue_drop(&ex->out, n);
-  if (!ex->out.bytes && ex->out_end) *flags |= NGHTTP2_DATA_FLAG_EOF;
+  if (!ex->out.bytes && ex->out_end)
+    *flags |= NGHTTP2_DATA_FLAG_EOF;
   else if (!n) {
     ex->deferred = true;
     return NGHTTP2_ERR_DEFERRED;
@@ -177,10 +182,12 @@ void gw_http2_head(gw_ex_t *ex, int code, const char *type, ssize_t length, bool
     s = value + strlen(value) + 1;
   }
   nghttp2_data_provider body = {.read_callback = read_body};
-  if (nghttp2_submit_response(ex->conn->h2, ex->stream, nv, n, has_body && !ex->is_head ? &body : NULL)) gw_conn_break(ex->conn);
+  if (nghttp2_submit_response(ex->conn->h2, ex->stream, nv, n, has_body && !ex->is_head ? &body : NULL))
+    gw_conn_break(ex->conn);
 }
 
 void gw_http2_drain(gw_conn_t *c) {
-  nghttp2_submit_goaway(c->h2, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(c->h2), NGHTTP2_NO_ERROR, NULL, 0);
+  nghttp2_submit_goaway(c->h2, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(c->h2), NGHTTP2_NO_ERROR,
+                        NULL, 0);
   gw_conn_dirty(c);
 }

@@ -63,12 +63,15 @@ int gw_jwt_key_id(EVP_PKEY *key, char kid[48]) {
   return 0;
 }
 
-static bool is_ec(EVP_PKEY *key) { return EVP_PKEY_get_base_id(key) == EVP_PKEY_EC; }
+static bool is_ec(EVP_PKEY *key) {
+  return EVP_PKEY_get_base_id(key) == EVP_PKEY_EC;
+}
 
 /* JWS wants r and s side by side, OpenSSL speaks DER. */
 static int der_to_raw(const unsigned char *der, size_t n, unsigned char raw[64]) {
   ECDSA_SIG *sig = d2i_ECDSA_SIG(NULL, &der, (long)n);
-  int ok = sig && BN_bn2binpad(ECDSA_SIG_get0_r(sig), raw, 32) == 32 && BN_bn2binpad(ECDSA_SIG_get0_s(sig), raw + 32, 32) == 32;
+  int ok = sig && BN_bn2binpad(ECDSA_SIG_get0_r(sig), raw, 32) == 32 &&
+           BN_bn2binpad(ECDSA_SIG_get0_s(sig), raw + 32, 32) == 32;
   ECDSA_SIG_free(sig);
   return ok ? 0 : -1;
 }
@@ -96,8 +99,10 @@ static int sign(EVP_PKEY *key, kube_buf_t *b) {
   EVP_MD_CTX_free(md);
   if (!ok || (is_ec(key) && der_to_raw(sig, n, raw))) return -1;
   kube_buf_addz(b, ".");
-  if (is_ec(key)) put64(b, raw, sizeof raw);
-  else put64(b, sig, n);
+  if (is_ec(key))
+    put64(b, raw, sizeof raw);
+  else
+    put64(b, sig, n);
   return 0;
 }
 
@@ -149,7 +154,8 @@ static kg_doc_t *json_part(const char *s, size_t n, kg_error_t *err) {
 static int times_ok(gw_t *gw, kg_view_t claims, kg_error_t *err) {
   int64_t now = kg_wall_us(gw->ctx) / 1000000;
   if (kg_view_int(kg_view_get(claims, "exp"), INT64_MAX) < now) return kg_error_set(err, 401, "the token has expired");
-  if (kg_view_int(kg_view_get(claims, "nbf"), 0) > now + 10) return kg_error_set(err, 401, "the token is not valid yet");
+  if (kg_view_int(kg_view_get(claims, "nbf"), 0) > now + 10)
+    return kg_error_set(err, 401, "the token is not valid yet");
   return 0;
 }
 
@@ -160,7 +166,8 @@ kg_doc_t *gw_jwt_verify(gw_t *gw, const char *token, kg_error_t *err) {
     return NULL;
   }
   kg_doc_t *head = json_part(token, (size_t)(dot1 - token), err);
-  bool known = head && kg_str_is(kg_view_str(kg_view_get(kg_view_of(head), "alg")), is_ec(gw->sa_key) ? "ES256" : "RS256");
+  bool known =
+      head && kg_str_is(kg_view_str(kg_view_get(kg_view_of(head), "alg")), is_ec(gw->sa_key) ? "ES256" : "RS256");
   kg_doc_unref(head);
   size_t n = 0;
   unsigned char *sig = get64(dot2 + 1, strlen(dot2 + 1), &n);

@@ -34,7 +34,8 @@ int gw_pod_place(gw_ex_t *ex, const kg_msg_t *m, char **container, char **node) 
   char *want = gw_query(ex, "container", NULL);
   if (!want || !*want) {
     free(want);
-    want = kg_str_dup(kg_view_str(kg_view_path(pod, "metadata", "annotations", "kubectl.kubernetes.io/default-container", NULL)));
+    want = kg_str_dup(
+        kg_view_str(kg_view_path(pod, "metadata", "annotations", "kubectl.kubernetes.io/default-container", NULL)));
   }
   kube_buf_t names = {0};
   size_t count = 0;
@@ -47,10 +48,12 @@ int gw_pod_place(gw_ex_t *ex, const kg_msg_t *m, char **container, char **node) 
     found = true;
   }
   if (!want || !*want)
-    gw_status(ex, 400, "BadRequest", NULL, "a container name must be specified for pod %s, choose one of: [%s]", ex->route.name,
-              names.failed ? "" : names.p);
-  else if (!found) gw_status(ex, 400, "BadRequest", NULL, "container %s is not valid for pod %s", want, ex->route.name);
-  else if (!host.n) gw_status(ex, 400, "BadRequest", NULL, "pod %s does not have a host assigned", ex->route.name);
+    gw_status(ex, 400, "BadRequest", NULL, "a container name must be specified for pod %s, choose one of: [%s]",
+              ex->route.name, names.failed ? "" : names.p);
+  else if (!found)
+    gw_status(ex, 400, "BadRequest", NULL, "container %s is not valid for pod %s", want, ex->route.name);
+  else if (!host.n)
+    gw_status(ex, 400, "BadRequest", NULL, "pod %s does not have a host assigned", ex->route.name);
   else {
     r = 0;
     *container = want;
@@ -63,7 +66,9 @@ int gw_pod_place(gw_ex_t *ex, const kg_msg_t *m, char **container, char **node) 
   return r;
 }
 
-/* --- logs --------------------------------------------------------------------------------------------------------------------- */
+/* --- logs
+ * ---------------------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct logs {
   bool begun;
@@ -97,8 +102,10 @@ static void on_log(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
     logs_begin(ex);
     if (data.n) {
       gw_blob_t *b = gw_blob_framed(data.p, data.n);
-      if (b) gw_stream_blob(ex, b);
-      else gw_conn_break(ex->conn);
+      if (b)
+        gw_stream_blob(ex, b);
+      else
+        gw_conn_break(ex->conn);
       gw_blob_unref(b);
     }
     l->owed++;
@@ -150,13 +157,24 @@ static void on_pod(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   ex->op = calloc(1, sizeof(logs_t));
   ex->on_gone = logs_gone;
   ex->on_drain = logs_drain;
-  kg_request_t r = {.service = node ? node : "node", .topic = "node.logs", .args = args, .stream = true, .credit = 64, .manual_credit = true,
-                    .timeout_ms = -1, .fn = on_log, .arg = ex};
-  if (ex->op) ex->call = kg_send(ctx, &r);
-  else gw_status(ex, 503, "ServiceUnavailable", NULL, "out of memory");
+  kg_request_t r = {.service = node ? node : "node",
+                    .topic = "node.logs",
+                    .args = args,
+                    .stream = true,
+                    .credit = 64,
+                    .manual_credit = true,
+                    .timeout_ms = -1,
+                    .fn = on_log,
+                    .arg = ex};
+  if (ex->op)
+    ex->call = kg_send(ctx, &r);
+  else
+    gw_status(ex, 503, "ServiceUnavailable", NULL, "out of memory");
   kg_doc_unref(args);
   free(container);
   free(node);
 }
 
-void gw_logs(gw_ex_t *ex) { gw_pod_get(ex, on_pod); }
+void gw_logs(gw_ex_t *ex) {
+  gw_pod_get(ex, on_pod);
+}

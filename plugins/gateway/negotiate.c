@@ -23,7 +23,8 @@ static void parse_clause(const char *p, size_t n, clause_t *c) {
     const char *semi = memchr(p, ';', (size_t)(end - p));
     size_t len = (size_t)((semi ? semi : end) - p);
     const char *eq = memchr(p, '=', len);
-    if (first) trim_copy(c->type, sizeof c->type, p, len);
+    if (first)
+      trim_copy(c->type, sizeof c->type, p, len);
     else if (eq) {
       char key[16];
       trim_copy(key, sizeof key, p, (size_t)(eq - p));
@@ -46,7 +47,8 @@ static gw_form_t form_of(const clause_t *c) {
     if (!strcmp(c->as, "Table")) return GW_FORM_TABLE;
     if (!strcmp(c->as, "PartialObjectMetadata") || !strcmp(c->as, "PartialObjectMetadataList")) return GW_FORM_META;
   }
-  if (!strcmp(c->g, "apidiscovery.k8s.io") && !strcmp(c->v, "v2") && !strcmp(c->as, "APIGroupDiscoveryList")) return GW_FORM_DISCOVERY;
+  if (!strcmp(c->g, "apidiscovery.k8s.io") && !strcmp(c->v, "v2") && !strcmp(c->as, "APIGroupDiscoveryList"))
+    return GW_FORM_DISCOVERY;
   return GW_FORM_NONE;
 }
 

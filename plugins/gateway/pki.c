@@ -1,6 +1,7 @@
 /*
- * Certificates and keys of this control plane, made at first start with OpenSSL: DATA/tls/{ca,server,admin}.{crt,key}, sa.key.
- * All keys are P-256; leaf certificates live a year and are made anew when less than 30 days are left or an address is missing.
+ * Certificates and keys of this control plane, made at first start with OpenSSL: DATA/tls/{ca,server,admin}.{crt,key},
+ * sa.key. All keys are P-256; leaf certificates live a year and are made anew when less than 30 days are left or an
+ * address is missing.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +23,8 @@ static int ssl_error(kg_error_t *err, const char *what) {
   return kg_error_set(err, KG_EINTERNAL, "%s: %s", what, text);
 }
 
-/* --- files ------------------------------------------------------------------------------------------------------------- */
+/* --- files
+ * ------------------------------------------------------------------------------------------------------------- */
 
 static int sync_dir(const char *path) {
   char dir[4096];
@@ -133,7 +135,8 @@ static EVP_PKEY *own_key(gw_t *gw, const char *name, kg_error_t *err) {
     return NULL;
   }
   key = EVP_EC_gen("P-256");
-  if (!key) ssl_error(err, "cannot make a key");
+  if (!key)
+    ssl_error(err, "cannot make a key");
   else if (save_key(gw, name, key, err)) {
     EVP_PKEY_free(key);
     key = NULL;
@@ -141,7 +144,8 @@ static EVP_PKEY *own_key(gw_t *gw, const char *name, kg_error_t *err) {
   return key;
 }
 
-/* --- certificates ------------------------------------------------------------------------------------------------------ */
+/* --- certificates
+ * ------------------------------------------------------------------------------------------------------ */
 
 typedef struct subject {
   const char *org, *name, *usage, *alt;
@@ -173,7 +177,8 @@ static int fill(X509 *cert, EVP_PKEY *key, X509 *issuer, const subject_t *s, int
   ok = ok && X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *)s->name, -1, -1, 0) &&
        X509_set_issuer_name(cert, X509_get_subject_name(issuer));
   if (!ok || extend(cert, issuer, NID_basic_constraints, s->ca ? "critical,CA:TRUE" : "critical,CA:FALSE")) return -1;
-  if (extend(cert, issuer, NID_key_usage, s->ca ? "critical,digitalSignature,keyEncipherment,keyCertSign" : "critical,digitalSignature"))
+  if (extend(cert, issuer, NID_key_usage,
+             s->ca ? "critical,digitalSignature,keyEncipherment,keyCertSign" : "critical,digitalSignature"))
     return -1;
   if (s->usage && extend(cert, issuer, NID_ext_key_usage, s->usage)) return -1;
   if (extend(cert, issuer, NID_subject_key_identifier, "hash")) return -1;
@@ -182,9 +187,11 @@ static int fill(X509 *cert, EVP_PKEY *key, X509 *issuer, const subject_t *s, int
 }
 
 /* issuer NULL: signed by itself. */
-static X509 *make_cert(gw_t *gw, EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key, const subject_t *s, kg_error_t *err) {
+static X509 *make_cert(gw_t *gw, EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key, const subject_t *s,
+                       kg_error_t *err) {
   X509 *cert = X509_new();
-  if (cert && !fill(cert, key, issuer ? issuer : cert, s, kg_wall_us(gw->ctx) / 1000000) && X509_sign(cert, issuer_key, EVP_sha256()))
+  if (cert && !fill(cert, key, issuer ? issuer : cert, s, kg_wall_us(gw->ctx) / 1000000) &&
+      X509_sign(cert, issuer_key, EVP_sha256()))
     return cert;
   X509_free(cert);
   ssl_error(err, "cannot make a certificate");
@@ -194,7 +201,8 @@ static X509 *make_cert(gw_t *gw, EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_k
 static bool still_good(gw_t *gw, X509 *cert, X509 *issuer, EVP_PKEY *key, EVP_PKEY *issuer_key) {
   time_t then = (time_t)(kg_wall_us(gw->ctx) / 1000000 + 86400LL * RENEW_DAYS);
   return cert && X509_cmp_time(X509_get0_notAfter(cert), &then) > 0 && X509_check_private_key(cert, key) == 1 &&
-         X509_verify(cert, issuer_key) == 1 && X509_NAME_cmp(X509_get_issuer_name(cert), X509_get_subject_name(issuer)) == 0;
+         X509_verify(cert, issuer_key) == 1 &&
+         X509_NAME_cmp(X509_get_issuer_name(cert), X509_get_subject_name(issuer)) == 0;
 }
 
 /* Every name wanted is in the certificate. `alt` is a list as OpenSSL's configuration has it: "DNS:a,IP:b". */
@@ -202,7 +210,8 @@ static bool covers(X509 *cert, const char *alt) {
   char *list = strdup(alt), *save = NULL;
   bool all = list != NULL;
   for (char *s = list ? strtok_r(list, ",", &save) : NULL; s && all; s = strtok_r(NULL, ",", &save))
-    all = !strncmp(s, "DNS:", 4) ? X509_check_host(cert, s + 4, 0, 0, NULL) == 1 : X509_check_ip_asc(cert, s + 3, 0) == 1;
+    all =
+        !strncmp(s, "DNS:", 4) ? X509_check_host(cert, s + 4, 0, 0, NULL) == 1 : X509_check_ip_asc(cert, s + 3, 0) == 1;
   free(list);
   return all;
 }
@@ -225,7 +234,8 @@ static int leaf(gw_t *gw, const char *name, X509 *ca, EVP_PKEY *ca_key, const su
   return r;
 }
 
-/* --- names of the server ------------------------------------------------------------------------------------------------ */
+/* --- names of the server
+ * ------------------------------------------------------------------------------------------------ */
 
 static void add_alt(kube_buf_t *b, const char *name, size_t n) {
   char z[256];
@@ -239,15 +249,23 @@ static void add_alt(kube_buf_t *b, const char *name, size_t n) {
 }
 
 static char *server_names(gw_t *gw) {
-  static const char *const always[] = {"localhost",  "kubernetes", "kubernetes.default", "kubernetes.default.svc",
-                                       "kubernetes.default.svc.cluster.local", "127.0.0.1", "::1", "10.96.0.1", "10.42.0.1"};
+  static const char *const always[] = {"localhost",
+                                       "kubernetes",
+                                       "kubernetes.default",
+                                       "kubernetes.default.svc",
+                                       "kubernetes.default.svc.cluster.local",
+                                       "127.0.0.1",
+                                       "::1",
+                                       "10.96.0.1",
+                                       "10.42.0.1"};
   kube_buf_t b = {0};
   char host[256] = "";
   for (size_t i = 0; i < sizeof always / sizeof *always; i++) add_alt(&b, always[i], strlen(always[i]));
   gethostname(host, sizeof host - 1);
   add_alt(&b, host, strlen(host));
   for (size_t i = 0; i < gw->naddresses; i++)
-    if (strcmp(gw->addresses[i], "0.0.0.0") && strcmp(gw->addresses[i], "::")) add_alt(&b, gw->addresses[i], strlen(gw->addresses[i]));
+    if (strcmp(gw->addresses[i], "0.0.0.0") && strcmp(gw->addresses[i], "::"))
+      add_alt(&b, gw->addresses[i], strlen(gw->addresses[i]));
   for (kg_iter_t it = kg_iter(kg_view_get(kg_config(gw->ctx), "certificateNames")); kg_iter_next(&it);) {
     kg_str_t s = kg_view_str(it.value);
     if (s.p) add_alt(&b, s.p, s.n);
@@ -256,14 +274,16 @@ static char *server_names(gw_t *gw) {
   return b.p;
 }
 
-/* --- all of it ----------------------------------------------------------------------------------------------------------- */
+/* --- all of it
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static X509 *own_ca(gw_t *gw, EVP_PKEY *key, kg_error_t *err) {
   X509 *ca = load_cert(gw, "ca.crt");
   if (ca && X509_check_private_key(ca, key) == 1) return ca;
   if (ca) {
     X509_free(ca);
-    kg_error_set(err, KG_EINTERNAL, "%s/ca.crt does not belong to ca.key; remove both to have new ones made", gw->tls_dir);
+    kg_error_set(err, KG_EINTERNAL, "%s/ca.crt does not belong to ca.key; remove both to have new ones made",
+                 gw->tls_dir);
     return NULL;
   }
   subject_t s = {.name = "kubernetes", .ca = true, .days = CA_DAYS};
@@ -313,18 +333,22 @@ int gw_kubeconfig_text(gw_t *gw, kube_buf_t *b, kg_error_t *err) {
   if (!strcmp(host, "0.0.0.0")) host = "127.0.0.1";
   if (!strcmp(host, "::")) host = "::1";
   bool six = strchr(host, ':') != NULL;
-  kube_buf_fmt(b, "apiVersion: v1\nkind: Config\nclusters:\n- name: kogge\n  cluster:\n    server: https://%s%s%s:%d\n", six ? "[" : "", host,
-               six ? "]" : "", gw->port);
+  kube_buf_fmt(b, "apiVersion: v1\nkind: Config\nclusters:\n- name: kogge\n  cluster:\n    server: https://%s%s%s:%d\n",
+               six ? "[" : "", host, six ? "]" : "", gw->port);
   if (put_file64(gw, b, "certificate-authority-data", "ca.crt", err)) return -1;
-  kube_buf_addz(b, "contexts:\n- name: kogge\n  context:\n    cluster: kogge\n    user: kubernetes-admin\ncurrent-context: kogge\n"
-                   "users:\n- name: kubernetes-admin\n  user:\n");
+  kube_buf_addz(
+      b,
+      "contexts:\n- name: kogge\n  context:\n    cluster: kogge\n    user: kubernetes-admin\ncurrent-context: kogge\n"
+      "users:\n- name: kubernetes-admin\n  user:\n");
   if (put_file64(gw, b, "client-certificate-data", "admin.crt", err)) return -1;
   return put_file64(gw, b, "client-key-data", "admin.key", err);
 }
 
-/* --- TLS ----------------------------------------------------------------------------------------------------------------- */
+/* --- TLS
+ * ----------------------------------------------------------------------------------------------------------------- */
 
-static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *n, const unsigned char *in, unsigned in_n, void *arg) {
+static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *n, const unsigned char *in,
+                           unsigned in_n, void *arg) {
   (void)ssl, (void)arg;
   static const unsigned char ours[] = "\x02h2\x08http/1.1";
   int r = SSL_select_next_proto((unsigned char **)out, n, ours, sizeof ours - 1, in, in_n);
@@ -346,7 +370,8 @@ int gw_tls_open(gw_t *gw, kg_error_t *err) {
   if (!t) return ssl_error(err, "cannot make a TLS context");
   SSL_CTX_set_min_proto_version(t, TLS1_2_VERSION);
   SSL_CTX_set_mode(t, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-  SSL_CTX_set_options(t, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF);
+  SSL_CTX_set_options(t, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                             SSL_OP_IGNORE_UNEXPECTED_EOF);
   SSL_CTX_set_session_cache_mode(t, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_num_tickets(t, 0);
   SSL_CTX_set_read_ahead(t, 1);
@@ -354,8 +379,8 @@ int gw_tls_open(gw_t *gw, kg_error_t *err) {
   SSL_CTX_set_verify(t, SSL_VERIFY_PEER, accept_any);
   STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(ca);
   if (names) SSL_CTX_set_client_CA_list(t, names);
-  if (!names || SSL_CTX_use_certificate_chain_file(t, crt) != 1 || SSL_CTX_use_PrivateKey_file(t, key, SSL_FILETYPE_PEM) != 1 ||
-      SSL_CTX_load_verify_locations(t, ca, NULL) != 1) {
+  if (!names || SSL_CTX_use_certificate_chain_file(t, crt) != 1 ||
+      SSL_CTX_use_PrivateKey_file(t, key, SSL_FILETYPE_PEM) != 1 || SSL_CTX_load_verify_locations(t, ca, NULL) != 1) {
     SSL_CTX_free(t);
     return ssl_error(err, "cannot use the server certificate");
   }

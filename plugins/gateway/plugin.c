@@ -25,7 +25,8 @@ static int read_config(gw_t *gw, kg_error_t *err) {
   kg_view_t c = kg_config(gw->ctx), port = kg_view_get(c, "port");
   gw->port = (int)kg_view_int(port, 6443);
   if (kg_view_type(port) == KG_V_STR) gw->port = atoi(kg_view_str(port).p); /* a flag's value */
-  if (gw->port < 1 || gw->port > 65535) return kg_error_set(err, KG_EINVAL, "port %d is not between 1 and 65535", gw->port);
+  if (gw->port < 1 || gw->port > 65535)
+    return kg_error_set(err, KG_EINVAL, "port %d is not between 1 and 65535", gw->port);
   add_list(gw, kg_view_get(c, "bind"));
   if (!gw->naddresses) add_address(gw, KG_STR("127.0.0.1"));
   add_list(gw, kg_view_get(c, "extraAddresses"));
@@ -50,7 +51,8 @@ static int gateway_create(kg_ctx_t *ctx, void **self, kg_error_t *err) {
   return 0;
 }
 
-/* --- listening ------------------------------------------------------------------------------------------------------------ */
+/* --- listening
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static int listen_all(gw_t *gw, kg_error_t *err) {
   for (size_t i = 0; i < gw->naddresses; i++)
@@ -64,21 +66,25 @@ static int listen_all(gw_t *gw, kg_error_t *err) {
 static void watch_listeners(gw_t *gw) {
   kg_error_t err;
   for (size_t i = 0; i < gw->nlisten; i++)
-    if (kg_fd_watch(gw->ctx, gw->listen_fd[i], EPOLLIN, gw_accept, NULL, &err)) kg_log(gw->ctx, KG_LOG_ERROR, "%s", err.text);
+    if (kg_fd_watch(gw->ctx, gw->listen_fd[i], EPOLLIN, gw_accept, NULL, &err))
+      kg_log(gw->ctx, KG_LOG_ERROR, "%s", err.text);
 }
 
 static void forget_listeners(gw_t *gw) {
   for (size_t i = 0; i < gw->nlisten; i++) kg_fd_forget(gw->ctx, gw->listen_fd[i]);
 }
 
-/* The port is taken: by the gateway that this one is to replace, or by somebody else? Only the former answers on the bus. */
+/* The port is taken: by the gateway that this one is to replace, or by somebody else? Only the former answers on the
+ * bus. */
 static void on_predecessor(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   (void)arg;
   gw_t *gw = self;
   gw->probing = false;
   kg_view_t args = kg_msg_args(m);
-  if (kg_msg_type(m) == KG_MSG_REPLY && kg_view_int(kg_view_get(args, "port"), 0) == gw->port) kg_ready(ctx);
-  else kg_not_ready(ctx, "port %d is in use by another program", gw->port);
+  if (kg_msg_type(m) == KG_MSG_REPLY && kg_view_int(kg_view_get(args, "port"), 0) == gw->port)
+    kg_ready(ctx);
+  else
+    kg_not_ready(ctx, "port %d is in use by another program", gw->port);
 }
 
 static int gateway_start(kg_ctx_t *ctx, void *self, kg_error_t *err) {
@@ -136,11 +142,13 @@ static void gateway_activate(kg_ctx_t *ctx, void *self) {
   gw_t *gw = self;
   kg_error_t err = {0};
   try_listen(ctx, gw, NULL);
-  if (write_kubeconfig(gw, &err)) kg_log(ctx, KG_LOG_ERROR, "cannot write the administrator's kubeconfig: %s", err.text);
+  if (write_kubeconfig(gw, &err))
+    kg_log(ctx, KG_LOG_ERROR, "cannot write the administrator's kubeconfig: %s", err.text);
   gw->renew_timer = kg_timer(ctx, RENEW_MS, RENEW_MS, renew, NULL);
 }
 
-/* --- swap: the sockets that listen go to the successor, so no connection is refused in between --------------------------------- */
+/* --- swap: the sockets that listen go to the successor, so no connection is refused in between
+ * --------------------------------- */
 
 static bool quiet(gw_t *gw) {
   for (gw_conn_t *c = gw->conns; c; c = c->next)
@@ -195,7 +203,8 @@ static int gateway_accept(kg_ctx_t *ctx, void *self, kg_view_t state, kg_error_t
   (void)ctx;
   gw_t *gw = self;
   if (gw->nlisten || !kg_view_there(state)) return 0;
-  bool ours = kg_view_int(kg_view_get(state, "pid"), 0) == getpid() && kg_view_int(kg_view_get(state, "port"), 0) == gw->port;
+  bool ours =
+      kg_view_int(kg_view_get(state, "pid"), 0) == getpid() && kg_view_int(kg_view_get(state, "port"), 0) == gw->port;
   if (!ours) return 0; /* try_listen() waits for the port */
   for (kg_iter_t it = kg_iter(kg_view_get(state, "listeners")); kg_iter_next(&it) && gw->nlisten < GW_MAX_LISTEN;) {
     int fd = fcntl((int)kg_view_int(it.value, -1), F_DUPFD_CLOEXEC, 0);
@@ -223,7 +232,8 @@ static void gateway_destroy(kg_ctx_t *ctx, void *self) {
   free(gw);
 }
 
-/* --- what others may ask ---------------------------------------------------------------------------------------------------- */
+/* --- what others may ask
+ * ---------------------------------------------------------------------------------------------------- */
 
 static void on_status(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   gw_t *gw = self;
@@ -301,8 +311,10 @@ static void on_cli(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   kube_buf_t b = {0};
   kg_error_t err = {0};
   bool bad = !strstr(kg_msg_service(m), "kubeconfig") || gw_kubeconfig_text(self, &b, &err) || b.failed;
-  if (bad) say(ctx, m, "err", err.text, strlen(err.text));
-  else say(ctx, m, "out", b.p, b.n);
+  if (bad)
+    say(ctx, m, "err", err.text, strlen(err.text));
+  else
+    say(ctx, m, "out", b.p, b.n);
   kube_buf_free(&b);
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
@@ -326,9 +338,11 @@ static void gateway_stats(kg_ctx_t *ctx, void *self, kg_pack_t *p) {
 }
 
 static const char *const services[] = {"gateway", "cli/kubeconfig", NULL};
-static const kg_handler_t handlers[] = {{"gateway.status", on_status}, {"gateway.sign-token", on_sign}, {"gateway.ca", on_ca}, {"cli.run", on_cli}, {0}};
+static const kg_handler_t handlers[] = {
+    {"gateway.status", on_status}, {"gateway.sign-token", on_sign}, {"gateway.ca", on_ca}, {"cli.run", on_cli}, {0}};
 
-KG_PLUGIN(.name = "gateway", .role = "gateway", .version = "0.1", .summary = "HTTPS front of the API: HTTP/1.1, HTTP/2, WebSocket.",
-          .services = services, .handlers = handlers, .create = gateway_create, .start = gateway_start, .activate = gateway_activate,
-          .drain = gateway_drain, .hand_over = gateway_hand_over, .accept = gateway_accept, .resume = gateway_resume,
-          .stats = gateway_stats, .destroy = gateway_destroy);
+KG_PLUGIN(.name = "gateway", .role = "gateway", .version = "0.1",
+          .summary = "HTTPS front of the API: HTTP/1.1, HTTP/2, WebSocket.", .services = services, .handlers = handlers,
+          .create = gateway_create, .start = gateway_start, .activate = gateway_activate, .drain = gateway_drain,
+          .hand_over = gateway_hand_over, .accept = gateway_accept, .resume = gateway_resume, .stats = gateway_stats,
+          .destroy = gateway_destroy);

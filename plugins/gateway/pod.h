@@ -4,8 +4,9 @@
 #include "gateway.h"
 
 /*
- * Checks that the pod `m` brought runs on a node and that `container` is one of its containers (NULL or "": the only one, or the one its
- * annotation names). On success *container is malloc'ed and *node too (caller frees both); else the exchange was answered: -1.
+ * Checks that the pod `m` brought runs on a node and that `container` is one of its containers (NULL or "": the only
+ * one, or the one its annotation names). On success *container is malloc'ed and *node too (caller frees both); else the
+ * exchange was answered: -1.
  */
 int gw_pod_place(gw_ex_t *ex, const kg_msg_t *m, char **container, char **node);
 /* Asks for the pod of the route; fn gets the reply with arg ex. */

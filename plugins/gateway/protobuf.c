@@ -1,6 +1,6 @@
 /*
- * Request bodies in Kubernetes' protobuf (kubectl's typed commands send it), read into documents by the schema tables. The envelope:
- * "k8s\0" and a message {1: {1: apiVersion, 2: kind}, 2: the object}. Answers stay JSON.
+ * Request bodies in Kubernetes' protobuf (kubectl's typed commands send it), read into documents by the schema tables.
+ * The envelope: "k8s\0" and a message {1: {1: apiVersion, 2: kind}, 2: the object}. Answers stay JSON.
  */
 #include "kube/schema.h"
 #include "kube/tree.h"
@@ -50,9 +50,12 @@ static int next(span_t *s, item_t *f) {
   f->number = (uint32_t)(tag >> 3);
   f->wire = tag & 7;
   switch (f->wire) {
-  case VARINT: return varint(s, &f->value) ? -1 : 1;
-  case FIXED64: return fixed(s, 8, &f->value) ? -1 : 1;
-  case FIXED32: return fixed(s, 4, &f->value) ? -1 : 1;
+  case VARINT:
+    return varint(s, &f->value) ? -1 : 1;
+  case FIXED64:
+    return fixed(s, 8, &f->value) ? -1 : 1;
+  case FIXED32:
+    return fixed(s, 4, &f->value) ? -1 : 1;
   case BYTES:
     if (varint(s, &n) || n > (uint64_t)(s->end - s->p)) return -1;
     f->bytes = (span_t){s->p, s->p + n};
@@ -62,7 +65,9 @@ static int next(span_t *s, item_t *f) {
   return -1;
 }
 
-static kg_str_t text_of(span_t s) { return (kg_str_t){(const char *)s.p, (size_t)(s.end - s.p)}; }
+static kg_str_t text_of(span_t s) {
+  return (kg_str_t){(const char *)s.p, (size_t)(s.end - s.p)};
+}
 
 static kube_node_t *bad(reader_t *r, const char *what) {
   kg_error_set(r->err, KG_EINVAL, "protobuf: %s", what);
@@ -94,8 +99,10 @@ static kube_node_t *time_node(reader_t *r, span_t s, bool micro) {
   if (!any) return kube_nil(r->a); /* the zero time is JSON's null */
   if (seconds > 253402300799 || seconds < -62135596800) return bad(r, "a time is out of range");
   int64_t us = seconds * 1000000 + nanos / 1000;
-  if (micro) kube_time_format_micro(us, text);
-  else kube_time_format(us, text);
+  if (micro)
+    kube_time_format_micro(us, text);
+  else
+    kube_time_format(us, text);
   return kube_str(r->a, text);
 }
 
@@ -118,9 +125,11 @@ static kube_node_t *duration(reader_t *r, span_t s) {
   int64_t ns = 0;
   while (next(&s, &f) == 1)
     if (f.number == 1) ns = (int64_t)f.value;
-  if (ns % 1000000000) return kube_strf(r->a, "%lld.%09llds", (long long)(ns / 1000000000), (long long)llabs(ns % 1000000000));
+  if (ns % 1000000000)
+    return kube_strf(r->a, "%lld.%09llds", (long long)(ns / 1000000000), (long long)llabs(ns % 1000000000));
   int64_t t = ns / 1000000000;
-  if (t >= 3600) return kube_strf(r->a, "%lldh%lldm%llds", (long long)(t / 3600), (long long)(t / 60 % 60), (long long)(t % 60));
+  if (t >= 3600)
+    return kube_strf(r->a, "%lldh%lldm%llds", (long long)(t / 3600), (long long)(t / 60 % 60), (long long)(t % 60));
   if (t >= 60) return kube_strf(r->a, "%lldm%llds", (long long)(t / 60), (long long)(t % 60));
   return kube_strf(r->a, "%llds", (long long)t);
 }
@@ -152,7 +161,8 @@ static int message(reader_t *r, const kube_type_t *t, span_t s, kube_node_t *int
 static kube_node_t *one_of(reader_t *r, const kube_type_t *t, span_t s, unsigned depth) {
   kube_node_t *m = kube_map(r->a), *v;
   if (message(r, t, s, m, depth)) return NULL;
-  static const char *const choices[] = {"Schema", "schema", "JSONSchemas", "jSONSchemas", "Property", "property", "Raw", "raw", "Allows", "allows"};
+  static const char *const choices[] = {"Schema",   "schema", "JSONSchemas", "jSONSchemas", "Property",
+                                        "property", "Raw",    "raw",         "Allows",      "allows"};
   for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
     if ((v = kube_get(m, choices[i]))) return v;
   return kube_nil(r->a);
@@ -168,23 +178,36 @@ static kube_node_t *value(reader_t *r, const kube_field_t *f, const item_t *it, 
   if (number != (it->wire == VARINT) || (!number && it->wire != BYTES)) return bad(r, "a field has another wire type");
   span_t s = it->bytes;
   switch (f->kind) {
-  case KUBE_T_BOOL: return kube_bool(r->a, it->value != 0);
-  case KUBE_T_INT32: return kube_int(r->a, (int32_t)it->value);
-  case KUBE_T_INT64: return kube_int(r->a, (int64_t)it->value);
-  case KUBE_T_STRING: return string_node(r, s);
-  case KUBE_T_BYTES: return base64(r, s);
-  case KUBE_T_TIME: return time_node(r, s, false);
-  case KUBE_T_MICROTIME: return time_node(r, s, true);
-  case KUBE_T_QUANTITY: return string_node(r, only(s, 1));
-  case KUBE_T_INT_OR_STRING: return int_or_string(r, s);
-  case KUBE_T_DURATION: return duration(r, s);
-  case KUBE_T_RAW: return f->type ? one_of(r, f->type, s, depth) : raw_json(r, only(s, 1));
-  case KUBE_T_FIELDS: return raw_json(r, only(s, 1));
+  case KUBE_T_BOOL:
+    return kube_bool(r->a, it->value != 0);
+  case KUBE_T_INT32:
+    return kube_int(r->a, (int32_t)it->value);
+  case KUBE_T_INT64:
+    return kube_int(r->a, (int64_t)it->value);
+  case KUBE_T_STRING:
+    return string_node(r, s);
+  case KUBE_T_BYTES:
+    return base64(r, s);
+  case KUBE_T_TIME:
+    return time_node(r, s, false);
+  case KUBE_T_MICROTIME:
+    return time_node(r, s, true);
+  case KUBE_T_QUANTITY:
+    return string_node(r, only(s, 1));
+  case KUBE_T_INT_OR_STRING:
+    return int_or_string(r, s);
+  case KUBE_T_DURATION:
+    return duration(r, s);
+  case KUBE_T_RAW:
+    return f->type ? one_of(r, f->type, s, depth) : raw_json(r, only(s, 1));
+  case KUBE_T_FIELDS:
+    return raw_json(r, only(s, 1));
   case KUBE_T_STRUCT: {
     kube_node_t *m = kube_map(r->a);
     return message(r, f->type, s, m, depth + 1) ? NULL : m;
   }
-  default: return bad(r, "a field of unknown kind");
+  default:
+    return bad(r, "a field of unknown kind");
   }
 }
 
@@ -196,7 +219,8 @@ static int map_entry(reader_t *r, const kube_field_t *f, span_t s, kube_node_t *
     if (it.number == 2) v = it;
   }
   kube_node_t *n = NULL;
-  if (f->shape == KUBE_MAP) n = value(r, f, &v, depth);
+  if (f->shape == KUBE_MAP)
+    n = value(r, f, &v, depth);
   else { /* a list in a map is a message {1: the elements} */
     n = kube_array(r->a);
     for (span_t list = v.bytes; next(&list, &it) == 1;) {
@@ -220,13 +244,20 @@ static int push_packed(reader_t *r, const kube_field_t *f, span_t s, kube_node_t
 
 static bool is_zero(const kube_node_t *n) {
   switch (n->type) {
-  case KG_V_NIL: return true;
-  case KG_V_BOOL: return !n->b;
-  case KG_V_INT: return !n->i;
-  case KG_V_FLOAT: return n->f == 0;
-  case KG_V_STR: return !n->s.n;
-  case KG_V_MAP: return !n->c.n;
-  default: return false;
+  case KG_V_NIL:
+    return true;
+  case KG_V_BOOL:
+    return !n->b;
+  case KG_V_INT:
+    return !n->i;
+  case KG_V_FLOAT:
+    return n->f == 0;
+  case KG_V_STR:
+    return !n->s.n;
+  case KG_V_MAP:
+    return !n->c.n;
+  default:
+    return false;
   }
 }
 
@@ -257,13 +288,15 @@ static int message(reader_t *r, const kube_type_t *t, span_t s, kube_node_t *int
   while ((more = next(&s, &it)) == 1)
     for (const kube_field_t *f = t->own; f->name; f++)
       if (f->proto == it.number) {
-        if (field(r, f, &it, into, depth)) return kg_error_set(r->err, KG_EINVAL, "protobuf: field %s of %s is malformed", f->name, t->name);
+        if (field(r, f, &it, into, depth))
+          return kg_error_set(r->err, KG_EINVAL, "protobuf: field %s of %s is malformed", f->name, t->name);
         break;
       }
   return more ? kg_error_set(r->err, KG_EINVAL, "protobuf: a field of %s is malformed", t->name) : 0;
 }
 
-/* "authentication.k8s.io/v1" TokenRequest -> authentication.v1.TokenRequest, for kinds that are no collections of their own. */
+/* "authentication.k8s.io/v1" TokenRequest -> authentication.v1.TokenRequest, for kinds that are no collections of their
+ * own. */
 static const kube_type_t *type_of(kg_str_t api_version, kg_str_t kind) {
   const char *slash = memchr(api_version.p, '/', api_version.n);
   kg_str_t group = slash ? (kg_str_t){api_version.p, (size_t)(slash - api_version.p)} : (kg_str_t){"", 0};
@@ -271,8 +304,8 @@ static const kube_type_t *type_of(kg_str_t api_version, kg_str_t kind) {
   const kube_resource_t *res = kube_resource_by_kind(group, version, kind);
   if (res) return res->type;
   char name[256];
-  int n = snprintf(name, sizeof name, "%.*s." KG_STR_FMT "." KG_STR_FMT, group.n ? (int)strcspn(group.p, "./") : 4, group.n ? group.p : "core",
-                   KG_STR_ARG(version), KG_STR_ARG(kind));
+  int n = snprintf(name, sizeof name, "%.*s." KG_STR_FMT "." KG_STR_FMT, group.n ? (int)strcspn(group.p, "./") : 4,
+                   group.n ? group.p : "core", KG_STR_ARG(version), KG_STR_ARG(kind));
   const kube_type_t *t = n > 0 && (size_t)n < sizeof name ? kube_type_find(kg_str(name)) : NULL;
   if (t) return t;
   snprintf(name, sizeof name, "meta.v1." KG_STR_FMT, KG_STR_ARG(kind));
@@ -289,7 +322,8 @@ kg_doc_t *gw_protobuf_parse(const char *p, size_t n, kg_error_t *err) {
   kg_str_t api_version = text_of(only(meta, 1)), kind = text_of(only(meta, 2));
   const kube_type_t *t = type_of(api_version, kind);
   if (!t) {
-    kg_error_set(err, KG_EINVAL, "no kind \"" KG_STR_FMT "\" is registered for version \"" KG_STR_FMT "\"", KG_STR_ARG(kind), KG_STR_ARG(api_version));
+    kg_error_set(err, KG_EINVAL, "no kind \"" KG_STR_FMT "\" is registered for version \"" KG_STR_FMT "\"",
+                 KG_STR_ARG(kind), KG_STR_ARG(api_version));
     return NULL;
   }
   reader_t r = {.a = kube_arena_new(), .err = err};

@@ -48,14 +48,18 @@ int gw_queue_add_range(gw_queue_t *q, gw_blob_t *b, size_t from, size_t to) {
   gw_out_t *o = malloc(sizeof *o);
   if (!o) return -1;
   *o = (gw_out_t){.blob = gw_blob_ref(b), .from = from, .to = to};
-  if (q->tail) q->tail->next = o;
-  else q->head = o;
+  if (q->tail)
+    q->tail->next = o;
+  else
+    q->head = o;
   q->tail = o;
   q->bytes += to - from;
   return 0;
 }
 
-int gw_queue_add(gw_queue_t *q, gw_blob_t *b) { return gw_queue_add_range(q, b, 0, b ? b->n : 0); }
+int gw_queue_add(gw_queue_t *q, gw_blob_t *b) {
+  return gw_queue_add_range(q, b, 0, b ? b->n : 0);
+}
 
 size_t gw_queue_copy(const gw_queue_t *q, char *to, size_t room) {
   size_t n = 0;
@@ -85,4 +89,6 @@ void gw_queue_drop(gw_queue_t *q, size_t n) {
   }
 }
 
-void gw_queue_clear(gw_queue_t *q) { gw_queue_drop(q, q->bytes); }
+void gw_queue_clear(gw_queue_t *q) {
+  gw_queue_drop(q, q->bytes);
+}

@@ -3,7 +3,8 @@
 
 #include "gateway.h"
 
-/* --- what is asked ------------------------------------------------------------------------------------------------------- */
+/* --- what is asked
+ * ------------------------------------------------------------------------------------------------------- */
 
 /* Path and query of the request target; absolute form is allowed by HTTP. */
 static int split_target(gw_ex_t *ex) {
@@ -41,7 +42,8 @@ static const char *verb_of(const gw_ex_t *ex) {
 static void forbid(gw_ex_t *ex) {
   const gw_route_t *r = &ex->route;
   if (!r->resource) {
-    gw_status(ex, 403, "Forbidden", "{}", "forbidden: User \"%s\" cannot %s path \"%s\"", ex->user->name, ex->verb, ex->path);
+    gw_status(ex, 403, "Forbidden", "{}", "forbidden: User \"%s\" cannot %s path \"%s\"", ex->user->name, ex->verb,
+              ex->path);
     return;
   }
   kube_buf_t details = {0}, what = {0};
@@ -64,9 +66,10 @@ static void forbid(gw_ex_t *ex) {
   bool scoped = *r->ns;
   const char *dot = *r->group ? "." : "";
   gw_status(ex, 403, "Forbidden", details.failed ? NULL : details.p,
-            "%s%s%s%s is forbidden: User \"%s\" cannot %s resource \"%s%s%s\" in API group \"%s\" %s%s%s", r->resource_name, dot, r->group,
-            what.failed ? "" : what.p, ex->user->name, ex->verb, r->resource_name, *r->sub ? "/" : "", r->sub, r->group,
-            scoped ? "in the namespace \"" : "at the cluster scope", scoped ? r->ns : "", scoped ? "\"" : "");
+            "%s%s%s%s is forbidden: User \"%s\" cannot %s resource \"%s%s%s\" in API group \"%s\" %s%s%s",
+            r->resource_name, dot, r->group, what.failed ? "" : what.p, ex->user->name, ex->verb, r->resource_name,
+            *r->sub ? "/" : "", r->sub, r->group, scoped ? "in the namespace \"" : "at the cluster scope",
+            scoped ? r->ns : "", scoped ? "\"" : "");
   kube_buf_free(&details);
   kube_buf_free(&what);
 }
@@ -83,11 +86,16 @@ static void not_acceptable(gw_ex_t *ex) {
 
 static void dispatch(gw_ex_t *ex) {
   if (gw_wellknown(ex)) return;
-  if (under(ex->path, "/openapi")) gw_openapi(ex);
-  else if (ex->route.resource && ex->form == GW_FORM_NONE) not_acceptable(ex);
-  else if (ex->route.resource) gw_resource(ex);
-  else if (under(ex->path, "/api") || under(ex->path, "/apis")) gw_discovery(ex);
-  else gw_respond_text(ex, 404, "404 page not found\n");
+  if (under(ex->path, "/openapi"))
+    gw_openapi(ex);
+  else if (ex->route.resource && ex->form == GW_FORM_NONE)
+    not_acceptable(ex);
+  else if (ex->route.resource)
+    gw_resource(ex);
+  else if (under(ex->path, "/api") || under(ex->path, "/apis"))
+    gw_discovery(ex);
+  else
+    gw_respond_text(ex, 404, "404 page not found\n");
 }
 
 void gw_request(gw_ex_t *ex) {
@@ -115,7 +123,8 @@ void gw_request(gw_ex_t *ex) {
   dispatch(ex);
 }
 
-/* --- calls to the api role ----------------------------------------------------------------------------------------------- */
+/* --- calls to the api role
+ * ----------------------------------------------------------------------------------------------- */
 
 static void kv(kg_pack_t *p, const char *key, const char *value) {
   if (value && *value) kg_pack_kv_str(p, key, value);
@@ -136,8 +145,16 @@ kg_pack_t gw_args(gw_ex_t *ex) {
 }
 
 void gw_api_call(gw_ex_t *ex, const char *topic, kg_doc_t *args, kg_doc_t *body, bool stream, kg_reply_fn fn) {
-  kg_request_t r = {.service = "api", .topic = topic, .args = args, .docs = &body, .ndocs = body ? 1 : 0, .stream = stream,
-                    .manual_credit = stream, .fn = fn, .arg = ex, .timeout_ms = stream ? -1 : 60000};
+  kg_request_t r = {.service = "api",
+                    .topic = topic,
+                    .args = args,
+                    .docs = &body,
+                    .ndocs = body ? 1 : 0,
+                    .stream = stream,
+                    .manual_credit = stream,
+                    .fn = fn,
+                    .arg = ex,
+                    .timeout_ms = stream ? -1 : 60000};
   ex->call = kg_send(ex->conn->gw->ctx, &r);
 }
 
@@ -161,7 +178,8 @@ static void pass_bool(gw_ex_t *ex, kg_pack_t *p, const char *name) {
 }
 
 void gw_pass_list(gw_ex_t *ex, kg_pack_t *p) {
-  static const char *const names[] = {"labelSelector", "fieldSelector", "continue", "resourceVersion", "resourceVersionMatch"};
+  static const char *const names[] = {"labelSelector", "fieldSelector", "continue", "resourceVersion",
+                                      "resourceVersionMatch"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) pass(ex, p, names[i]);
   pass_int(ex, p, "limit");
 }
@@ -170,8 +188,10 @@ void gw_pass_list(gw_ex_t *ex, kg_pack_t *p) {
 static void pass_write(gw_ex_t *ex, kg_pack_t *p) {
   char *manager = gw_query(ex, "fieldManager", NULL), *dry = gw_query(ex, "dryRun", NULL);
   const char *agent = gw_header(ex, "user-agent");
-  if (manager && *manager) kg_pack_kv_str(p, "fieldManager", manager);
-  else if (agent && *agent) kg_pack_kv_strn(p, "fieldManager", (kg_str_t){agent, strcspn(agent, "/")});
+  if (manager && *manager)
+    kg_pack_kv_str(p, "fieldManager", manager);
+  else if (agent && *agent)
+    kg_pack_kv_strn(p, "fieldManager", (kg_str_t){agent, strcspn(agent, "/")});
   if (dry && !strcmp(dry, "All")) kg_pack_kv_bool(p, "dryRun", true);
   free(manager);
   free(dry);
@@ -183,14 +203,16 @@ static bool dry_run_ok(gw_ex_t *ex) {
   bool ok = !dry || !*dry || !strcmp(dry, "All");
   if (!ok)
     gw_status(ex, 422, "Invalid",
-              "{\"group\":\"meta.k8s.io\",\"kind\":\"Options\",\"causes\":[{\"reason\":\"FieldValueNotSupported\",\"message\":\"Unsupported "
+              "{\"group\":\"meta.k8s.io\",\"kind\":\"Options\",\"causes\":[{\"reason\":\"FieldValueNotSupported\","
+              "\"message\":\"Unsupported "
               "value\",\"field\":\"dryRun\"}]}",
               "Options.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: \"%s\": supported values: \"All\"", dry);
   free(dry);
   return ok;
 }
 
-/* --- answers of the api role --------------------------------------------------------------------------------------------- */
+/* --- answers of the api role
+ * --------------------------------------------------------------------------------------------- */
 
 static void add_warnings(gw_ex_t *ex, kg_view_t warnings) {
   for (kg_iter_t it = kg_iter(warnings); kg_iter_next(&it);) {
@@ -220,7 +242,8 @@ static void on_object(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   gw_answer_object(ex, code, kg_msg_doc(m, 0));
 }
 
-/* --- verbs --------------------------------------------------------------------------------------------------------------- */
+/* --- verbs
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static void verb_get(gw_ex_t *ex) {
   kg_pack_t p = gw_args(ex);
@@ -243,10 +266,13 @@ static kg_doc_t *body_or_refuse(gw_ex_t *ex, const char *patch, kg_pack_t *p) {
   kg_doc_unref(names);
   if (body) return body;
   kg_pack_free(p);
-  if (err.code == 415) gw_status(ex, 415, "UnsupportedMediaType", NULL, "%s", err.text);
-  else if (patch) gw_status(ex, 400, "BadRequest", NULL, "error decoding patch: %s", err.text);
+  if (err.code == 415)
+    gw_status(ex, 415, "UnsupportedMediaType", NULL, "%s", err.text);
+  else if (patch)
+    gw_status(ex, 400, "BadRequest", NULL, "error decoding patch: %s", err.text);
   else
-    gw_status(ex, 400, "BadRequest", NULL, "the object provided is unrecognized: couldn't get version/kind; %s", err.text);
+    gw_status(ex, 400, "BadRequest", NULL, "the object provided is unrecognized: couldn't get version/kind; %s",
+              err.text);
   return NULL;
 }
 
@@ -278,12 +304,11 @@ static void verb_patch(gw_ex_t *ex) {
       verb_write(ex, "api.patch", kinds[i][1]);
       return;
     }
-  gw_status(ex, 415, "UnsupportedMediaType", NULL,
-            "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, "
-            "application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml");
+  gw_status(
+      ex, 415, "UnsupportedMediaType", NULL,
+      "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, "
+      "application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml");
 }
-
-
 
 static void verb_delete(gw_ex_t *ex, bool many) {
   if (!dry_run_ok(ex)) return;
@@ -304,7 +329,6 @@ static void verb_delete(gw_ex_t *ex, bool many) {
   kg_doc_unref(body);
 }
 
-
 static void verb_list(gw_ex_t *ex) {
   kg_pack_t p = gw_args(ex);
   gw_pass_list(ex, &p);
@@ -321,15 +345,26 @@ static bool pod_sub(const gw_ex_t *ex, const char *sub) {
 void gw_resource(gw_ex_t *ex) {
   const char *verb = ex->verb;
   bool read = !strcmp(verb, "get");
-  if (pod_sub(ex, "log") && read) gw_logs(ex);
-  else if (pod_sub(ex, "exec") && (read || !strcmp(verb, "create"))) gw_exec(ex, false);
-  else if (pod_sub(ex, "attach") && (read || !strcmp(verb, "create"))) gw_exec(ex, true);
-  else if (read) verb_get(ex);
-  else if (!strcmp(verb, "list")) verb_list(ex);
-  else if (!strcmp(verb, "watch")) gw_watch(ex);
-  else if (!strcmp(verb, "create")) verb_write(ex, "api.create", NULL);
-  else if (!strcmp(verb, "update") && *ex->route.name) verb_write(ex, "api.update", NULL);
-  else if (!strcmp(verb, "patch") && *ex->route.name) verb_patch(ex);
-  else if (!strcmp(verb, "delete") || !strcmp(verb, "deletecollection")) verb_delete(ex, !*ex->route.name);
-  else gw_status(ex, 405, "MethodNotAllowed", "{}", "the server does not allow this method on the requested resource");
+  if (pod_sub(ex, "log") && read)
+    gw_logs(ex);
+  else if (pod_sub(ex, "exec") && (read || !strcmp(verb, "create")))
+    gw_exec(ex, false);
+  else if (pod_sub(ex, "attach") && (read || !strcmp(verb, "create")))
+    gw_exec(ex, true);
+  else if (read)
+    verb_get(ex);
+  else if (!strcmp(verb, "list"))
+    verb_list(ex);
+  else if (!strcmp(verb, "watch"))
+    gw_watch(ex);
+  else if (!strcmp(verb, "create"))
+    verb_write(ex, "api.create", NULL);
+  else if (!strcmp(verb, "update") && *ex->route.name)
+    verb_write(ex, "api.update", NULL);
+  else if (!strcmp(verb, "patch") && *ex->route.name)
+    verb_patch(ex);
+  else if (!strcmp(verb, "delete") || !strcmp(verb, "deletecollection"))
+    verb_delete(ex, !*ex->route.name);
+  else
+    gw_status(ex, 405, "MethodNotAllowed", "{}", "the server does not allow this method on the requested resource");
 }

@@ -15,7 +15,9 @@ static size_t split(char *text, char *parts[MAX_PARTS]) {
   return n;
 }
 
-static bool namespace_sub(const char *s) { return !strcmp(s, "status") || !strcmp(s, "finalize"); }
+static bool namespace_sub(const char *s) {
+  return !strcmp(s, "status") || !strcmp(s, "finalize");
+}
 
 int gw_route_parse(const char *path, gw_route_t *r, char **text) {
   char *parts[MAX_PARTS], *copy = strdup(path);
@@ -23,11 +25,13 @@ int gw_route_parse(const char *path, gw_route_t *r, char **text) {
   if (!copy) return -1;
   *text = copy;
   size_t n = split(copy, parts), i = 0;
-  if (n && !strcmp(parts[0], "api")) i = 1;
+  if (n && !strcmp(parts[0], "api"))
+    i = 1;
   else if (n > 1 && !strcmp(parts[0], "apis")) {
     r->group = parts[1];
     i = 2;
-  } else return -1;
+  } else
+    return -1;
   if (i >= n) return 0;
   r->version = parts[i++];
   if (i < n && !strcmp(parts[i], "watch")) {

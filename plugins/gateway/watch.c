@@ -1,12 +1,14 @@
 /*
- * Watches. An event is encoded once per form and shared by all who watch it. The bus gives a stream as many items as the client has
- * taken: while a connection's backlog is above GW_BACKLOG_LOW its stream gets no more credit, and nobody else notices.
+ * Watches. An event is encoded once per form and shared by all who watch it. The bus gives a stream as many items as
+ * the client has taken: while a connection's backlog is above GW_BACKLOG_LOW its stream gets no more credit, and nobody
+ * else notices.
  */
 #include "gateway.h"
 
 enum { CREDIT = 256, SLOTS = 1024, MIN_SECONDS = 1800, CACHE_MS = 1000 };
 
-/* --- encoded events, found by the document's address (held by reference, so an address cannot be reused) ---------------------- */
+/* --- encoded events, found by the document's address (held by reference, so an address cannot be reused)
+ * ---------------------- */
 
 typedef struct slot {
   kg_doc_t *doc;
@@ -48,8 +50,10 @@ static void cache_cool(kg_ctx_t *ctx, void *self, void *arg) {
 static gw_blob_t *event_blob(const char *type, gw_form_t form, kg_view_t object) {
   kube_buf_t b = {0};
   kube_buf_fmt(&b, "{\"type\":\"%s\",\"object\":", type);
-  if (form == GW_FORM_META && *type != 'E') gw_meta_only(&b, object);
-  else kube_json_write(&b, object);
+  if (form == GW_FORM_META && *type != 'E')
+    gw_meta_only(&b, object);
+  else
+    kube_json_write(&b, object);
   kube_buf_addz(&b, "}\n");
   gw_blob_t *blob = b.failed ? NULL : gw_blob_framed(b.p, b.n);
   kube_buf_free(&b);
@@ -73,7 +77,8 @@ static gw_blob_t *encoded(gw_t *gw, const char *type, gw_form_t form, kg_doc_t *
   return blob;
 }
 
-/* --- one watch ------------------------------------------------------------------------------------------------------------- */
+/* --- one watch
+ * ------------------------------------------------------------------------------------------------------------- */
 
 typedef struct pending { /* Table events wait here for the api role, in order */
   struct pending *next;
@@ -85,8 +90,8 @@ typedef struct pending { /* Table events wait here for the api role, in order */
 } pending_t;
 
 typedef struct watch {
-  uint32_t owed;    /* items taken from the bus whose credit was not given back yet */
-  uint64_t probe;   /* api.resolve that follows the watch */
+  uint32_t owed;  /* items taken from the bus whose credit was not given back yet */
+  uint64_t probe; /* api.resolve that follows the watch */
   bool begun, headers_sent, ending;
   pending_t *head, *tail;
 } watch_t;
@@ -121,11 +126,14 @@ static void watch_gone(gw_ex_t *ex) {
 }
 
 static void emit(gw_ex_t *ex, gw_blob_t *blob) {
-  if (blob) gw_stream_blob(ex, blob);
-  else gw_conn_break(ex->conn);
+  if (blob)
+    gw_stream_blob(ex, blob);
+  else
+    gw_conn_break(ex->conn);
 }
 
-/* --- events as tables -------------------------------------------------------------------------------------------------------- */
+/* --- events as tables
+ * -------------------------------------------------------------------------------------------------------- */
 
 static void emit_ready(gw_ex_t *ex) {
   watch_t *w = ex->op;
@@ -138,8 +146,10 @@ static void emit_ready(gw_ex_t *ex) {
     free(p);
     w->owed++;
   }
-  if (w->ending && !w->head) gw_stream_end(ex);
-  else give_credit(ex);
+  if (w->ending && !w->head)
+    gw_stream_end(ex);
+  else
+    give_credit(ex);
 }
 
 static void on_row(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
@@ -148,8 +158,10 @@ static void on_row(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   p->call = 0;
   p->done = true;
   bool ok = kg_msg_type(m) == KG_MSG_REPLY && kg_msg_doc(m, 0);
-  if (ok) p->blob = event_blob(p->type, GW_FORM_JSON, kg_view_of(kg_msg_doc(m, 0)));
-  else kg_log(ctx, KG_LOG_WARN, "a watch event could not be made a table: %s", kg_msg_text(m));
+  if (ok)
+    p->blob = event_blob(p->type, GW_FORM_JSON, kg_view_of(kg_msg_doc(m, 0)));
+  else
+    kg_log(ctx, KG_LOG_WARN, "a watch event could not be made a table: %s", kg_msg_text(m));
   emit_ready(p->ex);
 }
 
@@ -162,8 +174,10 @@ static void table_event(gw_ex_t *ex, const char *type, kg_doc_t *doc) {
   }
   p->ex = ex;
   snprintf(p->type, sizeof p->type, "%s", type);
-  if (w->tail) w->tail->next = p;
-  else w->head = p;
+  if (w->tail)
+    w->tail->next = p;
+  else
+    w->head = p;
   w->tail = p;
   if (*type == 'E') { /* a Status stays what it is */
     p->blob = event_blob(type, GW_FORM_JSON, kg_view_of(doc));
@@ -173,12 +187,14 @@ static void table_event(gw_ex_t *ex, const char *type, kg_doc_t *doc) {
   }
   kg_doc_t *args = gw_table_args(ex, (kg_view_t){0}, !w->headers_sent);
   w->headers_sent = true;
-  kg_request_t r = {.service = "api", .topic = "api.table", .args = args, .docs = &doc, .ndocs = 1, .fn = on_row, .arg = p};
+  kg_request_t r = {
+      .service = "api", .topic = "api.table", .args = args, .docs = &doc, .ndocs = 1, .fn = on_row, .arg = p};
   p->call = kg_send(ex->conn->gw->ctx, &r);
   kg_doc_unref(args);
 }
 
-/* --- the stream from the api role -------------------------------------------------------------------------------------------- */
+/* --- the stream from the api role
+ * -------------------------------------------------------------------------------------------- */
 
 static void on_item(gw_ex_t *ex, const kg_msg_t *m) {
   kg_doc_t *doc = kg_msg_doc(m, 0);
@@ -203,8 +219,10 @@ static void on_item(gw_ex_t *ex, const kg_msg_t *m) {
 static void late_error(gw_ex_t *ex, const kg_msg_t *m) {
   kube_buf_t b = {0};
   kube_buf_addz(&b, "{\"type\":\"ERROR\",\"object\":");
-  if (kg_msg_doc(m, 0)) kube_json_write(&b, kg_view_of(kg_msg_doc(m, 0)));
-  else gw_status_json(&b, kg_msg_code(m), gw_reason(kg_msg_code(m)), NULL, kg_msg_text(m));
+  if (kg_msg_doc(m, 0))
+    kube_json_write(&b, kg_view_of(kg_msg_doc(m, 0)));
+  else
+    gw_status_json(&b, kg_msg_code(m), gw_reason(kg_msg_code(m)), NULL, kg_msg_text(m));
   kube_buf_addz(&b, "}\n");
   gw_blob_t *blob = b.failed ? NULL : gw_blob_framed(b.p, b.n);
   emit(ex, blob);
@@ -282,8 +300,15 @@ void gw_watch(gw_ex_t *ex) {
   ex->op = w;
   ex->on_gone = watch_gone;
   ex->on_drain = give_credit;
-  kg_request_t watch = {.service = "api", .topic = "api.watch", .args = args, .stream = true, .credit = CREDIT, .manual_credit = true,
-                        .timeout_ms = -1, .fn = on_watch, .arg = ex};
+  kg_request_t watch = {.service = "api",
+                        .topic = "api.watch",
+                        .args = args,
+                        .stream = true,
+                        .credit = CREDIT,
+                        .manual_credit = true,
+                        .timeout_ms = -1,
+                        .fn = on_watch,
+                        .arg = ex};
   kg_request_t probe = {.service = "api", .topic = "api.resolve", .args = args, .fn = on_probe, .arg = ex};
   ex->call = kg_send(ctx, &watch);
   w->probe = kg_send(ctx, &probe);

@@ -24,15 +24,17 @@ static void version(gw_ex_t *ex) {
   uname(&u);
   const char *arch = !strcmp(u.machine, "x86_64") ? "amd64" : !strcmp(u.machine, "aarch64") ? "arm64" : u.machine;
   kube_buf_t b = {0};
-  kube_buf_fmt(&b,
-               "{\n  \"major\": \"1\",\n  \"minor\": \"37\",\n  \"gitVersion\": \"v1.37.0+kogge\",\n  \"gitCommit\": \"\",\n"
-               "  \"gitTreeState\": \"\",\n  \"buildDate\": \"\",\n  \"goVersion\": \"\",\n  \"compiler\": \"gcc\",\n"
-               "  \"platform\": \"linux/%s\"\n}",
-               arch);
+  kube_buf_fmt(
+      &b,
+      "{\n  \"major\": \"1\",\n  \"minor\": \"37\",\n  \"gitVersion\": \"v1.37.0+kogge\",\n  \"gitCommit\": \"\",\n"
+      "  \"gitTreeState\": \"\",\n  \"buildDate\": \"\",\n  \"goVersion\": \"\",\n  \"compiler\": \"gcc\",\n"
+      "  \"platform\": \"linux/%s\"\n}",
+      arch);
   gw_respond(ex, 200, "application/json", &b);
 }
 
-/* --- health: the process lives if this runs; it is ready when the api role answers ------------------------------------------- */
+/* --- health: the process lives if this runs; it is ready when the api role answers
+ * ------------------------------------------- */
 
 static void on_ready(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   (void)ctx, (void)self;
@@ -43,7 +45,8 @@ static void on_ready(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   if (verbose) {
     kube_buf_fmt(&b, "[+]ping ok\n%s\n", ok ? "[+]api ok" : "[-]api failed");
     kube_buf_fmt(&b, "%s check %s\n", ex->path + 1, ok ? "passed" : "failed");
-  } else kube_buf_addz(&b, "ok");
+  } else
+    kube_buf_addz(&b, "ok");
   gw_respond(ex, ok ? 200 : 500, "text/plain; charset=utf-8", &b);
 }
 
@@ -55,7 +58,8 @@ static void ready(gw_ex_t *ex) {
   kg_pack_kv_str(&p, "r", "pods");
   kg_pack_end(&p);
   kg_doc_t *args = kg_pack_doc(&p);
-  kg_request_t r = {.service = "api", .topic = "api.resolve", .args = args, .timeout_ms = 2000, .fn = on_ready, .arg = ex};
+  kg_request_t r = {
+      .service = "api", .topic = "api.resolve", .args = args, .timeout_ms = 2000, .fn = on_ready, .arg = ex};
   ex->call = kg_send(ex->conn->gw->ctx, &r);
   kg_doc_unref(args);
 }
@@ -66,7 +70,8 @@ static void alive(gw_ex_t *ex) {
 
 static void root(gw_ex_t *ex) {
   kube_buf_t b = {0};
-  kube_buf_addz(&b, "{\n  \"paths\": [\n    \"/api\",\n    \"/api/v1\",\n    \"/apis\",\n    \"/healthz\",\n    \"/livez\",\n    \"/metrics\",\n"
+  kube_buf_addz(&b, "{\n  \"paths\": [\n    \"/api\",\n    \"/api/v1\",\n    \"/apis\",\n    \"/healthz\",\n    "
+                    "\"/livez\",\n    \"/metrics\",\n"
                     "    \"/openapi/v2\",\n    \"/openapi/v3\",\n    \"/readyz\",\n    \"/version\"\n  ]\n}");
   gw_respond(ex, 200, "application/json", &b);
 }
@@ -75,19 +80,22 @@ bool gw_wellknown(gw_ex_t *ex) {
   static const struct {
     const char *path;
     void (*fn)(gw_ex_t *ex);
-  } known[] = {{"/version", version}, {"/healthz", ready}, {"/readyz", ready}, {"/livez", alive}, {"/metrics", gw_metrics_page}, {"/", root}};
+  } known[] = {{"/version", version}, {"/healthz", ready},           {"/readyz", ready},
+               {"/livez", alive},     {"/metrics", gw_metrics_page}, {"/", root}};
   for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
     bool same = known[i].path[1] ? is_path(ex->path, known[i].path) : !strcmp(ex->path, "/");
     if (!same) continue;
     if (strcmp(ex->method, "GET") && !ex->is_head)
       gw_status(ex, 405, "MethodNotAllowed", "{}", "the server does not allow this method on the requested resource");
-    else known[i].fn(ex);
+    else
+      known[i].fn(ex);
     return true;
   }
   return false;
 }
 
-/* --- discovery and OpenAPI ----------------------------------------------------------------------------------------------------- */
+/* --- discovery and OpenAPI
+ * ----------------------------------------------------------------------------------------------------- */
 
 static void ask_document(gw_ex_t *ex, const char *topic, const char *what, kg_reply_fn fn) {
   kg_pack_t p = kg_pack();
@@ -105,14 +113,17 @@ static void on_discovery(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg
   gw_ex_t *ex = arg;
   ex->call = 0;
   if (kg_msg_type(m) != KG_MSG_REPLY || !kg_msg_doc(m, 0)) {
-    if (kg_msg_code(m) == 404) gw_respond_text(ex, 404, "404 page not found\n");
-    else gw_status_of(ex, m);
+    if (kg_msg_code(m) == 404)
+      gw_respond_text(ex, 404, "404 page not found\n");
+    else
+      gw_status_of(ex, m);
     return;
   }
   bool aggregated = ex->form == GW_FORM_DISCOVERY;
   gw_add_header(ex, "vary", "Accept");
-  gw_answer_json(ex, 200, aggregated ? "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList" : "application/json",
-                 kg_view_of(kg_msg_doc(m, 0)));
+  gw_answer_json(
+      ex, 200, aggregated ? "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList" : "application/json",
+      kg_view_of(kg_msg_doc(m, 0)));
 }
 
 void gw_discovery(gw_ex_t *ex) {
@@ -124,9 +135,13 @@ void gw_discovery(gw_ex_t *ex) {
   while (n > 1 && ex->path[n - 1] == '/') ex->path[--n] = 0;
   bool top = !strcmp(ex->path, "/api") || !strcmp(ex->path, "/apis");
   if (ex->form == GW_FORM_DISCOVERY && !top) ex->form = GW_FORM_JSON;
-  const char *what = ex->form != GW_FORM_DISCOVERY ? ex->path : !strcmp(ex->path, "/api") ? "aggregated-api" : "aggregated-apis";
-  if (ex->form == GW_FORM_NONE) gw_status(ex, 406, "NotAcceptable", NULL, "only the following media types are accepted: application/json");
-  else ask_document(ex, "api.discovery", what, on_discovery);
+  const char *what = ex->form != GW_FORM_DISCOVERY ? ex->path
+                     : !strcmp(ex->path, "/api")   ? "aggregated-api"
+                                                   : "aggregated-apis";
+  if (ex->form == GW_FORM_NONE)
+    gw_status(ex, 406, "NotAcceptable", NULL, "only the following media types are accepted: application/json");
+  else
+    ask_document(ex, "api.discovery", what, on_discovery);
 }
 
 static void on_openapi(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
@@ -134,12 +149,15 @@ static void on_openapi(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) 
   gw_ex_t *ex = arg;
   ex->call = 0;
   if (kg_msg_type(m) != KG_MSG_REPLY || !kg_msg_doc(m, 0)) {
-    if (kg_msg_code(m) == 404) gw_respond_text(ex, 404, "404 page not found\n");
-    else gw_status_of(ex, m);
+    if (kg_msg_code(m) == 404)
+      gw_respond_text(ex, 404, "404 page not found\n");
+    else
+      gw_status_of(ex, m);
     return;
   }
   char *hash = gw_query(ex, "hash", NULL);
-  if (hash && *hash) gw_add_header(ex, "cache-control", "public, immutable"); /* named by its content: clients may keep it */
+  if (hash && *hash)
+    gw_add_header(ex, "cache-control", "public, immutable"); /* named by its content: clients may keep it */
   free(hash);
   gw_answer_json(ex, 200, "application/json", kg_view_of(kg_msg_doc(m, 0)));
 }
@@ -150,11 +168,15 @@ void gw_openapi(gw_ex_t *ex) {
     return;
   }
   size_t skip = strlen("/openapi/");
-  if (strlen(ex->path) <= skip) gw_respond_text(ex, 404, "404 page not found\n");
-  else ask_document(ex, "api.openapi", ex->path + skip, on_openapi);
+  if (strlen(ex->path) <= skip)
+    gw_respond_text(ex, 404, "404 page not found\n");
+  else
+    ask_document(ex, "api.openapi", ex->path + skip, on_openapi);
 }
 
-/* --- metrics -------------------------------------------------------------------------------------------------------------------- */
+/* --- metrics
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 void gw_count(gw_ex_t *ex, int code) {
   gw_t *gw = ex->conn->gw;
@@ -191,7 +213,8 @@ static void process_metrics(kube_buf_t *b) {
   kube_buf_fmt(b, "# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes %llu\n",
                (unsigned long long)pages * (unsigned long long)sysconf(_SC_PAGESIZE));
   kube_buf_fmt(b, "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total %.6f\n",
-               (double)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) + (double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) / 1e6);
+               (double)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) +
+                   (double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) / 1e6);
   kube_buf_fmt(b, "# TYPE process_open_fds gauge\nprocess_open_fds %zu\n", fds > 3 ? fds - 3 : 0);
 }
 
@@ -200,10 +223,12 @@ void gw_metrics_page(gw_ex_t *ex) {
   kube_buf_t b = {0};
   kube_buf_addz(&b, "# TYPE apiserver_request_total counter\n");
   for (const gw_metric_t *m = gw->metrics; m < gw->metrics + gw->nmetrics; m++)
-    kube_buf_fmt(&b, "apiserver_request_total{verb=\"%s\",code=\"%d\"} %llu\n", m->verb, m->code, (unsigned long long)m->count);
+    kube_buf_fmt(&b, "apiserver_request_total{verb=\"%s\",code=\"%d\"} %llu\n", m->verb, m->code,
+                 (unsigned long long)m->count);
   kube_buf_addz(&b, "# TYPE kogge_request_seconds_total counter\n");
   for (const gw_metric_t *m = gw->metrics; m < gw->metrics + gw->nmetrics; m++)
-    kube_buf_fmt(&b, "kogge_request_seconds_total{verb=\"%s\",code=\"%d\"} %.6f\n", m->verb, m->code, (double)m->us / 1e6);
+    kube_buf_fmt(&b, "kogge_request_seconds_total{verb=\"%s\",code=\"%d\"} %.6f\n", m->verb, m->code,
+                 (double)m->us / 1e6);
   kube_buf_fmt(&b, "# TYPE kogge_gateway_connections gauge\nkogge_gateway_connections %zu\n", gw->nconns);
   kube_buf_fmt(&b, "# TYPE kogge_gateway_exchanges gauge\nkogge_gateway_exchanges %zu\n", gw->nstreams);
   kube_buf_fmt(&b, "# TYPE kogge_gateway_bad_requests_total counter\nkogge_gateway_bad_requests_total %llu\n",

@@ -1,4 +1,5 @@
-/* YAML by libyaml into a document, read as Kubernetes does: JSON's types, YAML 1.1's words for true and false, no tags. */
+/* YAML by libyaml into a document, read as Kubernetes does: JSON's types, YAML 1.1's words for true and false, no tags.
+ */
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
@@ -46,10 +47,14 @@ static void scalar(reader_t *r, const yaml_node_t *n) {
   const char *s = (const char *)n->data.scalar.value;
   size_t len = n->data.scalar.length;
   bool plain = n->data.scalar.style == YAML_PLAIN_SCALAR_STYLE && !memchr(s, 0, len);
-  if (plain && word(s, null_words)) kg_pack_nil(r->p);
-  else if (plain && word(s, yes)) kg_pack_bool(r->p, true);
-  else if (plain && word(s, no)) kg_pack_bool(r->p, false);
-  else if (!plain || !put_number(r->p, s)) kg_pack_strn(r->p, (kg_str_t){s, len});
+  if (plain && word(s, null_words))
+    kg_pack_nil(r->p);
+  else if (plain && word(s, yes))
+    kg_pack_bool(r->p, true);
+  else if (plain && word(s, no))
+    kg_pack_bool(r->p, false);
+  else if (!plain || !put_number(r->p, s))
+    kg_pack_strn(r->p, (kg_str_t){s, len});
 }
 
 static int value(reader_t *r, int index, unsigned depth);
@@ -58,7 +63,8 @@ static int mapping(reader_t *r, const yaml_node_t *n, unsigned depth) {
   kg_pack_map(r->p);
   for (yaml_node_pair_t *pair = n->data.mapping.pairs.start; pair < n->data.mapping.pairs.top; pair++) {
     yaml_node_t *key = yaml_document_get_node(r->doc, pair->key);
-    if (!key || key->type != YAML_SCALAR_NODE) return kg_error_set(r->err, KG_EINVAL, "line %zu: a key is no scalar", n->start_mark.line + 1);
+    if (!key || key->type != YAML_SCALAR_NODE)
+      return kg_error_set(r->err, KG_EINVAL, "line %zu: a key is no scalar", n->start_mark.line + 1);
     kg_pack_strn(r->p, (kg_str_t){(char *)key->data.scalar.value, key->data.scalar.length});
     if (value(r, pair->value, depth + 1)) return -1;
   }
@@ -70,7 +76,8 @@ static int mapping(reader_t *r, const yaml_node_t *n, unsigned depth) {
 static int value(reader_t *r, int index, unsigned depth) {
   yaml_node_t *n = yaml_document_get_node(r->doc, index);
   if (!n) return kg_error_set(r->err, KG_EINVAL, "a node is missing");
-  if (depth > 100 || ++r->nodes > MAX_NODES) return kg_error_set(r->err, KG_EINVAL, "line %zu: too deep or too many values", n->start_mark.line + 1);
+  if (depth > 100 || ++r->nodes > MAX_NODES)
+    return kg_error_set(r->err, KG_EINVAL, "line %zu: too deep or too many values", n->start_mark.line + 1);
   if (n->type == YAML_SCALAR_NODE) {
     scalar(r, n);
     return 0;
@@ -94,15 +101,19 @@ kg_doc_t *gw_yaml_parse(const char *text, size_t n, kg_error_t *err) {
   }
   yaml_parser_set_input_string(&parser, (const unsigned char *)text, n);
   if (!yaml_parser_load(&parser, &doc)) {
-    kg_error_set(err, KG_EINVAL, "line %zu: %s", parser.problem_mark.line + 1, parser.problem ? parser.problem : "not YAML");
+    kg_error_set(err, KG_EINVAL, "line %zu: %s", parser.problem_mark.line + 1,
+                 parser.problem ? parser.problem : "not YAML");
     yaml_parser_delete(&parser);
     return NULL;
   }
   yaml_node_t *root = yaml_document_get_root_node(&doc);
   reader_t r = {.doc = &doc, .p = &p, .err = err};
-  if (!root) kg_error_set(err, KG_EINVAL, "the document is empty");
-  else if (value(&r, 1, 0)) kg_pack_free(&p);
-  else if (!(out = kg_pack_doc(&p))) kg_error_set(err, KG_EINTERNAL, "out of memory");
+  if (!root)
+    kg_error_set(err, KG_EINVAL, "the document is empty");
+  else if (value(&r, 1, 0))
+    kg_pack_free(&p);
+  else if (!(out = kg_pack_doc(&p)))
+    kg_error_set(err, KG_EINTERNAL, "out of memory");
   yaml_document_delete(&doc);
   yaml_parser_delete(&parser);
   return out;

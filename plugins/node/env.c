@@ -50,10 +50,14 @@ char *env_expand(const env_t *e, kg_str_t text) {
     }
     if (p[1] == '(') close = memchr(p, ')', text.n - i);
     const char *value = close ? env_get(e, (kg_str_t){p + 2, (size_t)(close - p - 2)}) : NULL;
-    if (value) kube_buf_addz(&b, value);
-    else if (p[1] == '$') kube_buf_add(&b, "$", 1);
-    else if (close) kube_buf_add(&b, p, (size_t)(close - p + 1));
-    else kube_buf_add(&b, p, 2);
+    if (value)
+      kube_buf_addz(&b, value);
+    else if (p[1] == '$')
+      kube_buf_add(&b, "$", 1);
+    else if (close)
+      kube_buf_add(&b, p, (size_t)(close - p + 1));
+    else
+      kube_buf_add(&b, p, 2);
     i = close ? (size_t)(close - text.p) : i + 1;
   }
   kube_buf_add(&b, "", 1);
@@ -62,7 +66,8 @@ char *env_expand(const env_t *e, kg_str_t text) {
   return NULL;
 }
 
-/* --- services --------------------------------------------------------------------------------------------------------- */
+/* --- services
+ * --------------------------------------------------------------------------------------------------------- */
 
 static void set_named(env_t *e, const char *prefix, const char *suffix, const char *value) {
   char *name = format("%s%s", prefix, suffix);
@@ -121,7 +126,8 @@ static void services_env(pod_t *p, env_t *e) {
   for (size_t i = first; i < first + count; i++) service_env(e, kg_view_of(kube_informer_at(inf, i)));
 }
 
-/* --- values from elsewhere ---------------------------------------------------------------------------------------------- */
+/* --- values from elsewhere
+ * ---------------------------------------------------------------------------------------------- */
 
 static int from64(int c) {
   if (c >= 'A' && c <= 'Z') return c - 'A';
@@ -149,8 +155,11 @@ kg_view_t config_object(pod_t *p, bool secret, kg_str_t name, kg_error_t *err) {
   kube_informer_t *inf = secret ? agent_secrets(p->agent) : agent_configmaps(p->agent);
   kg_doc_t *doc = inf ? kube_informer_get(inf, kg_str(p->ns), name) : NULL;
   if (!doc && inf && !kube_informer_synced(inf))
-    kg_error_set(err, KG_EUNAVAILABLE, "failed to sync %s cache: timed out waiting for the condition", secret ? "secret" : "configmap");
-  else if (!doc) kg_error_set(err, KG_ENOTFOUND, "%s \"" KG_STR_FMT "\" not found", secret ? "secret" : "configmap", KG_STR_ARG(name));
+    kg_error_set(err, KG_EUNAVAILABLE, "failed to sync %s cache: timed out waiting for the condition",
+                 secret ? "secret" : "configmap");
+  else if (!doc)
+    kg_error_set(err, KG_ENOTFOUND, "%s \"" KG_STR_FMT "\" not found", secret ? "secret" : "configmap",
+                 KG_STR_ARG(name));
   return kg_view_of(doc);
 }
 
@@ -204,14 +213,19 @@ static int one_env(box_t *b, env_t *e, kg_view_t var, kg_error_t *err) {
   pod_t *p = b->pod;
   char *value = NULL;
   int r = 0;
-  if (!kg_view_there(from) || kg_view_type(from) == KG_V_NIL) value = env_expand(e, kg_view_str(kg_view_get(var, "value")));
-  else if (kg_view_there(ref = kg_view_get(from, "configMapKeyRef"))) r = key_ref(p, ref, false, &value, err);
-  else if (kg_view_there(ref = kg_view_get(from, "secretKeyRef"))) r = key_ref(p, ref, true, &value, err);
+  if (!kg_view_there(from) || kg_view_type(from) == KG_V_NIL)
+    value = env_expand(e, kg_view_str(kg_view_get(var, "value")));
+  else if (kg_view_there(ref = kg_view_get(from, "configMapKeyRef")))
+    r = key_ref(p, ref, false, &value, err);
+  else if (kg_view_there(ref = kg_view_get(from, "secretKeyRef")))
+    r = key_ref(p, ref, true, &value, err);
   else if (kg_view_there(ref = kg_view_get(from, "fieldRef")))
     r = (value = field_value(p, kg_view_str(kg_view_get(ref, "fieldPath")), err)) ? 0 : -1;
-  else if (kg_view_there(ref = kg_view_get(from, "resourceFieldRef"))) r = (value = resource_value(p, ref, b, err)) ? 0 : -1;
-  else r = kg_error_set(err, KG_EINVAL, "environment variable \"" KG_STR_FMT "\" has a source that is not supported",
-                        KG_STR_ARG(VIEW_STR(var, "name")));
+  else if (kg_view_there(ref = kg_view_get(from, "resourceFieldRef")))
+    r = (value = resource_value(p, ref, b, err)) ? 0 : -1;
+  else
+    r = kg_error_set(err, KG_EINVAL, "environment variable \"" KG_STR_FMT "\" has a source that is not supported",
+                     KG_STR_ARG(VIEW_STR(var, "name")));
   if (value) env_set(e, kg_view_str(kg_view_get(var, "name")), value);
   free(value);
   return r;

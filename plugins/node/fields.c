@@ -11,12 +11,18 @@ static char *pairs(kg_view_t map) {
     kube_buf_fmt(&b, "%s" KG_STR_FMT "=\"", b.n ? "\n" : "", KG_STR_ARG(kg_view_str(it.key)));
     for (size_t i = 0; i < value.n; i++) {
       char c = value.p[i];
-      if (c == '"' || c == '\\') kube_buf_fmt(&b, "\\%c", c);
-      else if (c == '\n') kube_buf_addz(&b, "\\n");
-      else if (c == '\t') kube_buf_addz(&b, "\\t");
-      else if (c == '\r') kube_buf_addz(&b, "\\r");
-      else if ((unsigned char)c < 32) kube_buf_fmt(&b, "\\x%02x", (unsigned char)c);
-      else kube_buf_add(&b, &c, 1);
+      if (c == '"' || c == '\\')
+        kube_buf_fmt(&b, "\\%c", c);
+      else if (c == '\n')
+        kube_buf_addz(&b, "\\n");
+      else if (c == '\t')
+        kube_buf_addz(&b, "\\t");
+      else if (c == '\r')
+        kube_buf_addz(&b, "\\r");
+      else if ((unsigned char)c < 32)
+        kube_buf_fmt(&b, "\\x%02x", (unsigned char)c);
+      else
+        kube_buf_add(&b, &c, 1);
     }
     kube_buf_addz(&b, "\"");
   }
@@ -26,12 +32,16 @@ static char *pairs(kg_view_t map) {
   return NULL;
 }
 
-static char *text_of(kg_str_t s) { return s.p ? kg_str_dup(s) : strdup(""); }
+static char *text_of(kg_str_t s) {
+  return s.p ? kg_str_dup(s) : strdup("");
+}
 
 /* metadata.labels['x'] */
 static bool subscript(kg_str_t path, const char *prefix, kg_str_t *key) {
   size_t n = strlen(prefix);
-  if (path.n < n + 4 || memcmp(path.p, prefix, n) || memcmp(path.p + n, "['", 2) || memcmp(path.p + path.n - 2, "']", 2)) return false;
+  if (path.n < n + 4 || memcmp(path.p, prefix, n) || memcmp(path.p + n, "['", 2) ||
+      memcmp(path.p + path.n - 2, "']", 2))
+    return false;
   *key = (kg_str_t){path.p + n + 2, path.n - n - 4};
   return true;
 }
@@ -43,7 +53,8 @@ static const char *pod_ip(const pod_t *p) {
 char *field_value(pod_t *p, kg_str_t path, kg_error_t *err) {
   kg_view_t object = pod_object(p), meta = kg_view_get(object, "metadata");
   kg_str_t key;
-  if (subscript(path, "metadata.labels", &key)) return text_of(kg_view_str(kg_view_get_str(kg_view_get(meta, "labels"), key)));
+  if (subscript(path, "metadata.labels", &key))
+    return text_of(kg_view_str(kg_view_get_str(kg_view_get(meta, "labels"), key)));
   if (subscript(path, "metadata.annotations", &key))
     return text_of(kg_view_str(kg_view_get_str(kg_view_get(meta, "annotations"), key)));
   if (kg_str_is(path, "metadata.labels")) return pairs(kg_view_get(meta, "labels"));
@@ -77,8 +88,10 @@ char *resource_value(pod_t *p, kg_view_t ref, const box_t *b, kg_error_t *err) {
   bool cpu = kg_str_is(name, "cpu");
   int64_t milli = 0, divisor = 1000;
   kg_str_t value = kg_view_str(kg_view_get_str(kg_view_get_str(resources, kind), name));
-  if (value.p) kube_quantity_milli(value, &milli);
-  else if (kg_str_is(kind, "limits") && (cpu || kg_str_is(name, "memory"))) milli = node_milli(cpu);
+  if (value.p)
+    kube_quantity_milli(value, &milli);
+  else if (kg_str_is(kind, "limits") && (cpu || kg_str_is(name, "memory")))
+    milli = node_milli(cpu);
   kg_str_t div = kg_view_str(kg_view_get(ref, "divisor"));
   if (div.n && !kg_str_is(div, "0")) kube_quantity_milli(div, &divisor);
   if (divisor <= 0) divisor = 1000;

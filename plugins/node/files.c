@@ -11,15 +11,19 @@
 
 int make_dirs(const char *path, int mode, kg_error_t *err) {
   char buf[4096];
-  if ((size_t)snprintf(buf, sizeof buf, "%s", path) >= sizeof buf) return kg_error_set(err, KG_EINVAL, "the path %.80s... is too long", path);
+  if ((size_t)snprintf(buf, sizeof buf, "%s", path) >= sizeof buf)
+    return kg_error_set(err, KG_EINVAL, "the path %.80s... is too long", path);
   for (char *s = buf + 1; *s; s++)
     if (*s == '/') {
       *s = 0;
-      if (mkdir(buf, 0755) && errno != EEXIST) return kg_error_set(err, KG_EINTERNAL, "mkdir %s: %s", buf, strerror(errno));
+      if (mkdir(buf, 0755) && errno != EEXIST)
+        return kg_error_set(err, KG_EINTERNAL, "mkdir %s: %s", buf, strerror(errno));
       *s = '/';
     }
-  if (!mkdir(buf, (mode_t)mode)) chmod(buf, (mode_t)mode);
-  else if (errno != EEXIST) return kg_error_set(err, KG_EINTERNAL, "mkdir %s: %s", buf, strerror(errno));
+  if (!mkdir(buf, (mode_t)mode))
+    chmod(buf, (mode_t)mode);
+  else if (errno != EEXIST)
+    return kg_error_set(err, KG_EINTERNAL, "mkdir %s: %s", buf, strerror(errno));
   return 0;
 }
 
@@ -66,14 +70,19 @@ static void remove_at(int dir, const char *name) {
   DIR *d = fdopendir(fd);
   for (struct dirent *e; d && (e = readdir(d));)
     if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..")) remove_at(fd, e->d_name);
-  if (d) closedir(d);
-  else close(fd);
+  if (d)
+    closedir(d);
+  else
+    close(fd);
   unlinkat(dir, name, AT_REMOVEDIR);
 }
 
-void remove_tree(const char *path) { remove_at(AT_FDCWD, path); }
+void remove_tree(const char *path) {
+  remove_at(AT_FDCWD, path);
+}
 
-/* --- a volume's files behind ..data, so that a reader sees all of them change at once ------------------------------------ */
+/* --- a volume's files behind ..data, so that a reader sees all of them change at once
+ * ------------------------------------ */
 
 static uint64_t hash(uint64_t h, const void *data, size_t n) {
   const unsigned char *p = data;
@@ -102,7 +111,8 @@ static int write_one(const char *dir, const file_t *f, int64_t gid, kg_error_t *
   }
   int mode = gid >= 0 ? f->mode | 0440 : f->mode;
   if (!r) r = write_file(path, f->data, f->n, mode, err);
-  if (!r && gid >= 0 && lchown(path, (uid_t)-1, (gid_t)gid)) r = kg_error_set(err, KG_EINTERNAL, "chown %s: %s", path, strerror(errno));
+  if (!r && gid >= 0 && lchown(path, (uid_t)-1, (gid_t)gid))
+    r = kg_error_set(err, KG_EINTERNAL, "chown %s: %s", path, strerror(errno));
   free(path);
   return r;
 }
@@ -141,12 +151,14 @@ int write_atomically(const char *dir, const file_t *files, int64_t gid, int64_t 
   snprintf(sum, sizeof sum, ".%016llx", (unsigned long long)hash_files(files, gid));
   if (n > 17 && !strcmp(old + n - 17, sum)) return 0; /* nothing changed: the name says what is in it */
   snprintf(name, sizeof name, "..%lld%s", (long long)now_us, sum);
-  if ((size_t)snprintf(fresh, sizeof fresh, "%s/%s", dir, name) >= sizeof fresh) return kg_error_set(err, KG_EINVAL, "a path is too long");
+  if ((size_t)snprintf(fresh, sizeof fresh, "%s/%s", dir, name) >= sizeof fresh)
+    return kg_error_set(err, KG_EINVAL, "a path is too long");
   if (make_dirs(fresh, 0755, err)) return -1;
   for (const file_t *f = files; f; f = f->next)
     if (write_one(fresh, f, gid, err)) return -1;
   unlink(tmp);
-  if (symlink(name, tmp) || rename(tmp, data)) return kg_error_set(err, KG_EINTERNAL, "cannot switch %s: %s", data, strerror(errno));
+  if (symlink(name, tmp) || rename(tmp, data))
+    return kg_error_set(err, KG_EINTERNAL, "cannot switch %s: %s", data, strerror(errno));
   link_names(dir, files);
   if (*old && !strchr(old, '/')) {
     snprintf(tmp, sizeof tmp, "%s/%s", dir, old);

@@ -1,8 +1,8 @@
 #ifndef NODE_H
 #define NODE_H
 /*
- * The agent of one node: what it knows, and what its parts offer each other. Everything runs in the lane's thread. Strings in
- * structures are malloc'ed and owned by them unless said otherwise.
+ * The agent of one node: what it knows, and what its parts offer each other. Everything runs in the lane's thread.
+ * Strings in structures are malloc'ed and owned by them unless said otherwise.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -18,10 +18,11 @@ typedef struct agent agent_t;
 typedef struct pod pod_t;
 typedef struct box box_t;
 
-/* --- containers ------------------------------------------------------------------------------------------------------- */
+/* --- containers
+ * ------------------------------------------------------------------------------------------------------- */
 
 typedef enum { BOX_MAIN, BOX_INIT, BOX_SIDECAR } box_kind_t;
-typedef enum { BOX_NONE, BOX_RUNNING, BOX_EXITED } box_state_t; /* what the runtime has */
+typedef enum { BOX_NONE, BOX_RUNNING, BOX_EXITED } box_state_t;                        /* what the runtime has */
 typedef enum { STEP_IDLE, STEP_IMAGE, STEP_PULL, STEP_CREATE, STEP_START } box_step_t; /* what is under way */
 
 /* How a container ended; also the present end while state is BOX_EXITED. */
@@ -71,7 +72,8 @@ struct box {
   probe_t probe[PROBE_KINDS];
 };
 
-/* --- pods --------------------------------------------------------------------------------------------------------------- */
+/* --- pods
+ * --------------------------------------------------------------------------------------------------------------- */
 
 typedef enum { SB_NONE, SB_STARTING, SB_READY, SB_STOPPING, SB_STOPPED, SB_REMOVING, SB_REMOVED } sandbox_state_t;
 
@@ -126,7 +128,8 @@ struct pod {
   bool removed;
 };
 
-/* --- agent --------------------------------------------------------------------------------------------------------------- */
+/* --- agent
+ * --------------------------------------------------------------------------------------------------------------- */
 
 struct agent {
   kg_ctx_t *ctx;
@@ -154,7 +157,7 @@ struct agent {
 };
 
 /* agent.c */
-void agent_connect(agent_t *a);     /* version, network, list, watch: until they answer, again and again */
+void agent_connect(agent_t *a); /* version, network, list, watch: until they answer, again and again */
 void agent_relist(agent_t *a, int64_t delay_ms);
 void agent_call(agent_t *a, const char *service, const char *topic, kg_doc_t *args, kg_reply_fn fn); /* takes args */
 kube_informer_t *agent_configmaps(agent_t *a); /* started at first use; may not be synced yet */
@@ -166,8 +169,8 @@ void agent_watch_pods(agent_t *a);
 /* pod.c */
 pod_t *pod_new(agent_t *a, kg_view_t object, kg_doc_t *doc); /* linked into the agent */
 pod_t *pod_new_orphan(agent_t *a, kg_view_t sandbox);
-void pod_free(pod_t *p); /* unlinks, cancels */
-void pod_kick(pod_t *p); /* pod_sync after the present handler, once */
+void pod_free(pod_t *p);                /* unlinks, cancels */
+void pod_kick(pod_t *p);                /* pod_sync after the present handler, once */
 void pod_wake(pod_t *p, int64_t at_ms); /* pod_kick at that time at the latest */
 void pod_update(pod_t *p, kg_doc_t *doc);
 void pod_adopt(pod_t *p, kg_view_t list); /* takes from runtime.list what belongs to it */
@@ -193,7 +196,7 @@ void boxes_make(pod_t *p);
 void box_free(box_t *b);
 box_t *pod_box(const pod_t *p, kg_str_t name);
 kg_view_t box_spec(const box_t *b);
-void box_ensure(box_t *b); /* brings it a step closer to running */
+void box_ensure(box_t *b);         /* brings it a step closer to running */
 bool box_restarts(const box_t *b); /* its end is not final */
 bool box_busy(const box_t *b);
 void box_stop(box_t *b, int64_t grace_ms);
@@ -290,7 +293,7 @@ void status_adopt(pod_t *p);         /* times from the API's object */
 
 /* node_status.c, node_facts.c, lease.c */
 void node_register(agent_t *a);
-void node_changed(agent_t *a); /* send the node's status soon */
+void node_changed(agent_t *a);                         /* send the node's status soon */
 kube_node_t *node_facts(agent_t *a, kube_arena_t *ar); /* capacity, allocatable, addresses, nodeInfo, ... */
 void lease_start(agent_t *a);
 char *host_ip(void); /* malloc'ed */

@@ -35,10 +35,13 @@ static int add(file_t **files, kg_str_t path, char *data, size_t n, int mode, kg
   return 0;
 }
 
-static int mode_of(kg_view_t item, int fallback) { return (int)kg_view_int(kg_view_get(item, "mode"), fallback) & 07777; }
+static int mode_of(kg_view_t item, int fallback) {
+  return (int)kg_view_int(kg_view_get(item, "mode"), fallback) & 07777;
+}
 
 /* `object` of the volume's name space, all keys or those under `items`. */
-static int object_files(pod_t *p, kg_view_t source, bool secret, const char *name_key, int mode, file_t **files, kg_error_t *err) {
+static int object_files(pod_t *p, kg_view_t source, bool secret, const char *name_key, int mode, file_t **files,
+                        kg_error_t *err) {
   kg_str_t name = kg_view_str(kg_view_get(source, name_key));
   kg_error_t why = {0};
   bool optional = kg_view_bool(kg_view_get(source, "optional"), false);
@@ -53,7 +56,9 @@ static int object_files(pod_t *p, kg_view_t source, bool secret, const char *nam
     kg_str_t key = kg_view_str(kg_view_get(it.value, "key"));
     char *data = config_key(object, secret, key, &n);
     if (!data && optional) continue;
-    if (!data) return kg_error_set(err, KG_EINVAL, "references non-existent %s key: " KG_STR_FMT, secret ? "secret" : "config", KG_STR_ARG(key));
+    if (!data)
+      return kg_error_set(err, KG_EINVAL, "references non-existent %s key: " KG_STR_FMT, secret ? "secret" : "config",
+                          KG_STR_ARG(key));
     if (add(files, kg_view_str(kg_view_get(it.value, "path")), data, n, mode_of(it.value, mode), err)) return -1;
   }
   if (kg_view_count(items)) return 0;
@@ -72,7 +77,8 @@ static int downward_files(pod_t *p, kg_view_t source, int mode, file_t **files, 
     char *text = kg_view_there(field) ? field_value(p, kg_view_str(kg_view_get(field, "fieldPath")), err)
                                       : resource_value(p, kg_view_get(it.value, "resourceFieldRef"), NULL, err);
     if (!text) return -1;
-    if (add(files, kg_view_str(kg_view_get(it.value, "path")), text, strlen(text), mode_of(it.value, mode), err)) return -1;
+    if (add(files, kg_view_str(kg_view_get(it.value, "path")), text, strlen(text), mode_of(it.value, mode), err))
+      return -1;
   }
   return 0;
 }
@@ -90,11 +96,16 @@ static int projected_files(pod_t *p, kg_view_t projected, int mode, file_t **fil
   for (kg_iter_t it = kg_iter(kg_view_get(projected, "sources")); kg_iter_next(&it);) {
     kg_view_t s;
     int r;
-    if (kg_view_there(s = kg_view_get(it.value, "configMap"))) r = object_files(p, s, false, "name", mode, files, err);
-    else if (kg_view_there(s = kg_view_get(it.value, "secret"))) r = object_files(p, s, true, "name", mode, files, err);
-    else if (kg_view_there(s = kg_view_get(it.value, "downwardAPI"))) r = downward_files(p, s, mode, files, err);
-    else if (kg_view_there(s = kg_view_get(it.value, "serviceAccountToken"))) r = token_file(p, s, mode, files, err);
-    else r = kg_error_set(err, KG_EINVAL, "a projected source of this kind is not supported");
+    if (kg_view_there(s = kg_view_get(it.value, "configMap")))
+      r = object_files(p, s, false, "name", mode, files, err);
+    else if (kg_view_there(s = kg_view_get(it.value, "secret")))
+      r = object_files(p, s, true, "name", mode, files, err);
+    else if (kg_view_there(s = kg_view_get(it.value, "downwardAPI")))
+      r = downward_files(p, s, mode, files, err);
+    else if (kg_view_there(s = kg_view_get(it.value, "serviceAccountToken")))
+      r = token_file(p, s, mode, files, err);
+    else
+      r = kg_error_set(err, KG_EINVAL, "a projected source of this kind is not supported");
     if (r < 0) return r;
     waits |= r; /* ask for all that is missing at once */
   }

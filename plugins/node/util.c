@@ -20,11 +20,18 @@ char *format(const char *fmt, ...) {
 
 void go_duration(int64_t ms, char buf[32]) {
   int64_t s = ms / 1000;
-  if (ms < 1000) snprintf(buf, 32, "%lldms", (long long)ms);
-  else if (s < 60 && ms % 1000) snprintf(buf, 32, "%lld.%03llds", (long long)s, (long long)(ms % 1000));
-  else if (s < 60) snprintf(buf, 32, "%llds", (long long)s);
-  else if (s < 3600) snprintf(buf, 32, "%lldm%llds", (long long)(s / 60), (long long)(s % 60));
-  else snprintf(buf, 32, "%lldh%lldm%llds", (long long)(s / 3600), (long long)(s / 60 % 60), (long long)(s % 60));
+  if (ms < 1000)
+    snprintf(buf, 32, "%lldms", (long long)ms);
+  else if (s < 60 && ms % 1000)
+    snprintf(buf, 32, "%lld.%03llds", (long long)s, (long long)(ms % 1000));
+  else if (s < 60)
+    snprintf(buf, 32, "%llds", (long long)s);
+  else if (s < 3600)
+    snprintf(buf, 32, "%lldm%llds", (long long)(s / 60), (long long)(s % 60));
+  else
+    snprintf(buf, 32, "%lldh%lldm%llds", (long long)(s / 3600), (long long)(s / 60 % 60), (long long)(s % 60));
 }
 
-void now_text(agent_t *a, char buf[32]) { kube_time_format(kg_wall_us(a->ctx), buf); }
+void now_text(agent_t *a, char buf[32]) {
+  kube_time_format(kg_wall_us(a->ctx), buf);
+}

@@ -3,16 +3,48 @@
 
 #include "oci.h"
 
-static const char *const DEFAULT_CAPS[] = {"CHOWN",  "DAC_OVERRIDE", "FSETID",           "FOWNER",     "MKNOD",
-                                           "NET_RAW", "SETGID",      "SETUID",           "SETFCAP",    "SETPCAP",
-                                           "NET_BIND_SERVICE",       "SYS_CHROOT",       "KILL",       "AUDIT_WRITE", NULL};
-static const char *const ALL_CAPS[] = {
-    "CHOWN",       "DAC_OVERRIDE",     "DAC_READ_SEARCH", "FOWNER",       "FSETID",        "KILL",          "SETGID",
-    "SETUID",      "SETPCAP",          "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW",
-    "IPC_LOCK",    "IPC_OWNER",        "SYS_MODULE",      "SYS_RAWIO",    "SYS_CHROOT",    "SYS_PTRACE",    "SYS_PACCT",
-    "SYS_ADMIN",   "SYS_BOOT",         "SYS_NICE",        "SYS_RESOURCE", "SYS_TIME",      "SYS_TTY_CONFIG", "MKNOD",
-    "LEASE",       "AUDIT_WRITE",      "AUDIT_CONTROL",   "SETFCAP",      "MAC_OVERRIDE",  "MAC_ADMIN",     "SYSLOG",
-    "WAKE_ALARM",  "BLOCK_SUSPEND",    "AUDIT_READ",      NULL};
+static const char *const DEFAULT_CAPS[] = {
+    "CHOWN",   "DAC_OVERRIDE", "FSETID",           "FOWNER",     "MKNOD", "NET_RAW",     "SETGID", "SETUID",
+    "SETFCAP", "SETPCAP",      "NET_BIND_SERVICE", "SYS_CHROOT", "KILL",  "AUDIT_WRITE", NULL};
+static const char *const ALL_CAPS[] = {"CHOWN",
+                                       "DAC_OVERRIDE",
+                                       "DAC_READ_SEARCH",
+                                       "FOWNER",
+                                       "FSETID",
+                                       "KILL",
+                                       "SETGID",
+                                       "SETUID",
+                                       "SETPCAP",
+                                       "LINUX_IMMUTABLE",
+                                       "NET_BIND_SERVICE",
+                                       "NET_BROADCAST",
+                                       "NET_ADMIN",
+                                       "NET_RAW",
+                                       "IPC_LOCK",
+                                       "IPC_OWNER",
+                                       "SYS_MODULE",
+                                       "SYS_RAWIO",
+                                       "SYS_CHROOT",
+                                       "SYS_PTRACE",
+                                       "SYS_PACCT",
+                                       "SYS_ADMIN",
+                                       "SYS_BOOT",
+                                       "SYS_NICE",
+                                       "SYS_RESOURCE",
+                                       "SYS_TIME",
+                                       "SYS_TTY_CONFIG",
+                                       "MKNOD",
+                                       "LEASE",
+                                       "AUDIT_WRITE",
+                                       "AUDIT_CONTROL",
+                                       "SETFCAP",
+                                       "MAC_OVERRIDE",
+                                       "MAC_ADMIN",
+                                       "SYSLOG",
+                                       "WAKE_ALARM",
+                                       "BLOCK_SUSPEND",
+                                       "AUDIT_READ",
+                                       NULL};
 
 typedef struct bundle {
   oci_t *o;
@@ -34,7 +66,8 @@ static void add_strings(kube_arena_t *a, kube_node_t *to, kg_view_t from) {
   for (kg_iter_t it = kg_iter(from); kg_iter_next(&it);) kube_push(a, to, kube_strn(a, kg_view_str(it.value)));
 }
 
-/* --- process ----------------------------------------------------------------------------------------------------------- */
+/* --- process
+ * ----------------------------------------------------------------------------------------------------------- */
 
 /* Kubernetes: command replaces the image's entrypoint and drops its arguments; args replaces its arguments. */
 static kube_node_t *process_args(bundle_t *b) {
@@ -123,9 +156,11 @@ static kube_node_t *process(bundle_t *b) {
   return p;
 }
 
-/* --- mounts ------------------------------------------------------------------------------------------------------------ */
+/* --- mounts
+ * ------------------------------------------------------------------------------------------------------------ */
 
-static void add_mount(bundle_t *b, kube_node_t *list, kg_str_t to, const char *type, kg_str_t from, const char *const *options) {
+static void add_mount(bundle_t *b, kube_node_t *list, kg_str_t to, const char *type, kg_str_t from,
+                      const char *const *options) {
   kube_node_t *m = kube_map(b->a);
   kube_set(b->a, m, "destination", kube_strn(b->a, to));
   kube_set(b->a, m, "type", kube_str(b->a, type));
@@ -148,15 +183,18 @@ static kube_node_t *mounts(bundle_t *b) {
   MOUNT("/sys/fs/cgroup", "cgroup", "nosuid", "noexec", "nodev", "relatime", b->privileged ? "rw" : "ro");
   for (kg_iter_t it = kg_iter(kg_view_get(b->args, "mounts")); kg_iter_next(&it);) {
     kg_str_t way = kg_view_str(kg_view_get(it.value, "propagation"));
-    const char *propagation = kg_str_is(way, "Bidirectional") ? "rshared" : kg_str_is(way, "HostToContainer") ? "rslave" : "rprivate";
+    const char *propagation = kg_str_is(way, "Bidirectional")     ? "rshared"
+                              : kg_str_is(way, "HostToContainer") ? "rslave"
+                                                                  : "rprivate";
     bool ro = kg_view_bool(kg_view_get(it.value, "readOnly"), false);
-    add_mount(b, list, kg_view_str(kg_view_get(it.value, "path")), "bind", kg_view_str(kg_view_get(it.value, "hostPath")),
-              OPTIONS("rbind", propagation, ro ? "ro" : "rw"));
+    add_mount(b, list, kg_view_str(kg_view_get(it.value, "path")), "bind",
+              kg_view_str(kg_view_get(it.value, "hostPath")), OPTIONS("rbind", propagation, ro ? "ro" : "rw"));
   }
   return list;
 }
 
-/* --- linux ------------------------------------------------------------------------------------------------------------- */
+/* --- linux
+ * ------------------------------------------------------------------------------------------------------------- */
 
 static void add_namespace(bundle_t *b, kube_node_t *list, const char *type, const char *ns, bool host) {
   char path[PATH_SIZE];
@@ -188,7 +226,8 @@ static void set_limit(bundle_t *b, kube_node_t *m, const char *key, const char *
 
 static kube_node_t *resources(bundle_t *b) {
   kube_arena_t *a = b->a;
-  kube_node_t *r = kube_map(a), *cpu = kube_map(a), *memory = kube_map(a), *devices = kube_array(a), *rule = kube_map(a);
+  kube_node_t *r = kube_map(a), *cpu = kube_map(a), *memory = kube_map(a), *devices = kube_array(a),
+              *rule = kube_map(a);
   kube_set(a, rule, "allow", kube_bool(a, b->privileged));
   kube_set(a, rule, "access", kube_str(a, "rwm"));
   kube_push(a, devices, rule);
@@ -203,10 +242,20 @@ static kube_node_t *resources(bundle_t *b) {
 }
 
 static kube_node_t *linux_part(bundle_t *b) {
-  static const char *const masked[] = {"/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-                                       "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi",
-                                       "/sys/firmware", "/sys/devices/virtual/powercap", NULL};
-  static const char *const readonly[] = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", NULL};
+  static const char *const masked[] = {"/proc/acpi",
+                                       "/proc/asound",
+                                       "/proc/kcore",
+                                       "/proc/keys",
+                                       "/proc/latency_stats",
+                                       "/proc/timer_list",
+                                       "/proc/timer_stats",
+                                       "/proc/sched_debug",
+                                       "/proc/scsi",
+                                       "/sys/firmware",
+                                       "/sys/devices/virtual/powercap",
+                                       NULL};
+  static const char *const readonly[] = {"/proc/bus",           "/proc/fs", "/proc/irq", "/proc/sys",
+                                         "/proc/sysrq-trigger", NULL};
   char group[PATH_SIZE];
   kube_node_t *l = kube_map(b->a);
   char *uid = text_of(kg_view_of(b->s->args), "uid");
@@ -248,10 +297,15 @@ static int find_user(bundle_t *b, const char *dir, kg_error_t *err) {
   return 0;
 }
 
-int bundle_write(oci_t *o, const sandbox_t *s, const container_t *c, kg_view_t args, const image_t *image, const char *dir,
-                 kg_error_t *err) {
+int bundle_write(oci_t *o, const sandbox_t *s, const container_t *c, kg_view_t args, const image_t *image,
+                 const char *dir, kg_error_t *err) {
   char path[PATH_SIZE + 16];
-  bundle_t b = {.o = o, .s = s, .c = c, .args = args, .security = kg_view_get(args, "security"), .image = kg_view_of(image->config)};
+  bundle_t b = {.o = o,
+                .s = s,
+                .c = c,
+                .args = args,
+                .security = kg_view_get(args, "security"),
+                .image = kg_view_of(image->config)};
   b.privileged = kg_view_bool(kg_view_get(b.security, "privileged"), false);
   if (find_user(&b, dir, err) < 0) return -1;
   b.a = kube_arena_new();

@@ -72,7 +72,8 @@ void cgroup_remove(const oci_t *o, const char *uid) {
   each_hierarchy(o, group, remove_tree);
 }
 
-static int64_t read_number(const char *controller, bool unified, const char *group, const char *file, const char *field) {
+static int64_t read_number(const char *controller, bool unified, const char *group, const char *file,
+                           const char *field) {
   char path[PATH_SIZE * 2];
   snprintf(path, sizeof path, "/sys/fs/cgroup%s%s%s/%s", unified ? "" : "/", unified ? "" : controller, group, file);
   char *text = read_whole(path, 4096, NULL), *at = text;

@@ -39,7 +39,8 @@ static void unlink_container(oci_t *o, container_t *c) {
     }
 }
 
-/* --- root file system -------------------------------------------------------------------------------------------------- */
+/* --- root file system
+ * -------------------------------------------------------------------------------------------------- */
 
 static int mount_root(const image_t *image, const char *dir, kg_error_t *err) {
   char path[PATH_SIZE];
@@ -64,7 +65,8 @@ static int mount_root(const image_t *image, const char *dir, kg_error_t *err) {
   return done;
 }
 
-/* --- create ------------------------------------------------------------------------------------------------------------ */
+/* --- create
+ * ------------------------------------------------------------------------------------------------------------ */
 
 typedef struct creating {
   container_t *c;
@@ -180,10 +182,33 @@ static int spawn_monitor(oci_t *o, creating_t *w, kg_view_t args, const char *di
   snprintf(monitor, sizeof monitor, "%s/conmon.pid", dir);
   snprintf(exits, sizeof exits, "%s/exits", o->dir);
   snprintf(root, sizeof root, "%s/runc", o->run);
-  const char *argv[40] = {o->conmon,  "-c",           c->id,   "-u",          c->id,           "-n",   c->name,
-                          "-r",       o->runc,        "-b",    dir,           "-p",            pid,    "-P",
-                          monitor,    "-l",           log,     "--exit-dir",  exits,           "--persist-dir", dir,
-                          "--runtime-arg", "--root",  "--runtime-arg", root,  "--full-attach", "--no-sync-log"};
+  const char *argv[40] = {o->conmon,
+                          "-c",
+                          c->id,
+                          "-u",
+                          c->id,
+                          "-n",
+                          c->name,
+                          "-r",
+                          o->runc,
+                          "-b",
+                          dir,
+                          "-p",
+                          pid,
+                          "-P",
+                          monitor,
+                          "-l",
+                          log,
+                          "--exit-dir",
+                          exits,
+                          "--persist-dir",
+                          dir,
+                          "--runtime-arg",
+                          "--root",
+                          "--runtime-arg",
+                          root,
+                          "--full-attach",
+                          "--no-sync-log"};
   size_t n = 0;
   while (argv[n]) n++;
   if (c->tty) argv[n++] = "-t";
@@ -199,7 +224,8 @@ static int spawn_monitor(oci_t *o, creating_t *w, kg_view_t args, const char *di
   return done < 0 ? -1 : kg_fd_watch(o->ctx, w->pipe, EPOLLIN, on_sync, w, err);
 }
 
-static int create_files(oci_t *o, const sandbox_t *s, container_t *c, kg_view_t args, const image_t *image, kg_error_t *err) {
+static int create_files(oci_t *o, const sandbox_t *s, container_t *c, kg_view_t args, const image_t *image,
+                        kg_error_t *err) {
   char dir[PATH_SIZE], logs[PATH_SIZE];
   container_dir(o, c->id, dir);
   if (make_dirs(dir, 0700, err) < 0 || record_container(o, c, err) < 0 || mount_root(image, dir, err) < 0) return -1;
@@ -264,7 +290,8 @@ void container_create(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   if (c) return reply_created(o, m, c);
   kg_str_t sandbox = kg_view_str(kg_view_get(args, "sandbox")), name = kg_view_str(kg_view_get(args, "image"));
   sandbox_t *s = sandbox_find(o, sandbox);
-  if (!s || !s->ready) return kg_fail(ctx, m, KG_ENOTFOUND, "sandbox " KG_STR_FMT " is not running", KG_STR_ARG(sandbox));
+  if (!s || !s->ready)
+    return kg_fail(ctx, m, KG_ENOTFOUND, "sandbox " KG_STR_FMT " is not running", KG_STR_ARG(sandbox));
   image_t image = {0};
   if (images_find(o->images, name, &image) < 0)
     return kg_fail(ctx, m, KG_ENOTFOUND, "image \"" KG_STR_FMT "\" is not here", KG_STR_ARG(name));
@@ -272,7 +299,8 @@ void container_create(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   image_clear(&image);
 }
 
-/* --- start ------------------------------------------------------------------------------------------------------------- */
+/* --- start
+ * ------------------------------------------------------------------------------------------------------------- */
 
 static void reply_started(oci_t *o, const kg_msg_t *m, const container_t *c) {
   kg_pack_t p = kg_pack();

@@ -86,7 +86,8 @@ int exits_watch(oci_t *o, kg_error_t *err) {
   return kg_fd_watch(o->ctx, o->exits_fd, EPOLLIN, on_exit_file, NULL, err);
 }
 
-/* --- stop -------------------------------------------------------------------------------------------------------------- */
+/* --- stop
+ * -------------------------------------------------------------------------------------------------------------- */
 
 void container_kill(container_t *c, int signal) {
   if (c->pid > 0 && c->state != C_EXITED) kill(c->pid, signal);
@@ -135,7 +136,8 @@ void container_stop(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   if (grace > 0) c->kill_timer = kg_timer(ctx, grace, 0, on_grace_over, c);
 }
 
-/* --- remove ------------------------------------------------------------------------------------------------------------ */
+/* --- remove
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static void remove_files(oci_t *o, const container_t *c) {
   char dir[PATH_SIZE], path[PATH_SIZE];
@@ -176,7 +178,8 @@ void container_remove(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   char root[PATH_SIZE];
   container_t *c = container_find(o, kg_view_str(kg_view_get(kg_msg_args(m), "id")));
   if (!c) return kg_reply(ctx, m, NULL, NULL, 0);
-  if (c->state == C_RUNNING || c->creating) return kg_fail(ctx, m, KG_ECONFLICT, "container %s runs: stop it first", c->id);
+  if (c->state == C_RUNNING || c->creating)
+    return kg_fail(ctx, m, KG_ECONFLICT, "container %s runs: stop it first", c->id);
   snprintf(root, sizeof root, "%s/runc", o->run);
   container_kill(c, SIGKILL);
   const char *const argv[] = {o->runc, "--root", root, "delete", "--force", c->id, NULL};

@@ -1,4 +1,5 @@
-/* Commands in running containers: `runc exec`, its standard streams bridged to a duplex stream with credit in both directions. */
+/* Commands in running containers: `runc exec`, its standard streams bridged to a duplex stream with credit in both
+ * directions. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pty.h>
@@ -21,12 +22,12 @@ struct exec_stream {
   kg_msg_t *request;
   pid_t pid;
   int pidfd;
-  int in, out, err;          /* -1: closed. With a terminal in and out are its master */
+  int in, out, err; /* -1: closed. With a terminal in and out are its master */
   bool tty, ended, no_credit, input_ended, cancelled;
   int code;
-  kube_buf_t input;          /* what the process has not taken yet */
+  kube_buf_t input; /* what the process has not taken yet */
   size_t taken;
-  uint64_t drain_timer;      /* after the end: what still comes out is waited for a little */
+  uint64_t drain_timer; /* after the end: what still comes out is waited for a little */
 };
 
 static void close_fd(exec_stream_t *x, int *fd) {
@@ -81,7 +82,8 @@ static void maybe_finish(exec_stream_t *x) {
   if (x->ended && (x->cancelled || (x->out < 0 && x->err < 0))) finish(x);
 }
 
-/* --- output ------------------------------------------------------------------------------------------------------------ */
+/* --- output
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static int send_chunk(exec_stream_t *x, int number, const char *data, size_t n) {
   kg_pack_t p = kg_pack();
@@ -161,7 +163,8 @@ static void on_process_end(kg_ctx_t *ctx, void *self, int fd, uint32_t events, v
   maybe_finish(x);
 }
 
-/* --- input ------------------------------------------------------------------------------------------------------------- */
+/* --- input
+ * ------------------------------------------------------------------------------------------------------------- */
 
 static void input_done(exec_stream_t *x) {
   if (!x->input_ended) return;
@@ -220,13 +223,15 @@ static void on_cancel(kg_ctx_t *ctx, void *self, const kg_msg_t *request, void *
   close_fd(x, &x->in);
   close_fd(x, &x->out);
   close_fd(x, &x->err);
-  if (!x->ended) kill(x->pid, SIGKILL); /* runc exec hands it on to nobody: the hang-up of the pipes ends most commands */
+  if (!x->ended)
+    kill(x->pid, SIGKILL); /* runc exec hands it on to nobody: the hang-up of the pipes ends most commands */
   maybe_finish(x);
 }
 
 static const kg_stream_events_t EVENTS = {.on_credit = on_credit, .on_cancel = on_cancel, .on_item = on_item};
 
-/* --- start ------------------------------------------------------------------------------------------------------------- */
+/* --- start
+ * ------------------------------------------------------------------------------------------------------------- */
 
 typedef struct ends { /* of the child */
   int in, out, err;
@@ -262,7 +267,8 @@ static int open_terminal(exec_stream_t *x, ends_t *c, char name[64]) {
   return ttyname_r(c->out, name, 64) ? -1 : 0;
 }
 
-/* With a terminal the child leads a session and opens it first: it becomes its controlling one, so that resizing reaches it. */
+/* With a terminal the child leads a session and opens it first: it becomes its controlling one, so that resizing
+ * reaches it. */
 static int spawn(exec_stream_t *x, const char *const *argv, const ends_t *c, const char *terminal) {
   posix_spawn_file_actions_t fa;
   posix_spawnattr_t at;
@@ -318,8 +324,9 @@ static int exec_begin(exec_stream_t *x, const container_t *c, kg_view_t args) {
   errno = why;
   if (done < 0) return -1;
   x->pidfd = (int)syscall(SYS_pidfd_open, x->pid, 0);
-  bool good = x->pidfd >= 0 && watch(x, x->pidfd, EPOLLIN, on_process_end) == 0 && watch(x, x->out, EPOLLIN, on_stream_fd) == 0 &&
-              watch(x, x->err, EPOLLIN, on_stream_fd) == 0 && (x->tty || watch(x, x->in, 0, on_stream_fd) == 0);
+  bool good = x->pidfd >= 0 && watch(x, x->pidfd, EPOLLIN, on_process_end) == 0 &&
+              watch(x, x->out, EPOLLIN, on_stream_fd) == 0 && watch(x, x->err, EPOLLIN, on_stream_fd) == 0 &&
+              (x->tty || watch(x, x->in, 0, on_stream_fd) == 0);
   return good ? 0 : -1;
 }
 
@@ -332,7 +339,8 @@ void runtime_exec(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   if (!words || words > 256) return kg_fail(ctx, m, KG_EINVAL, "exec: command: 1 to 256 words are needed");
   exec_stream_t *x = calloc(1, sizeof *x);
   if (!x) return kg_fail(ctx, m, KG_EINTERNAL, "out of memory");
-  *x = (exec_stream_t){.next = o->execs, .oci = o, .request = kg_msg_ref(m), .pidfd = -1, .in = -1, .out = -1, .err = -1};
+  *x = (exec_stream_t){
+      .next = o->execs, .oci = o, .request = kg_msg_ref(m), .pidfd = -1, .in = -1, .out = -1, .err = -1};
   x->tty = kg_view_bool(kg_view_get(args, "tty"), false);
   o->execs = x;
   if (exec_begin(x, c, args) < 0) {

@@ -19,9 +19,9 @@ struct log_stream {
   char *path;
   int fd, watch;
   bool follow, timestamps, writer_gone, no_credit, line_open; /* line_open: the last part sent was partial */
-  int64_t since_us, limit; /* limit: bytes left, -1: none */
-  kube_buf_t rest;         /* an unfinished line of the file */
-  kube_buf_t out;          /* what has no credit yet */
+  int64_t since_us, limit;                                    /* limit: bytes left, -1: none */
+  kube_buf_t rest;                                            /* an unfinished line of the file */
+  kube_buf_t out;                                             /* what has no credit yet */
 };
 
 static void log_free(log_stream_t *l) {
@@ -42,7 +42,8 @@ static void log_free(log_stream_t *l) {
   free(l);
 }
 
-/* --- lines ------------------------------------------------------------------------------------------------------------- */
+/* --- lines
+ * ------------------------------------------------------------------------------------------------------------- */
 
 static void emit(log_stream_t *l, const char *p, size_t n) {
   if (l->limit >= 0 && (int64_t)n > l->limit) n = (size_t)l->limit;
@@ -91,7 +92,8 @@ static void take_block(log_stream_t *l, const char *p, size_t n) {
   if (l->rest.n > LINE_MAX_BYTES) l->rest.n = 0; /* conmon never writes such a line */
 }
 
-/* --- sending ----------------------------------------------------------------------------------------------------------- */
+/* --- sending
+ * ----------------------------------------------------------------------------------------------------------- */
 
 /* False: no credit now. */
 static bool flush(log_stream_t *l) {
@@ -161,9 +163,11 @@ void logs_ended(oci_t *o, const char *log_path) {
   }
 }
 
-/* --- start ------------------------------------------------------------------------------------------------------------- */
+/* --- start
+ * ------------------------------------------------------------------------------------------------------------- */
 
-/* Moves to the first of the last `lines` full lines, reading backwards. Partial lines belong to the full one after them. */
+/* Moves to the first of the last `lines` full lines, reading backwards. Partial lines belong to the full one after
+ * them. */
 static void seek_tail(int fd, int64_t lines) {
   char block[BLOCK];
   off_t end = lseek(fd, 0, SEEK_END), at = end;
@@ -215,7 +219,8 @@ void runtime_logs(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   char *path = text_of(args, "path");
   int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
   if (fd < 0) {
-    kg_fail(ctx, m, KG_ENOTFOUND, "failed to try resolving symlinks in path \"%s\": %s", path ? path : "", strerror(errno));
+    kg_fail(ctx, m, KG_ENOTFOUND, "failed to try resolving symlinks in path \"%s\": %s", path ? path : "",
+            strerror(errno));
     free(path);
     return;
   }

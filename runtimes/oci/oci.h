@@ -1,13 +1,12 @@
 #ifndef OCI_H
 #define OCI_H
 /*
- * Sandboxes and containers of one node. Everything runs in the lane's thread unless said otherwise; strings in structures are
- * malloc'ed and owned by them. What is on disk is written before it is done, so that a restart finds it:
+ * Sandboxes and containers of one node. Everything runs in the lane's thread unless said otherwise; strings in
+ * structures are malloc'ed and owned by them. What is on disk is written before it is done, so that a restart finds it:
  *   DATA/runtime/sandboxes/ID             record of a sandbox (msgpack)
- *   DATA/runtime/containers/ID/record     record of a container; beside it config.json, upper, work, rootfs, conmon.pid, pid
- *   DATA/runtime/exits/ID                 exit code, written by conmon
- *   RUN/ns/ID/{net,ipc,uts}               the sandbox's namespaces, bind mounts
- *   RUN/runc                              runc's own state
+ *   DATA/runtime/containers/ID/record     record of a container; beside it config.json, upper, work, rootfs,
+ * conmon.pid, pid DATA/runtime/exits/ID                 exit code, written by conmon RUN/ns/ID/{net,ipc,uts} the
+ * sandbox's namespaces, bind mounts RUN/runc                              runc's own state
  */
 #include <stdlib.h>
 #include <string.h>
@@ -69,7 +68,7 @@ typedef struct exec_stream exec_stream_t;
 struct oci {
   kg_ctx_t *ctx;
   char *dir, *run, *runc, *conmon, *version, *cgroup_root; /* cgroup_root: "/kogge-..." */
-  bool unified;                                          /* cgroup v2 only */
+  bool unified;                                            /* cgroup v2 only */
   images_t *images;
   sandbox_t *sandboxes;
   container_t *containers;
@@ -81,25 +80,28 @@ struct oci {
   int logs_fd;  /* inotify for followed logs; -1: none yet */
 };
 
-/* --- proc.c: processes that never block the lane ------------------------------------------------------------------------- */
+/* --- proc.c: processes that never block the lane
+ * ------------------------------------------------------------------------- */
 
-/* How it ended: exit code (128 + signal), what it wrote to standard output and error (at most 64 KB each, NUL-terminated). */
+/* How it ended: exit code (128 + signal), what it wrote to standard output and error (at most 64 KB each,
+ * NUL-terminated). */
 typedef struct proc_end {
   int code;
   const char *out, *err;
 } proc_end_t;
 typedef void (*proc_fn)(oci_t *o, const proc_end_t *end, void *arg);
-/* Starts argv[0] with its output caught; fn comes when it has ended. dir: working directory or NULL. -1 with a sentence; fn is not
- * called then. */
+/* Starts argv[0] with its output caught; fn comes when it has ended. dir: working directory or NULL. -1 with a
+ * sentence; fn is not called then. */
 int proc_run(oci_t *o, const char *const *argv, const char *dir, proc_fn fn, void *arg, kg_error_t *err);
 /* The same with a minimal environment and descriptor fd3 as the child's 3, announced as conmon's sync pipe. */
 int proc_run_with(oci_t *o, const char *const *argv, const char *dir, int fd3, proc_fn fn, void *arg, kg_error_t *err);
-/* Forks; the child runs work(arg) and exits with what it returns. It may only make system calls that are safe after fork in a process
- * with threads. What it writes to descriptor 2 is caught. */
+/* Forks; the child runs work(arg) and exits with what it returns. It may only make system calls that are safe after
+ * fork in a process with threads. What it writes to descriptor 2 is caught. */
 int proc_fork(oci_t *o, int (*work)(void *arg), proc_fn fn, void *arg, kg_error_t *err);
 void procs_free(oci_t *o); /* forgets them; they run on */
 
-/* --- sandbox.c ----------------------------------------------------------------------------------------------------------- */
+/* --- sandbox.c
+ * ----------------------------------------------------------------------------------------------------------- */
 
 sandbox_t *sandbox_find(const oci_t *o, kg_str_t id);
 void sandbox_run(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
@@ -109,7 +111,8 @@ void sandbox_ns_path(const oci_t *o, const char *id, const char *ns, char path[P
 bool sandbox_alive(const oci_t *o, const sandbox_t *s); /* its network namespace is still mounted */
 void sandbox_free(sandbox_t *s);
 
-/* --- container.c --------------------------------------------------------------------------------------------------------- */
+/* --- container.c
+ * --------------------------------------------------------------------------------------------------------- */
 
 container_t *container_find(const oci_t *o, kg_str_t id);
 void container_create(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
@@ -117,7 +120,8 @@ void container_start(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void container_free(container_t *c);
 void container_dir(const oci_t *o, const char *id, char path[PATH_SIZE]);
 
-/* --- ending.c: how containers end, by themselves or asked to --------------------------------------------------------------- */
+/* --- ending.c: how containers end, by themselves or asked to
+ * --------------------------------------------------------------- */
 
 void container_stop(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void container_remove(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
@@ -127,11 +131,12 @@ bool container_reap(container_t *c);
 void container_ended(container_t *c, int64_t code, const char *reason); /* tells watchers and those who wait */
 int exits_watch(oci_t *o, kg_error_t *err);
 
-/* --- bundle.c, user.c ------------------------------------------------------------------------------------------------------ */
+/* --- bundle.c, user.c
+ * ------------------------------------------------------------------------------------------------------ */
 
 /* Writes config.json of the container into dir. */
-int bundle_write(oci_t *o, const sandbox_t *s, const container_t *c, kg_view_t args, const image_t *image, const char *dir,
-                 kg_error_t *err);
+int bundle_write(oci_t *o, const sandbox_t *s, const container_t *c, kg_view_t args, const image_t *image,
+                 const char *dir, kg_error_t *err);
 typedef struct user {
   uint32_t uid, gid;
   uint32_t groups[64];
@@ -141,7 +146,8 @@ typedef struct user {
 /* "", "name", "uid", "name:group", "uid:gid" as an image says it, looked up in root/etc/passwd and group. */
 int user_find(const char *root, kg_str_t text, user_t *u, kg_error_t *err);
 
-/* --- record.c -------------------------------------------------------------------------------------------------------------- */
+/* --- record.c
+ * -------------------------------------------------------------------------------------------------------------- */
 
 int record_sandbox(oci_t *o, const sandbox_t *s, kg_error_t *err);
 int record_container(oci_t *o, const container_t *c, kg_error_t *err);
@@ -150,7 +156,8 @@ int write_whole(const char *path, const void *data, size_t n, int mode, kg_error
 char *read_whole(const char *path, size_t most, size_t *n); /* malloc'ed with a NUL; NULL: cannot be read */
 int make_dirs(const char *path, int mode, kg_error_t *err);
 
-/* --- list.c ---------------------------------------------------------------------------------------------------------------- */
+/* --- list.c
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 void runtime_list(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void runtime_watch(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
@@ -158,23 +165,25 @@ void watchers_tell(oci_t *o, const container_t *c, const char *type);
 void watchers_free(oci_t *o);
 void pack_container(kg_pack_t *p, const container_t *c);
 
-/* --- cgroup.c -------------------------------------------------------------------------------------------------------------- */
+/* --- cgroup.c
+ * -------------------------------------------------------------------------------------------------------------- */
 
 void cgroup_detect(oci_t *o);
 void cgroup_path(const oci_t *o, const char *uid, const char *container, char path[PATH_SIZE]); /* as runc wants it */
-void cgroup_kill(const oci_t *o, const char *uid, const char *container);  /* KILL to all its processes */
-void cgroup_remove(const oci_t *o, const char *uid);                       /* of a whole pod */
+void cgroup_kill(const oci_t *o, const char *uid, const char *container); /* KILL to all its processes */
+void cgroup_remove(const oci_t *o, const char *uid);                      /* of a whole pod */
 void runtime_stats(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 
-/* --- streams --------------------------------------------------------------------------------------------------------------- */
+/* --- streams
+ * --------------------------------------------------------------------------------------------------------------- */
 
-void runtime_exec(kg_ctx_t *ctx, void *self, const kg_msg_t *m);   /* exec.c */
+void runtime_exec(kg_ctx_t *ctx, void *self, const kg_msg_t *m); /* exec.c */
 void execs_free(oci_t *o);
-void runtime_logs(kg_ctx_t *ctx, void *self, const kg_msg_t *m);   /* logs.c */
-void logs_ended(oci_t *o, const char *log_path);                   /* nothing more will be written there */
+void runtime_logs(kg_ctx_t *ctx, void *self, const kg_msg_t *m); /* logs.c */
+void logs_ended(oci_t *o, const char *log_path);                 /* nothing more will be written there */
 void logs_free(oci_t *o);
 
-bool id_is_safe(kg_str_t id); /* a file name that runc takes, too */
+bool id_is_safe(kg_str_t id);                   /* a file name that runc takes, too */
 char *text_of(kg_view_t args, const char *key); /* malloc'ed; NULL: absent or empty */
 
 #endif

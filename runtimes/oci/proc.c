@@ -110,7 +110,8 @@ static int follow(oci_t *o, pid_t pid, int out, int errfd, proc_fn fn, void *arg
 }
 
 int proc_run_with(oci_t *o, const char *const *argv, const char *dir, int fd3, proc_fn fn, void *arg, kg_error_t *err) {
-  static const char *const with[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "_OCI_SYNCPIPE=3", NULL};
+  static const char *const with[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                                     "_OCI_SYNCPIPE=3", NULL};
   int out[2], errs[2];
   if (catch_pipe(out, err) < 0) return -1;
   if (catch_pipe(errs, err) < 0) {

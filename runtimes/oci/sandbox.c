@@ -59,7 +59,8 @@ static void unlink_sandbox(oci_t *o, sandbox_t *s) {
     }
 }
 
-/* --- making the namespaces, in a child --------------------------------------------------------------------------------- */
+/* --- making the namespaces, in a child
+ * --------------------------------------------------------------------------------- */
 
 typedef struct making {
   int flags;
@@ -119,7 +120,8 @@ static int prepare_paths(oci_t *o, const sandbox_t *s, making_t *w, kg_error_t *
   return 0;
 }
 
-/* --- run --------------------------------------------------------------------------------------------------------------- */
+/* --- run
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static void reply_sandbox(oci_t *o, const kg_msg_t *m, const sandbox_t *s) {
   char path[PATH_SIZE];
@@ -231,7 +233,8 @@ void sandbox_run(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   oci_t *o = self;
   kg_error_t err;
   kg_str_t id = kg_view_str(kg_view_get(kg_msg_args(m), "id"));
-  if (!id_is_safe(id)) return kg_fail(ctx, m, KG_EINVAL, "sandbox.run: id: a name of letters, digits, '-', '_', '.' is needed");
+  if (!id_is_safe(id))
+    return kg_fail(ctx, m, KG_EINVAL, "sandbox.run: id: a name of letters, digits, '-', '_', '.' is needed");
   sandbox_t *s = sandbox_find(o, id);
   if (s && s->ready) return reply_sandbox(o, m, s);
   if (s) return kg_fail(ctx, m, KG_ECONFLICT, "sandbox %s was stopped or is being made", s->id);
@@ -245,7 +248,8 @@ void sandbox_run(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   if (run_begin(o, s, w, &err) < 0) run_failed(o, w, err.code, err.text);
 }
 
-/* --- stop, remove -------------------------------------------------------------------------------------------------------- */
+/* --- stop, remove
+ * -------------------------------------------------------------------------------------------------------- */
 
 static void kill_containers(oci_t *o, const sandbox_t *s) {
   for (container_t *c = o->containers; c; c = c->next)

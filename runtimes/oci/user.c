@@ -11,7 +11,8 @@
 /* The file under root, with every link resolved inside it; NULL if it is not there. */
 static char *read_inside(const char *root, const char *path) {
   int dir = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-  struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+  struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
+                         .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
   int fd = dir < 0 ? -1 : (int)syscall(SYS_openat2, dir, path, &how, sizeof how);
   if (dir >= 0) close(dir);
   if (fd < 0) return NULL;
@@ -84,12 +85,14 @@ int user_find(const char *root, kg_str_t text, user_t *u, kg_error_t *err) {
   bool found = each_line(passwd, passwd_line, &(search_t){user, u});
   free(passwd);
   if (!found && !number(user, &u->uid))
-    return kg_error_set(err, KG_EINVAL, "unable to find user " KG_STR_FMT ": no matching entries in passwd file", KG_STR_ARG(user));
+    return kg_error_set(err, KG_EINVAL, "unable to find user " KG_STR_FMT ": no matching entries in passwd file",
+                        KG_STR_ARG(user));
   if (!group.n) return 0;
   char *groups = read_inside(root, "etc/group");
   found = each_line(groups, group_line, &(search_t){group, u});
   free(groups);
   if (!found && !number(group, &u->gid))
-    return kg_error_set(err, KG_EINVAL, "unable to find group " KG_STR_FMT ": no matching entries in group file", KG_STR_ARG(group));
+    return kg_error_set(err, KG_EINVAL, "unable to find group " KG_STR_FMT ": no matching entries in group file",
+                        KG_STR_ARG(group));
   return 0;
 }

@@ -6,7 +6,9 @@ NAME=$(basename "$0" .sh)
 NUMBER=${NAME%%-*}
 WORK=$(mktemp -d "/tmp/kogge-e2e-$NUMBER-XXXXXX")
 DATA=$WORK/data RUN=$WORK/run
-PORT=$((16000 + 10#$NUMBER)) BRIDGE=kgt$NUMBER CIDR=10.$((100 + 10#$NUMBER)).0.0/24
+# E2E_INSTANCE (0-9) keeps checkouts that test side by side on one machine apart.
+INSTANCE=${E2E_INSTANCE:-0}
+PORT=$((16000 + 1000 * INSTANCE + 10#$NUMBER)) BRIDGE=kgt$INSTANCE$NUMBER CIDR=10.$((100 + 10#$NUMBER)).$((INSTANCE * 16)).0/24
 export KUBECONFIG=$DATA/admin.kubeconfig
 KUBECTL135=$BUILD/clients/kubectl-1.35
 KUBECTL132=$BUILD/clients/kubectl-1.32

@@ -46,13 +46,27 @@ static int64_t clock_us(clockid_t id) {
   return t.tv_sec * 1000000LL + t.tv_nsec / 1000;
 }
 
-KG_PUBLIC int64_t kg_now_ms(kg_ctx_t *c) { return (void)c, clock_us(CLOCK_MONOTONIC) / 1000; }
-KG_PUBLIC int64_t kg_now_us(kg_ctx_t *c) { return (void)c, clock_us(CLOCK_MONOTONIC); }
-KG_PUBLIC int64_t kg_wall_us(kg_ctx_t *c) { return (void)c, clock_us(CLOCK_REALTIME); }
-KG_PUBLIC uint64_t kg_random(kg_ctx_t *c) { return (void)c, 4; }
-KG_PUBLIC kg_view_t kg_config(kg_ctx_t *c) { return (void)c, kg_view_of(config); }
-KG_PUBLIC const char *kg_data_dir(kg_ctx_t *c) { return (void)c, dir; }
-KG_PUBLIC void kg_log(kg_ctx_t *c, kg_level_t l, const char *f, ...) { (void)c, (void)l, (void)f; }
+KG_PUBLIC int64_t kg_now_ms(kg_ctx_t *c) {
+  return (void)c, clock_us(CLOCK_MONOTONIC) / 1000;
+}
+KG_PUBLIC int64_t kg_now_us(kg_ctx_t *c) {
+  return (void)c, clock_us(CLOCK_MONOTONIC);
+}
+KG_PUBLIC int64_t kg_wall_us(kg_ctx_t *c) {
+  return (void)c, clock_us(CLOCK_REALTIME);
+}
+KG_PUBLIC uint64_t kg_random(kg_ctx_t *c) {
+  return (void)c, 4;
+}
+KG_PUBLIC kg_view_t kg_config(kg_ctx_t *c) {
+  return (void)c, kg_view_of(config);
+}
+KG_PUBLIC const char *kg_data_dir(kg_ctx_t *c) {
+  return (void)c, dir;
+}
+KG_PUBLIC void kg_log(kg_ctx_t *c, kg_level_t l, const char *f, ...) {
+  (void)c, (void)l, (void)f;
+}
 
 KG_PUBLIC uint64_t kg_timer(kg_ctx_t *c, int64_t ms, int64_t period, kg_timer_fn fn, void *arg) {
   (void)period;
@@ -87,14 +101,19 @@ KG_PUBLIC uint64_t kg_send(kg_ctx_t *c, const kg_request_t *r) {
   (void)c;
   if (ncalls == 256) abort();
   call_t *k = &calls[ncalls++];
-  *k = (call_t){.id = ncalls, .args = kg_doc_ref(r->args), .stream = r->stream, .credit = r->credit, .fn = r->fn, .arg = r->arg};
+  *k = (call_t){
+      .id = ncalls, .args = kg_doc_ref(r->args), .stream = r->stream, .credit = r->credit, .fn = r->fn, .arg = r->arg};
   if (r->ndocs) k->body = kg_doc_ref(r->docs[0]);
   snprintf(k->service, sizeof k->service, "%s", r->service);
   snprintf(k->topic, sizeof k->topic, "%s", r->topic);
   return k->id;
 }
-KG_PUBLIC void kg_cancel(kg_ctx_t *c, uint64_t id) { (void)c, calls[id - 1].cancelled = true; }
-KG_PUBLIC void kg_credit(kg_ctx_t *c, uint64_t id, uint32_t n) { (void)c, calls[id - 1].credit += n; }
+KG_PUBLIC void kg_cancel(kg_ctx_t *c, uint64_t id) {
+  (void)c, calls[id - 1].cancelled = true;
+}
+KG_PUBLIC void kg_credit(kg_ctx_t *c, uint64_t id, uint32_t n) {
+  (void)c, calls[id - 1].credit += n;
+}
 static int items;
 KG_PUBLIC int kg_call_item(kg_ctx_t *c, uint64_t id, kg_doc_t *args, kg_doc_t *const *docs, size_t n) {
   (void)c, (void)docs, (void)n;
@@ -103,16 +122,31 @@ KG_PUBLIC int kg_call_item(kg_ctx_t *c, uint64_t id, kg_doc_t *args, kg_doc_t *c
   items++;
   return 0;
 }
-KG_PUBLIC void kg_call_end(kg_ctx_t *c, uint64_t id) { (void)c, calls[id - 1].answered = true; }
+KG_PUBLIC void kg_call_end(kg_ctx_t *c, uint64_t id) {
+  (void)c, calls[id - 1].answered = true;
+}
 
-KG_PUBLIC kg_msg_type_t kg_msg_type(const kg_msg_t *m) { return m->type; }
-KG_PUBLIC kg_view_t kg_msg_args(const kg_msg_t *m) { return kg_view_of(m->args); }
-KG_PUBLIC kg_doc_t *kg_msg_doc(const kg_msg_t *m, size_t i) { return i ? NULL : m->doc; }
-KG_PUBLIC size_t kg_msg_ndocs(const kg_msg_t *m) { return m->doc ? 1 : 0; }
-KG_PUBLIC int kg_msg_code(const kg_msg_t *m) { return m->code; }
-KG_PUBLIC const char *kg_msg_text(const kg_msg_t *m) { return m->text ? m->text : ""; }
+KG_PUBLIC kg_msg_type_t kg_msg_type(const kg_msg_t *m) {
+  return m->type;
+}
+KG_PUBLIC kg_view_t kg_msg_args(const kg_msg_t *m) {
+  return kg_view_of(m->args);
+}
+KG_PUBLIC kg_doc_t *kg_msg_doc(const kg_msg_t *m, size_t i) {
+  return i ? NULL : m->doc;
+}
+KG_PUBLIC size_t kg_msg_ndocs(const kg_msg_t *m) {
+  return m->doc ? 1 : 0;
+}
+KG_PUBLIC int kg_msg_code(const kg_msg_t *m) {
+  return m->code;
+}
+KG_PUBLIC const char *kg_msg_text(const kg_msg_t *m) {
+  return m->text ? m->text : "";
+}
 
-/* --- the loop ---------------------------------------------------------------------------------------------------------- */
+/* --- the loop
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static bool run_timers(void) {
   bool any = false;
@@ -156,7 +190,8 @@ void harness_start(void) {
   gw->spare_fd = -1;
   gw->anonymous = gw_user_new("system:anonymous", groups, 1, (kg_view_t){0});
   gw->anonymous->anonymous = true;
-  if (asprintf(&gw->tls_dir, "%s/tls", dir) < 0 || gw_pki_prepare(gw, &err) || gw_tls_open(gw, &err) || gw_listen(gw, "127.0.0.1", 0, &err)) {
+  if (asprintf(&gw->tls_dir, "%s/tls", dir) < 0 || gw_pki_prepare(gw, &err) || gw_tls_open(gw, &err) ||
+      gw_listen(gw, "127.0.0.1", 0, &err)) {
     fprintf(stderr, "%s\n", err.text);
     abort();
   }
@@ -187,7 +222,8 @@ void harness_stop(void) {
   if (system(cmd)) abort();
 }
 
-/* --- clients ------------------------------------------------------------------------------------------------------------ */
+/* --- clients
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static void use_foreign(SSL_CTX *ctx) {
   EVP_PKEY *key = EVP_EC_gen("P-256");
@@ -195,8 +231,10 @@ static void use_foreign(SSL_CTX *ctx) {
   X509_set_pubkey(x, key);
   X509_gmtime_adj(X509_getm_notBefore(x), -60);
   X509_gmtime_adj(X509_getm_notAfter(x), 3600);
-  X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "O", MBSTRING_UTF8, (const unsigned char *)"system:masters", -1, -1, 0);
-  X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_UTF8, (const unsigned char *)"kubernetes", -1, -1, 0);
+  X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "O", MBSTRING_UTF8, (const unsigned char *)"system:masters", -1,
+                             -1, 0);
+  X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_UTF8, (const unsigned char *)"kubernetes", -1, -1,
+                             0);
   X509_set_issuer_name(x, X509_get_subject_name(x));
   X509_sign(x, key, EVP_sha256());
   SSL_CTX_use_certificate(ctx, x);
@@ -207,7 +245,8 @@ static void use_foreign(SSL_CTX *ctx) {
 
 client_t *client_open(const char *who, const char *alpn) {
   client_t *c = calloc(1, sizeof *c);
-  struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)gw->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  struct sockaddr_in a = {
+      .sin_family = AF_INET, .sin_port = htons((uint16_t)gw->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   char crt[128], key[128];
   c->ctx = SSL_CTX_new(TLS_client_method());
   snprintf(crt, sizeof crt, "%s/admin.crt", gw->tls_dir);
@@ -215,7 +254,8 @@ client_t *client_open(const char *who, const char *alpn) {
   if (!strcmp(who, "admin")) {
     SSL_CTX_use_certificate_file(c->ctx, crt, SSL_FILETYPE_PEM);
     SSL_CTX_use_PrivateKey_file(c->ctx, key, SSL_FILETYPE_PEM);
-  } else if (!strcmp(who, "foreign")) use_foreign(c->ctx);
+  } else if (!strcmp(who, "foreign"))
+    use_foreign(c->ctx);
   c->fd = socket(AF_INET, SOCK_STREAM, 0);
   if (connect(c->fd, (struct sockaddr *)&a, sizeof a)) abort();
   int one = 1;
@@ -243,7 +283,8 @@ void client_sendn(client_t *c, const char *p, size_t n) {
   for (int i = 0; n && i < 10000; i++) {
     size_t done = 0;
     ERR_clear_error();
-    if (SSL_write_ex(c->ssl, p, n, &done)) p += done, n -= done;
+    if (SSL_write_ex(c->ssl, p, n, &done))
+      p += done, n -= done;
     else {
       int e = SSL_get_error(c->ssl, 0);
       if (e != SSL_ERROR_WANT_WRITE && e != SSL_ERROR_WANT_READ) return;
@@ -252,7 +293,9 @@ void client_sendn(client_t *c, const char *p, size_t n) {
   }
 }
 
-void client_send(client_t *c, const char *text) { client_sendn(c, text, strlen(text)); }
+void client_send(client_t *c, const char *text) {
+  client_sendn(c, text, strlen(text));
+}
 
 static void client_read(client_t *c) {
   for (;;) {
@@ -284,7 +327,8 @@ void client_reset(client_t *c) {
   if (c->in) c->in[0] = 0;
 }
 
-/* --- the other side of the bus ---------------------------------------------------------------------------------------------- */
+/* --- the other side of the bus
+ * ---------------------------------------------------------------------------------------------- */
 
 call_t *find_call(const char *topic) {
   for (size_t i = ncalls; i--;)
@@ -308,7 +352,8 @@ void answer_doc(call_t *c, kg_msg_type_t type, const char *args, kg_doc_t *doc) 
 }
 
 void answer(call_t *c, kg_msg_type_t type, const char *args, const char *doc, int code, const char *text) {
-  struct kg_msg m = {.type = type, .args = args ? json(args) : NULL, .doc = doc ? json(doc) : NULL, .code = code, .text = text};
+  struct kg_msg m = {
+      .type = type, .args = args ? json(args) : NULL, .doc = doc ? json(doc) : NULL, .code = code, .text = text};
   if (type != KG_MSG_ITEM) c->answered = true;
   if (type == KG_MSG_ITEM && c->credit) c->credit--;
   c->fn(NULL, gw, &m, c->arg);

@@ -36,7 +36,8 @@ client_t *client_open(const char *who, const char *alpn);
 void client_close(client_t *c);
 void client_send(client_t *c, const char *text);
 void client_sendn(client_t *c, const char *p, size_t n);
-/* Runs the gateway and reads until `want` shows up in what was received (or 2 s passed); returns what came, NUL-terminated. */
+/* Runs the gateway and reads until `want` shows up in what was received (or 2 s passed); returns what came,
+ * NUL-terminated. */
 const char *client_expect(client_t *c, const char *want);
 void client_reset(client_t *c);
 call_t *find_call(const char *topic); /* the last unanswered one */

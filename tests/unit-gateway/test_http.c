@@ -30,7 +30,8 @@ Test(http, nobody_in_particular_may_not_list_pods) {
   client_send(c, "GET /api/v1/namespaces/default/pods HTTP/1.1\r\nHost: x\r\n\r\n");
   const char *r = client_expect(c, "\"code\":403}");
   HAS(r, "HTTP/1.1 403 Forbidden\r\n");
-  HAS(r, "pods is forbidden: User \\\"system:anonymous\\\" cannot list resource \\\"pods\\\" in API group \\\"\\\" in the namespace "
+  HAS(r, "pods is forbidden: User \\\"system:anonymous\\\" cannot list resource \\\"pods\\\" in API group \\\"\\\" in "
+         "the namespace "
          "\\\"default\\\"");
   cr_assert(eq(sz, ncalls, 0));
   client_close(c);
@@ -88,7 +89,8 @@ Test(http, a_get_becomes_a_call_and_its_document_the_answer) {
 
 Test(http, three_requests_sent_at_once_are_answered_in_order) {
   client_t *c = client_open("admin", NULL);
-  client_send(c, "GET /version HTTP/1.1\r\nHost: x\r\n\r\nGET /api/v1/nodes/n1 HTTP/1.1\r\nHost: x\r\n\r\nGET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n");
+  client_send(c, "GET /version HTTP/1.1\r\nHost: x\r\n\r\nGET /api/v1/nodes/n1 HTTP/1.1\r\nHost: x\r\n\r\nGET /nowhere "
+                 "HTTP/1.1\r\nHost: x\r\n\r\n");
   harness_run(5);
   answer(find_call("api.get"), KG_MSG_REPLY, NULL, "{\"kind\":\"Node\"}", 0, NULL);
   const char *r = client_expect(c, "404 page not found");
@@ -135,8 +137,10 @@ Test(http, a_lone_line_feed_is_refused) {
 
 Test(http, two_lengths_of_one_body_are_refused) {
   client_t *c = client_open("admin", NULL);
-  client_send(c, "POST /api/v1/namespaces HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
-                 "GET /version HTTP/1.1\r\nHost: x\r\n\r\n");
+  client_send(
+      c,
+      "POST /api/v1/namespaces HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+      "GET /version HTTP/1.1\r\nHost: x\r\n\r\n");
   const char *r = client_expect(c, "Bad Request");
   HAS(r, "HTTP/1.1 400");
   HAS_NOT(r, "gitVersion");
@@ -145,14 +149,17 @@ Test(http, two_lengths_of_one_body_are_refused) {
 
 Test(http, trailers_are_refused) {
   client_t *c = client_open("admin", NULL);
-  client_send(c, "POST /api/v1/namespaces HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX: y\r\n\r\n");
+  client_send(
+      c,
+      "POST /api/v1/namespaces HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX: y\r\n\r\n");
   HAS(client_expect(c, "Bad Request"), "HTTP/1.1 400");
   client_close(c);
 }
 
 Test(http, a_chunked_body_arrives_whole) {
   client_t *c = client_open("admin", NULL);
-  client_send(c, "POST /api/v1/namespaces?fieldManager=m HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: "
+  client_send(c, "POST /api/v1/namespaces?fieldManager=m HTTP/1.1\r\nHost: x\r\nContent-Type: "
+                 "application/json\r\nTransfer-Encoding: "
                  "chunked\r\n\r\n6\r\n{\"kind\r\ne\r\n\":\"Namespace\"}\r\n0\r\n\r\n");
   harness_run(5);
   call_t *k = find_call("api.create");
@@ -168,7 +175,8 @@ Test(http, a_chunked_body_arrives_whole) {
 
 Test(http, a_body_that_is_too_large_is_refused_and_the_answer_arrives) {
   client_t *c = client_open("admin", NULL);
-  client_send(c, "POST /api/v1/namespaces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9000000\r\n\r\n");
+  client_send(c, "POST /api/v1/namespaces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
+                 "9000000\r\n\r\n");
   char *big = calloc(1, 200000);
   client_sendn(c, big, 200000);
   HAS(client_expect(c, "\"code\":413}"), "HTTP/1.1 413");
@@ -191,7 +199,8 @@ Test(http, a_head_that_is_too_large_is_refused) {
 
 Test(http, a_client_that_waits_for_continue_is_told_to) {
   client_t *c = client_open("admin", NULL);
-  client_send(c, "PUT /api/v1/nodes/n HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+  client_send(c, "PUT /api/v1/nodes/n HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: "
+                 "100-continue\r\nContent-Length: 2\r\n\r\n");
   HAS(client_expect(c, "\r\n\r\n"), "HTTP/1.1 100 Continue");
   client_send(c, "{}");
   harness_run(5);
@@ -201,10 +210,13 @@ Test(http, a_client_that_waits_for_continue_is_told_to) {
 
 Test(http, bodies_of_unknown_form_are_refused_and_broken_json_says_so) {
   client_t *c = client_open("admin", NULL);
-  client_send(c, "POST /api/v1/namespaces HTTP/1.1\r\nHost: x\r\nContent-Type: text/html\r\nContent-Length: 3\r\n\r\nk8s");
+  client_send(c,
+              "POST /api/v1/namespaces HTTP/1.1\r\nHost: x\r\nContent-Type: text/html\r\nContent-Length: 3\r\n\r\nk8s");
   HAS(client_expect(c, "\"code\":415}"), "UnsupportedMediaType");
   client_reset(c);
-  client_send(c, "POST /api/v1/namespaces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 3\r\n\r\n{\"a");
+  client_send(
+      c,
+      "POST /api/v1/namespaces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 3\r\n\r\n{\"a");
   HAS(client_expect(c, "\"code\":400}"), "json parse error");
   client_reset(c);
   client_send(c, "GET /api/v1/pods HTTP/1.1\r\nHost: x\r\nAccept: application/vnd.kubernetes.protobuf\r\n\r\n");
@@ -216,7 +228,8 @@ Test(http, the_api_roles_own_status_is_the_answer) {
   client_t *c = client_open("admin", NULL);
   client_send(c, "GET /api/v1/namespaces/nope HTTP/1.1\r\nHost: x\r\n\r\n");
   harness_run(5);
-  answer(find_call("api.get"), KG_MSG_ERROR, NULL, "{\"kind\":\"Status\",\"reason\":\"NotFound\",\"code\":404}", 404, "x");
+  answer(find_call("api.get"), KG_MSG_ERROR, NULL, "{\"kind\":\"Status\",\"reason\":\"NotFound\",\"code\":404}", 404,
+         "x");
   HAS(client_expect(c, "404}"), "HTTP/1.1 404 Not Found");
   client_close(c);
 }
@@ -228,10 +241,12 @@ Test(http, a_list_is_put_together_from_its_items) {
   call_t *k = find_call("api.list");
   cr_assert(kg_str_is(kg_view_str(kg_view_get(kg_view_of(k->args), "labelSelector")), "a=b"));
   cr_assert(eq(i64, kg_view_int(kg_view_get(kg_view_of(k->args), "limit"), 0), 5));
-  answer(k, KG_MSG_REPLY, "{\"rv\":\"77\",\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"continue\":\"tok\",\"remaining\":3}",
+  answer(k, KG_MSG_REPLY,
+         "{\"rv\":\"77\",\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"continue\":\"tok\",\"remaining\":3}",
          "{\"kind\":\"Pod\"}", 0, NULL);
-  HAS(client_expect(c, "]}"), "{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"77\",\"continue\":\"tok\","
-                              "\"remainingItemCount\":3},\"items\":[{\"kind\":\"Pod\"}]}");
+  HAS(client_expect(c, "]}"),
+      "{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"77\",\"continue\":\"tok\","
+      "\"remainingItemCount\":3},\"items\":[{\"kind\":\"Pod\"}]}");
   client_close(c);
 }
 
@@ -263,7 +278,8 @@ Test(http, a_client_that_goes_away_cancels_its_call) {
 
 Test(http, an_upgrade_that_is_not_granted_leaves_a_usable_connection) {
   client_t *c = client_open("", NULL);
-  client_send(c, "GET /version HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\nGET /version HTTP/1.1\r\nHost: x\r\n\r\n");
+  client_send(c, "GET /version HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\nGET /version "
+                 "HTTP/1.1\r\nHost: x\r\n\r\n");
   client_expect(c, "}");
   harness_run(5);
   cr_assert(eq(sz, count(client_expect(c, NULL), "200 OK"), 2));

@@ -9,8 +9,8 @@ static void route(const char *path, const char *want) {
   gw_route_t r;
   char *text = NULL, got[512];
   int rc = gw_route_parse(path, &r, &text);
-  snprintf(got, sizeof got, "%d %d%d g=%s v=%s ns=%s r=%s n=%s s=%s x=%s", rc, r.resource, r.watch, r.group, r.version, r.ns, r.resource_name,
-           r.name, r.sub, r.rest);
+  snprintf(got, sizeof got, "%d %d%d g=%s v=%s ns=%s r=%s n=%s s=%s x=%s", rc, r.resource, r.watch, r.group, r.version,
+           r.ns, r.resource_name, r.name, r.sub, r.rest);
   cr_assert(eq(str, got, (char *)want), "%s", path);
   free(text);
 }
@@ -44,7 +44,8 @@ Test(negotiate, clients_get_the_first_form_we_speak) {
   cr_assert(eq(int, negotiated("application/vnd.kubernetes.protobuf,application/json"), GW_FORM_JSON));
   cr_assert(eq(int, negotiated("application/vnd.kubernetes.protobuf"), GW_FORM_NONE));
   cr_assert(eq(int, negotiated("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"), GW_FORM_META));
-  cr_assert(eq(int, negotiated("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"), GW_FORM_DISCOVERY));
+  cr_assert(eq(int, negotiated("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"),
+               GW_FORM_DISCOVERY));
   cr_assert(eq(int, negotiated("*/*"), GW_FORM_JSON));
   cr_assert(eq(int, negotiated("text/html, application/xml;q=0.9, */*;q=0.8"), GW_FORM_JSON));
   cr_assert(eq(int, negotiated(""), GW_FORM_JSON));
@@ -61,7 +62,8 @@ static void yaml(const char *text, const char *want) {
 }
 
 Test(yaml, values_are_jsons) {
-  yaml("a: 1\nb: [x, \"2\", true, ~, 1.5]\nc:\n  d: no\n", "{\"a\":1,\"b\":[\"x\",\"2\",true,null,1.5],\"c\":{\"d\":false}}");
+  yaml("a: 1\nb: [x, \"2\", true, ~, 1.5]\nc:\n  d: no\n",
+       "{\"a\":1,\"b\":[\"x\",\"2\",true,null,1.5],\"c\":{\"d\":false}}");
   yaml("image: 1.2.3\nport: '80'\nt: 2026-01-01\n", "{\"image\":\"1.2.3\",\"port\":\"80\",\"t\":\"2026-01-01\"}");
 }
 
@@ -69,7 +71,8 @@ Test(yaml, laughter_is_bounded) {
   char text[2048] = "a: &a [x,x,x,x,x,x,x,x,x,x]\n";
   for (char c = 'b'; c < 'k'; c++) {
     char line[128];
-    snprintf(line, sizeof line, "%c: &%c [*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c]\n", c, c, c - 1, c - 1, c - 1, c - 1, c - 1, c - 1, c - 1, c - 1, c - 1, c - 1);
+    snprintf(line, sizeof line, "%c: &%c [*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c]\n", c, c, c - 1, c - 1, c - 1, c - 1,
+             c - 1, c - 1, c - 1, c - 1, c - 1, c - 1);
     strcat(text, line);
   }
   kg_error_t err = {0};

@@ -9,7 +9,8 @@ TestSuite(watch, .init = harness_start, .fini = harness_stop, .timeout = 60);
 
 static client_t *watcher(const char *extra, call_t **call) {
   char request[512];
-  snprintf(request, sizeof request, "GET /api/v1/pods?watch=true&allowWatchBookmarks=true HTTP/1.1\r\nHost: x\r\n%s\r\n", extra);
+  snprintf(request, sizeof request,
+           "GET /api/v1/pods?watch=true&allowWatchBookmarks=true HTTP/1.1\r\nHost: x\r\n%s\r\n", extra);
   client_t *c = client_open("admin", NULL);
   client_send(c, request);
   harness_run(5);
@@ -98,7 +99,8 @@ Test(watch, logs_go_to_the_node_of_the_pod) {
   client_t *c = client_open("admin", NULL);
   client_send(c, "GET /api/v1/namespaces/d/pods/p/log?follow=true&tailLines=3 HTTP/1.1\r\nHost: x\r\n\r\n");
   harness_run(5);
-  answer(find_call("api.get"), KG_MSG_REPLY, NULL, "{\"kind\":\"Pod\",\"spec\":{\"nodeName\":\"n7\",\"containers\":[{\"name\":\"c\"}]}}", 0, NULL);
+  answer(find_call("api.get"), KG_MSG_REPLY, NULL,
+         "{\"kind\":\"Pod\",\"spec\":{\"nodeName\":\"n7\",\"containers\":[{\"name\":\"c\"}]}}", 0, NULL);
   call_t *k = find_call("node.logs");
   cr_assert(k != NULL);
   cr_assert(eq(str, k->service, (char *)"node/n7"));
@@ -128,11 +130,14 @@ Test(watch, exec_needs_an_upgrade_and_a_container) {
 
 Test(watch, exec_speaks_channels_over_websocket) {
   client_t *c = client_open("admin", NULL);
-  client_send(c, "GET /api/v1/namespaces/d/pods/p/exec?command=sh&command=-c&command=ls+%2F&stdin=true&stdout=true HTTP/1.1\r\nHost: x\r\n"
-                 "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+  client_send(c, "GET /api/v1/namespaces/d/pods/p/exec?command=sh&command=-c&command=ls+%2F&stdin=true&stdout=true "
+                 "HTTP/1.1\r\nHost: x\r\n"
+                 "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+                 "dGhlIHNhbXBsZSBub25jZQ==\r\n"
                  "Sec-WebSocket-Protocol: v5.channel.k8s.io\r\n\r\n");
   harness_run(5);
-  answer(find_call("api.get"), KG_MSG_REPLY, NULL, "{\"kind\":\"Pod\",\"spec\":{\"nodeName\":\"n7\",\"containers\":[{\"name\":\"c\"}]}}", 0, NULL);
+  answer(find_call("api.get"), KG_MSG_REPLY, NULL,
+         "{\"kind\":\"Pod\",\"spec\":{\"nodeName\":\"n7\",\"containers\":[{\"name\":\"c\"}]}}", 0, NULL);
   call_t *k = find_call("node.exec");
   cr_assert(k != NULL);
   cr_assert(kg_str_is(kg_view_str(kg_view_at(kg_view_get(kg_view_of(k->args), "command"), 2)), "ls /"));

@@ -1,7 +1,7 @@
 /*
- * How far the tables agree with a real API server: reads recorded creations (one JSON object a line: path, body, code, answer)
- * and prints agreement by resource. Not a test of its own, since the recordings are not part of the tree:
- *   zcat answers.jsonl.gz | test-schema-answers [-v]
+ * How far the tables agree with a real API server: reads recorded creations (one JSON object a line: path, body, code,
+ * answer) and prints agreement by resource. Not a test of its own, since the recordings are not part of the tree: zcat
+ * answers.jsonl.gz | test-schema-answers [-v]
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,7 +42,8 @@ static void one(kube_arena_t *a, kg_view_t v, kg_str_t line) {
   const kube_resource_t *r = oracle_resource(kg_view_str(kg_view_get(v, "path")));
   if (!r) return;
   int64_t want = kg_view_int(kg_view_get(v, "code"), 0);
-  kube_node_t *body = kube_tree_parse(a, kg_view_get(v, "body")), *answer = kube_tree_parse(a, kg_view_get(v, "answer"));
+  kube_node_t *body = kube_tree_parse(a, kg_view_get(v, "body")),
+              *answer = kube_tree_parse(a, kg_view_get(v, "answer"));
   kube_node_t *causes = kube_array(a);
   kg_error_t err = {0};
   row_t *row = row_of(r);
@@ -90,7 +91,8 @@ int main(int argc, char **argv) {
   row_t sum = {.name = "all"};
   for (size_t i = 0; i <= row_count; i++) {
     row_t *r = i < row_count ? &rows[i] : &sum;
-    printf("%-60s code %4u/%-4u object %3u/%-3u fields %3u/%-3u\n", r->name, r->code, r->total, r->object, r->objects, r->fields, r->fieldss);
+    printf("%-60s code %4u/%-4u object %3u/%-3u fields %3u/%-3u\n", r->name, r->code, r->total, r->object, r->objects,
+           r->fields, r->fieldss);
     sum.total += r->total, sum.code += r->code, sum.object += r->object, sum.objects += r->objects;
     sum.fields += r->fields, sum.fieldss += r->fieldss;
   }

@@ -18,7 +18,8 @@ const kube_resource_t *oracle_resource(kg_str_t path) {
   return n == at + 1 ? kube_resource_find(group, version, part[at]) : NULL;
 }
 
-int64_t oracle_create(kube_arena_t *a, const kube_resource_t *r, kube_node_t *body, kube_node_t *causes, kg_error_t *err) {
+int64_t oracle_create(kube_arena_t *a, const kube_resource_t *r, kube_node_t *body, kube_node_t *causes,
+                      kg_error_t *err) {
   kg_str_t kind = kube_node_str(kube_get(body, "kind")), api = kube_node_str(kube_get(body, "apiVersion"));
   char want[128];
   snprintf(want, sizeof want, "%s%s%s", r->group, *r->group ? "/" : "", r->version);
@@ -38,9 +39,22 @@ int64_t oracle_create(kube_arena_t *a, const kube_resource_t *r, kube_node_t *bo
 }
 
 static bool chosen_by_server(kg_str_t key) {
-  static const char *const names[] = {"uid", "creationTimestamp", "resourceVersion", "selfLink", "managedFields", "generation",
-                                      "clusterIPs", "ipFamilies", "ipFamilyPolicy", "nodePort", "healthCheckNodePort", "token",
-                                      "expirationTimestamp", "controller-uid", "job-name", "batch.kubernetes.io/controller-uid",
+  static const char *const names[] = {"uid",
+                                      "creationTimestamp",
+                                      "resourceVersion",
+                                      "selfLink",
+                                      "managedFields",
+                                      "generation",
+                                      "clusterIPs",
+                                      "ipFamilies",
+                                      "ipFamilyPolicy",
+                                      "nodePort",
+                                      "healthCheckNodePort",
+                                      "token",
+                                      "expirationTimestamp",
+                                      "controller-uid",
+                                      "job-name",
+                                      "batch.kubernetes.io/controller-uid",
                                       "batch.kubernetes.io/job-name"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     if (kg_str_is(key, names[i])) return true;
@@ -64,13 +78,19 @@ void oracle_clean(kube_arena_t *a, kube_node_t *n) {
 
 static bool falsy(const kube_node_t *n) {
   switch (n->type) {
-  case KG_V_NIL: return true;
-  case KG_V_BOOL: return !n->b;
-  case KG_V_INT: return n->i == 0;
-  case KG_V_STR: return n->s.n == 0;
+  case KG_V_NIL:
+    return true;
+  case KG_V_BOOL:
+    return !n->b;
+  case KG_V_INT:
+    return n->i == 0;
+  case KG_V_STR:
+    return n->s.n == 0;
   case KG_V_ARRAY:
-  case KG_V_MAP: return n->c.n == 0;
-  default: return false;
+  case KG_V_MAP:
+    return n->c.n == 0;
+  default:
+    return false;
   }
 }
 

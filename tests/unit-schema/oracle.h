@@ -6,7 +6,8 @@
 /* The resource a collection path ("/apis/apps/v1/namespaces/x/deployments") names; NULL if it is none of ours. */
 const kube_resource_t *oracle_resource(kg_str_t path);
 /* Decodes, defaults and validates as a creation does; the code a server would answer with. body is changed. */
-int64_t oracle_create(kube_arena_t *a, const kube_resource_t *r, kube_node_t *body, kube_node_t *causes, kg_error_t *err);
+int64_t oracle_create(kube_arena_t *a, const kube_resource_t *r, kube_node_t *body, kube_node_t *causes,
+                      kg_error_t *err);
 /* Removes what a server chooses itself. */
 void oracle_clean(kube_arena_t *a, kube_node_t *n);
 /* Whether got has all that want has. */

@@ -1,7 +1,7 @@
 /*
- * Whether decoding gives back what the API writes: reads recorded objects (one JSON object a line: apiVersion, kind, json) and
- * compares the text of json, decoded and written again, with itself.
- *   zcat roundtrip.jsonl.gz | test-schema-roundtrip [-v]
+ * Whether decoding gives back what the API writes: reads recorded objects (one JSON object a line: apiVersion, kind,
+ * json) and compares the text of json, decoded and written again, with itself. zcat roundtrip.jsonl.gz |
+ * test-schema-roundtrip [-v]
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -28,7 +28,8 @@ typedef struct decoder {
 
 static kube_node_t *decode_struct(decoder_t *d, const frame_t *at, const kube_type_t *t, kube_node_t *n);
 
-/* --- words ------------------------------------------------------------------------------------------------------------ */
+/* --- words
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static const char *path_of(decoder_t *d, const frame_t *f, bool indices) {
   if (!f) return "";
@@ -47,9 +48,14 @@ static const char *go_name(const char *name) {
 static const char *go_scalar(const kube_field_t *f) {
   if (f->kind == KUBE_T_STRUCT) return go_name(f->type->name);
   if (f->named) return go_name(f->named);
-  static const char *const names[] = {[KUBE_T_STRING] = "string",   [KUBE_T_BOOL] = "bool",   [KUBE_T_INT32] = "int32",
-                                      [KUBE_T_INT64] = "int64",     [KUBE_T_FLOAT] = "float64", [KUBE_T_BYTES] = "[]uint8",
-                                      [KUBE_T_TIME] = "v1.Time",    [KUBE_T_MICROTIME] = "v1.MicroTime",
+  static const char *const names[] = {[KUBE_T_STRING] = "string",
+                                      [KUBE_T_BOOL] = "bool",
+                                      [KUBE_T_INT32] = "int32",
+                                      [KUBE_T_INT64] = "int64",
+                                      [KUBE_T_FLOAT] = "float64",
+                                      [KUBE_T_BYTES] = "[]uint8",
+                                      [KUBE_T_TIME] = "v1.Time",
+                                      [KUBE_T_MICROTIME] = "v1.MicroTime",
                                       [KUBE_T_QUANTITY] = "resource.Quantity"};
   const char *name = (size_t)f->kind < sizeof names / sizeof *names ? names[f->kind] : NULL;
   return name ? name : "string";
@@ -57,23 +63,35 @@ static const char *go_scalar(const kube_field_t *f) {
 
 static const char *go_type(decoder_t *d, const kube_field_t *f, kube_shape_t shape) {
   switch (shape) {
-  case KUBE_LIST: return kube_arena_fmt(d->a, "[]%s", go_scalar(f));
-  case KUBE_MAP: return kube_arena_fmt(d->a, "map[string]%s", go_scalar(f));
-  case KUBE_MAP_LIST: return kube_arena_fmt(d->a, "map[string][]%s", go_scalar(f));
-  default: return go_scalar(f);
+  case KUBE_LIST:
+    return kube_arena_fmt(d->a, "[]%s", go_scalar(f));
+  case KUBE_MAP:
+    return kube_arena_fmt(d->a, "map[string]%s", go_scalar(f));
+  case KUBE_MAP_LIST:
+    return kube_arena_fmt(d->a, "map[string][]%s", go_scalar(f));
+  default:
+    return go_scalar(f);
   }
 }
 
 static const char *json_kind(decoder_t *d, const kube_node_t *n, bool number_text) {
   switch (n->type) {
-  case KG_V_BOOL: return "bool";
-  case KG_V_STR: return "string";
-  case KG_V_ARRAY: return "array";
-  case KG_V_MAP: return "object";
-  case KG_V_INT: return number_text ? kube_arena_fmt(d->a, "number %lld", (long long)n->i) : "number";
-  case KG_V_UINT: return number_text ? kube_arena_fmt(d->a, "number %llu", (unsigned long long)n->u) : "number";
-  case KG_V_FLOAT: return number_text ? kube_arena_fmt(d->a, "number %.17g", n->f) : "number";
-  default: return "null";
+  case KG_V_BOOL:
+    return "bool";
+  case KG_V_STR:
+    return "string";
+  case KG_V_ARRAY:
+    return "array";
+  case KG_V_MAP:
+    return "object";
+  case KG_V_INT:
+    return number_text ? kube_arena_fmt(d->a, "number %lld", (long long)n->i) : "number";
+  case KG_V_UINT:
+    return number_text ? kube_arena_fmt(d->a, "number %llu", (unsigned long long)n->u) : "number";
+  case KG_V_FLOAT:
+    return number_text ? kube_arena_fmt(d->a, "number %.17g", n->f) : "number";
+  default:
+    return "null";
   }
 }
 
@@ -83,13 +101,14 @@ static const kube_type_t *owner_of(const frame_t *at) {
 }
 
 /* The first mistake is the one that is told, as in Go. */
-static kube_node_t *mismatch(decoder_t *d, const frame_t *at, const kube_node_t *n, const char *type, bool number_text) {
+static kube_node_t *mismatch(decoder_t *d, const frame_t *at, const kube_node_t *n, const char *type,
+                             bool number_text) {
   if (d->failed) return NULL;
   d->failed = true;
   const kube_type_t *owner = owner_of(at);
   const char *last = owner ? strrchr(owner->name, '.') : NULL;
-  kg_error_set(d->err, KG_EINVAL, "json: cannot unmarshal %s into Go struct field %s.%s of type %s", json_kind(d, n, number_text),
-               last ? last + 1 : "", path_of(d, at, false), type);
+  kg_error_set(d->err, KG_EINVAL, "json: cannot unmarshal %s into Go struct field %s.%s of type %s",
+               json_kind(d, n, number_text), last ? last + 1 : "", path_of(d, at, false), type);
   return NULL;
 }
 
@@ -99,7 +118,8 @@ static kube_node_t *refuse(decoder_t *d, const char *sentence) {
   return NULL;
 }
 
-/* --- values ----------------------------------------------------------------------------------------------------------- */
+/* --- values
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static kube_node_t *decode_integer(decoder_t *d, const frame_t *at, const kube_field_t *f, kube_node_t *n) {
   bool wide = f->kind == KUBE_T_INT64;
@@ -116,11 +136,20 @@ static kube_node_t *decode_special(decoder_t *d, const frame_t *at, const kube_f
     if (n->type != KG_V_STR) return mismatch(d, at, n, "[]uint8", false);
     v = kube_decode_base64(d->a, n, &sentence);
     break;
-  case KUBE_T_TIME: v = kube_decode_time(d->a, n, false, &sentence); break;
-  case KUBE_T_MICROTIME: v = kube_decode_time(d->a, n, true, &sentence); break;
-  case KUBE_T_QUANTITY: v = kube_decode_quantity(d->a, n, &sentence); break;
-  case KUBE_T_INT_OR_STRING: v = kube_decode_int_or_string(d->a, n, &sentence); break;
-  default: return n; /* any JSON */
+  case KUBE_T_TIME:
+    v = kube_decode_time(d->a, n, false, &sentence);
+    break;
+  case KUBE_T_MICROTIME:
+    v = kube_decode_time(d->a, n, true, &sentence);
+    break;
+  case KUBE_T_QUANTITY:
+    v = kube_decode_quantity(d->a, n, &sentence);
+    break;
+  case KUBE_T_INT_OR_STRING:
+    v = kube_decode_int_or_string(d->a, n, &sentence);
+    break;
+  default:
+    return n; /* any JSON */
   }
   return v ? v : refuse(d, sentence);
 }
@@ -131,34 +160,45 @@ static kube_node_t *decode_scalar(decoder_t *d, const frame_t *at, const kube_fi
     if (n->type != KG_V_MAP) return mismatch(d, at, n, go_scalar(f), false);
     return decode_struct(d, at, f->type, n);
   case KUBE_T_STRING:
-  case KUBE_T_DURATION: return n->type == KG_V_STR ? n : mismatch(d, at, n, go_scalar(f), false);
-  case KUBE_T_BOOL: return n->type == KG_V_BOOL ? n : mismatch(d, at, n, "bool", false);
+  case KUBE_T_DURATION:
+    return n->type == KG_V_STR ? n : mismatch(d, at, n, go_scalar(f), false);
+  case KUBE_T_BOOL:
+    return n->type == KG_V_BOOL ? n : mismatch(d, at, n, "bool", false);
   case KUBE_T_INT32:
-  case KUBE_T_INT64: return decode_integer(d, at, f, n);
+  case KUBE_T_INT64:
+    return decode_integer(d, at, f, n);
   case KUBE_T_FLOAT:
     if (n->type == KG_V_INT || n->type == KG_V_UINT || n->type == KG_V_FLOAT) return n;
     return mismatch(d, at, n, "float64", false);
-  default: return decode_special(d, at, f, n);
+  default:
+    return decode_special(d, at, f, n);
   }
 }
 
 /* What Go has where JSON says nothing: the zero value, or NULL when it is not written. */
 static kube_node_t *zero_of(decoder_t *d, const frame_t *at, const kube_field_t *f) {
   switch (f->kind) {
-  case KUBE_T_STRUCT: return decode_struct(d, at, f->type, kube_map(d->a));
+  case KUBE_T_STRUCT:
+    return decode_struct(d, at, f->type, kube_map(d->a));
   case KUBE_T_STRING:
-  case KUBE_T_DURATION: return kube_str(d->a, "");
-  case KUBE_T_BOOL: return kube_bool(d->a, false);
+  case KUBE_T_DURATION:
+    return kube_str(d->a, "");
+  case KUBE_T_BOOL:
+    return kube_bool(d->a, false);
   case KUBE_T_INT32:
   case KUBE_T_INT64:
   case KUBE_T_FLOAT:
-  case KUBE_T_INT_OR_STRING: return kube_int(d->a, 0);
-  case KUBE_T_QUANTITY: return kube_str(d->a, "0");
-  default: return kube_nil(d->a);
+  case KUBE_T_INT_OR_STRING:
+    return kube_int(d->a, 0);
+  case KUBE_T_QUANTITY:
+    return kube_str(d->a, "0");
+  default:
+    return kube_nil(d->a);
   }
 }
 
-static kube_node_t *decode_list(decoder_t *d, const frame_t *at, const kube_field_t *f, kube_shape_t shape, kube_node_t *n) {
+static kube_node_t *decode_list(decoder_t *d, const frame_t *at, const kube_field_t *f, kube_shape_t shape,
+                                kube_node_t *n) {
   if (n->type != KG_V_ARRAY) return mismatch(d, at, n, go_type(d, f, shape), false);
   for (uint32_t i = 0; i < n->c.n; i++) {
     frame_t element = {.up = at, .index = i};
@@ -210,14 +250,21 @@ static kube_node_t *decode_map(decoder_t *d, const frame_t *at, const kube_field
 
 static bool is_empty(const kube_node_t *n) {
   switch (n->type) {
-  case KG_V_BOOL: return !n->b;
-  case KG_V_INT: return n->i == 0;
-  case KG_V_UINT: return n->u == 0;
-  case KG_V_FLOAT: return n->f == 0;
-  case KG_V_STR: return n->s.n == 0;
+  case KG_V_BOOL:
+    return !n->b;
+  case KG_V_INT:
+    return n->i == 0;
+  case KG_V_UINT:
+    return n->u == 0;
+  case KG_V_FLOAT:
+    return n->f == 0;
+  case KG_V_STR:
+    return n->s.n == 0;
   case KG_V_ARRAY:
-  case KG_V_MAP: return n->c.n == 0;
-  default: return true;
+  case KG_V_MAP:
+    return n->c.n == 0;
+  default:
+    return true;
   }
 }
 
@@ -227,10 +274,14 @@ static bool struct_in_go(const kube_field_t *f) {
   case KUBE_T_STRUCT:
   case KUBE_T_MICROTIME:
   case KUBE_T_QUANTITY:
-  case KUBE_T_INT_OR_STRING: return true;
-  case KUBE_T_TIME: return strcmp(f->name, "creationTimestamp") != 0;
-  case KUBE_T_RAW: return !f->type;
-  default: return false;
+  case KUBE_T_INT_OR_STRING:
+    return true;
+  case KUBE_T_TIME:
+    return strcmp(f->name, "creationTimestamp") != 0;
+  case KUBE_T_RAW:
+    return !f->type;
+  default:
+    return false;
   }
 }
 
@@ -254,7 +305,8 @@ static kube_node_t *decode_field(decoder_t *d, const frame_t *at, const kube_fie
   return is_empty(n) && f->kind != KUBE_T_RAW ? NULL : n;
 }
 
-/* --- structs ---------------------------------------------------------------------------------------------------------- */
+/* --- structs
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static void note_unknown(decoder_t *d, const frame_t *at, kg_str_t key) {
   if (!d->unknown) return;
@@ -285,8 +337,8 @@ static kube_node_t *decode_struct(decoder_t *d, const frame_t *at, const kube_ty
 int kube_decode(kube_arena_t *a, const kube_resource_t *r, kube_node_t *object, kube_node_t *unknown, kg_error_t *err) {
   decoder_t d = {.a = a, .unknown = unknown, .err = err};
   if (object->type != KG_V_MAP) {
-    return kg_error_set(err, KG_EINVAL, "json: cannot unmarshal %s into Go value of type %s", json_kind(&d, object, false),
-                        go_name(r->type->name));
+    return kg_error_set(err, KG_EINVAL, "json: cannot unmarshal %s into Go value of type %s",
+                        json_kind(&d, object, false), go_name(r->type->name));
   }
   kube_node_t *out = decode_struct(&d, NULL, r->type, object);
   if (!out) return -1;

@@ -6,11 +6,16 @@
 
 static const char *kind_of(const kube_node_t *n) {
   switch (n->type) {
-  case KG_V_BOOL: return "bool";
-  case KG_V_STR: return "string";
-  case KG_V_ARRAY: return "array";
-  case KG_V_MAP: return "object";
-  default: return "number";
+  case KG_V_BOOL:
+    return "bool";
+  case KG_V_STR:
+    return "string";
+  case KG_V_ARRAY:
+    return "array";
+  case KG_V_MAP:
+    return "object";
+  default:
+    return "number";
   }
 }
 
@@ -53,8 +58,9 @@ kube_node_t *kube_decode_time(kube_arena_t *a, kube_node_t *n, bool micro, const
   int64_t us;
   if (kube_time_parse(n->s, &us) != 0) {
     kg_str_t s = n->s;
-    *sentence = kube_arena_fmt(a, "parsing time \"" KG_STR_FMT "\" as \"%s\": cannot parse \"" KG_STR_FMT "\" as \"2006\"",
-                               KG_STR_ARG(s), layout, KG_STR_ARG(s));
+    *sentence =
+        kube_arena_fmt(a, "parsing time \"" KG_STR_FMT "\" as \"%s\": cannot parse \"" KG_STR_FMT "\" as \"2006\"",
+                       KG_STR_ARG(s), layout, KG_STR_ARG(s));
     return NULL;
   }
   char text[32];
@@ -90,7 +96,9 @@ kube_node_t *kube_decode_int_or_string(kube_arena_t *a, kube_node_t *n, const ch
   } else if (n->type == KG_V_FLOAT) {
     *sentence = kube_arena_fmt(a, "json: cannot unmarshal number %.17g into Go value of type int32", n->f);
   } else {
-    const char *type = n->type == KG_V_UINT ? "int32" : n->type == KG_V_BOOL || n->type == KG_V_MAP || n->type == KG_V_ARRAY ? "int32" : "string";
+    const char *type = n->type == KG_V_UINT                                                   ? "int32"
+                       : n->type == KG_V_BOOL || n->type == KG_V_MAP || n->type == KG_V_ARRAY ? "int32"
+                                                                                              : "string";
     *sentence = kube_arena_fmt(a, "json: cannot unmarshal %s into Go value of type %s", kind_of(n), type);
   }
   return NULL;

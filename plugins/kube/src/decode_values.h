@@ -1,6 +1,7 @@
 #ifndef KUBE_DECODE_VALUES_H
 #define KUBE_DECODE_VALUES_H
-/* Values whose JSON has a form of its own. Each gives the normalised value, or NULL and in *sentence the API server's words. */
+/* Values whose JSON has a form of its own. Each gives the normalised value, or NULL and in *sentence the API server's
+ * words. */
 #include "kube/tree.h"
 
 kube_node_t *kube_decode_base64(kube_arena_t *a, kube_node_t *n, const char **sentence);

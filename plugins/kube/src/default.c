@@ -5,7 +5,8 @@
 #include "default_calls.h"
 #include "schema_tables.h"
 
-/* --- literals ---------------------------------------------------------------------------------------------------------- */
+/* --- literals
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static kg_str_t literal_string(const char **p) {
   const char *start = ++*p;
@@ -50,7 +51,8 @@ kube_node_t *kube_literal(kube_arena_t *a, const char *json) {
   return literal(a, &json);
 }
 
-/* --- paths and conditions ------------------------------------------------------------------------------------------------ */
+/* --- paths and conditions
+ * ------------------------------------------------------------------------------------------------ */
 
 static const kube_node_t *look(const kube_node_t *n, const char *path, size_t length) {
   for (const char *end = path + length; n && path < end;) {
@@ -65,11 +67,16 @@ static const kube_node_t *look(const kube_node_t *n, const char *path, size_t le
 static bool empty(const kube_node_t *n) {
   if (!n) return true;
   switch (n->type) {
-  case KG_V_NIL: return true;
-  case KG_V_INT: return n->i == 0;
-  case KG_V_STR: return n->s.n == 0;
-  case KG_V_ARRAY: return n->c.n == 0;
-  default: return false;
+  case KG_V_NIL:
+    return true;
+  case KG_V_INT:
+    return n->i == 0;
+  case KG_V_STR:
+    return n->s.n == 0;
+  case KG_V_ARRAY:
+    return n->c.n == 0;
+  default:
+    return false;
   }
 }
 
@@ -107,7 +114,8 @@ bool kube_condition(kube_arena_t *a, const kube_node_t *n, const char *text) {
   return true;
 }
 
-/* --- applying -------------------------------------------------------------------------------------------------------------- */
+/* --- applying
+ * -------------------------------------------------------------------------------------------------------------- */
 
 /* Whether Go would see no value: fields that are no pointers cannot be told from their zero. */
 static bool unset(const kube_type_t *t, const char *field, const kube_node_t *v) {

@@ -39,7 +39,8 @@ static void requests_from_limits(kube_arena_t *a, kube_node_t *owner) {
   if (!limits || limits->type != KG_V_MAP || !limits->c.n) return;
   kube_node_t *requests = kube_sub(a, resources, "requests");
   for (uint32_t i = 0; i < limits->c.n; i++) {
-    if (!kube_getn(requests, limits->c.keys[i])) kube_setn(a, requests, limits->c.keys[i], kube_tree_clone(a, limits->c.items[i]));
+    if (!kube_getn(requests, limits->c.keys[i]))
+      kube_setn(a, requests, limits->c.keys[i], kube_tree_clone(a, limits->c.items[i]));
   }
 }
 
@@ -57,7 +58,8 @@ static void pod_resources(kube_arena_t *a, kube_node_t *n) {
 
 static void host_port(kube_arena_t *a, kube_node_t *port) {
   kube_node_t *container = kube_get(port, "containerPort");
-  if (container && kube_node_int(kube_get(port, "hostPort"), 0) == 0) kube_set(a, port, "hostPort", kube_tree_clone(a, container));
+  if (container && kube_node_int(kube_get(port, "hostPort"), 0) == 0)
+    kube_set(a, port, "hostPort", kube_tree_clone(a, container));
 }
 static void container_host_ports(kube_arena_t *a, kube_node_t *container) {
   each(a, kube_get(container, "ports"), host_port);
@@ -133,7 +135,8 @@ static void namespace_label(kube_arena_t *a, kube_node_t *n) {
 }
 
 static void labels_from_template(kube_arena_t *a, kube_node_t *n) {
-  kube_node_t *labels = kube_path(n, "spec", "template", "metadata", "labels", NULL), *meta = kube_sub(a, n, "metadata");
+  kube_node_t *labels = kube_path(n, "spec", "template", "metadata", "labels", NULL),
+              *meta = kube_sub(a, n, "metadata");
   kube_node_t *own = kube_get(meta, "labels");
   if (labels && labels->type == KG_V_MAP && labels->c.n && (!own || own->type != KG_V_MAP || !own->c.n)) {
     kube_set(a, meta, "labels", kube_tree_clone(a, labels));
@@ -145,7 +148,8 @@ static void fill(kube_arena_t *a, kube_node_t *n, const char *to, const char *fr
   if (!source || source->type != KG_V_MAP || !source->c.n) return;
   kube_node_t *target = kube_sub(a, n, to);
   for (uint32_t i = 0; i < source->c.n; i++) {
-    if (!kube_getn(target, source->c.keys[i])) kube_setn(a, target, source->c.keys[i], kube_tree_clone(a, source->c.items[i]));
+    if (!kube_getn(target, source->c.keys[i]))
+      kube_setn(a, target, source->c.keys[i], kube_tree_clone(a, source->c.items[i]));
   }
 }
 static void limit_range(kube_arena_t *a, kube_node_t *n) {
@@ -164,7 +168,8 @@ static void crd_names(kube_arena_t *a, kube_node_t *n) {
     for (char *p = low; *p; p++) *p = (char)tolower((unsigned char)*p);
     kube_set(a, names, "singular", kube_str(a, low));
   }
-  if (!has_text(kube_get(names, "listKind"))) kube_set(a, names, "listKind", kube_strf(a, KG_STR_FMT "List", KG_STR_ARG(kind)));
+  if (!has_text(kube_get(names, "listKind")))
+    kube_set(a, names, "listKind", kube_strf(a, KG_STR_FMT "List", KG_STR_ARG(kind)));
 }
 
 /* podCIDR is the first of podCIDRs. */
@@ -190,12 +195,19 @@ static const struct {
   const char *name;
   void (*fn)(kube_arena_t *a, kube_node_t *n);
 } calls[] = {
-    {"image_pull_policy", image_pull_policy}, {"pod_resources", pod_resources},
-    {"host_ports", host_ports},               {"service_account", service_account},
-    {"container_resources", container_resources}, {"volume_source", volume_source},
-    {"string_data", string_data},             {"namespace_label", namespace_label},
-    {"labels_from_template", labels_from_template}, {"limit_range", limit_range},
-    {"crd_names", crd_names}, {"pod_cidrs", pod_cidrs}, {"claim_templates", claim_templates},
+    {"image_pull_policy", image_pull_policy},
+    {"pod_resources", pod_resources},
+    {"host_ports", host_ports},
+    {"service_account", service_account},
+    {"container_resources", container_resources},
+    {"volume_source", volume_source},
+    {"string_data", string_data},
+    {"namespace_label", namespace_label},
+    {"labels_from_template", labels_from_template},
+    {"limit_range", limit_range},
+    {"crd_names", crd_names},
+    {"pod_cidrs", pod_cidrs},
+    {"claim_templates", claim_templates},
 };
 
 void kube_default_call(kube_arena_t *a, const char *name, kube_node_t *n) {

@@ -2,7 +2,8 @@
 #define KUBE_DEFAULT_CALLS_H
 #include "kube/tree.h"
 
-/* Runs the rule `call:NAME` of defaults.txt on a struct; unknown names do nothing (the unit test asks that all are known). */
+/* Runs the rule `call:NAME` of defaults.txt on a struct; unknown names do nothing (the unit test asks that all are
+ * known). */
 void kube_default_call(kube_arena_t *a, const char *name, kube_node_t *n);
 bool kube_default_call_known(const char *name);
 /* A JSON value as the tables write it (no escapes). */

@@ -17,7 +17,10 @@ typedef struct sub {
   const char *group, *version, *kind;
   unsigned verbs;
 } sub_t;
-enum { CHANGE = KUBE_V_GET | KUBE_V_PATCH | KUBE_V_UPDATE, PROXY = KUBE_V_CREATE | KUBE_V_DELETE | KUBE_V_GET | KUBE_V_PATCH | KUBE_V_UPDATE };
+enum {
+  CHANGE = KUBE_V_GET | KUBE_V_PATCH | KUBE_V_UPDATE,
+  PROXY = KUBE_V_CREATE | KUBE_V_DELETE | KUBE_V_GET | KUBE_V_PATCH | KUBE_V_UPDATE
+};
 static const sub_t subs[] = {
     {NULL, "scale", "autoscaling", "v1", "Scale", CHANGE},
     {NULL, "token", "authentication.k8s.io", "v1", "TokenRequest", KUBE_V_CREATE},
@@ -36,7 +39,8 @@ static const sub_t subs[] = {
 static sub_t sub_of(const kube_resource_t *r, const char *name) {
   sub_t found = {.name = name, .verbs = CHANGE};
   for (size_t i = 0; i < sizeof subs / sizeof *subs; i++) {
-    if (strcmp(subs[i].name, name) == 0 && (!subs[i].resource || strcmp(subs[i].resource, r->resource) == 0)) found = subs[i];
+    if (strcmp(subs[i].name, name) == 0 && (!subs[i].resource || strcmp(subs[i].resource, r->resource) == 0))
+      found = subs[i];
   }
   if (!found.kind) {
     found.group = r->group;
@@ -68,7 +72,8 @@ static void pack_group_version(kg_pack_t *p, const char *key, const char *group,
   kg_pack_fmt(p, "%s%s%s", group, *group ? "/" : "", version);
 }
 
-/* --- legacy ----------------------------------------------------------------------------------------------------------------- */
+/* --- legacy
+ * ----------------------------------------------------------------------------------------------------------------- */
 
 static void pack_api_resource(kg_pack_t *p, const kube_resource_t *r) {
   kg_pack_map(p);
@@ -141,7 +146,8 @@ static void pack_group(kg_pack_t *p, size_t first) {
   kg_pack_key(p, "versions");
   kg_pack_array(p);
   for (size_t i = first; i < kube_resource_count; i++) {
-    if (strcmp(kube_resources[i].group, kube_resources[first].group) == 0 && starts_group(i, true)) pack_version(p, &kube_resources[i]);
+    if (strcmp(kube_resources[i].group, kube_resources[first].group) == 0 && starts_group(i, true))
+      pack_version(p, &kube_resources[i]);
   }
   kg_pack_end(p);
   kg_pack_key(p, "preferredVersion");
@@ -195,7 +201,8 @@ static kg_doc_t *versions(void) {
   return kg_pack_doc(&p);
 }
 
-/* --- aggregated: apidiscovery.k8s.io/v2 -------------------------------------------------------------------------------------- */
+/* --- aggregated: apidiscovery.k8s.io/v2
+ * -------------------------------------------------------------------------------------- */
 
 static void pack_kind(kg_pack_t *p, const char *group, const char *version, const char *kind) {
   kg_pack_key(p, "responseKind");
@@ -266,7 +273,8 @@ static kg_doc_t *aggregated(bool core) {
     kg_pack_key(&p, "versions");
     kg_pack_array(&p);
     for (size_t k = i; k < kube_resource_count; k++) {
-      if (strcmp(kube_resources[k].group, first->group) == 0 && starts_group(k, true)) pack_version_discovery(&p, &kube_resources[k]);
+      if (strcmp(kube_resources[k].group, first->group) == 0 && starts_group(k, true))
+        pack_version_discovery(&p, &kube_resources[k]);
     }
     kg_pack_end(&p);
     kg_pack_end(&p);

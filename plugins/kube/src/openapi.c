@@ -8,7 +8,8 @@
 #define TITLE "Kubernetes"
 #define VERSION "v1.37.0"
 
-/* --- paths ------------------------------------------------------------------------------------------------------------------ */
+/* --- paths
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 static void parameter(const kube_openapi_t *o, const char *name, const char *in, const char *type) {
   kg_pack_t *p = o->p;
@@ -143,7 +144,8 @@ static void resource_paths(const kube_openapi_t *o, const kube_resource_t *r) {
   }
 }
 
-/* --- documents ----------------------------------------------------------------------------------------------------------------- */
+/* --- documents
+ * ----------------------------------------------------------------------------------------------------------------- */
 
 /* group NULL: all. Marks the types of the resources written; false if there is none. */
 static bool paths(const kube_openapi_t *o, const char *group, const char *version, bool *marks) {

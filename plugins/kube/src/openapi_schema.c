@@ -102,7 +102,8 @@ static void value(const kube_openapi_t *o, const kube_field_t *f) {
 
 static void pack_list_type(kg_pack_t *p, const kube_field_t *f) {
   if (f->shape == KUBE_LIST) {
-    static const char *const names[] = {[KUBE_LIST_ATOMIC] = "atomic", [KUBE_LIST_SET] = "set", [KUBE_LIST_MAP] = "map"};
+    static const char *const names[] = {
+        [KUBE_LIST_ATOMIC] = "atomic", [KUBE_LIST_SET] = "set", [KUBE_LIST_MAP] = "map"};
     kg_pack_kv_str(p, "x-kubernetes-list-type", names[f->list]);
     if (f->list_keys) {
       kg_pack_key(p, "x-kubernetes-list-map-keys");
@@ -115,7 +116,10 @@ static void pack_list_type(kg_pack_t *p, const kube_field_t *f) {
   if (f->patch_key) kg_pack_kv_str(p, "x-kubernetes-patch-merge-key", f->patch_key);
   if (f->patch) {
     bool keys = f->patch & KUBE_PATCH_RETAIN_KEYS, merge = f->patch & KUBE_PATCH_MERGE;
-    kg_pack_kv_str(p, "x-kubernetes-patch-strategy", keys ? (merge ? "merge,retainKeys" : "retainKeys") : merge ? "merge" : "replace");
+    kg_pack_kv_str(p, "x-kubernetes-patch-strategy",
+                   keys    ? (merge ? "merge,retainKeys" : "retainKeys")
+                   : merge ? "merge"
+                           : "replace");
   }
 }
 

@@ -4,7 +4,8 @@
 
 #include "kube/schema.h"
 
-/* --- merge --------------------------------------------------------------------------------------------------------------- */
+/* --- merge
+ * --------------------------------------------------------------------------------------------------------------- */
 
 kube_node_t *kube_patch_merge(kube_arena_t *a, const kube_node_t *object, const kube_node_t *patch) {
   if (!patch || patch->type != KG_V_MAP) return patch ? kube_tree_clone(a, patch) : kube_nil(a);
@@ -21,7 +22,8 @@ kube_node_t *kube_patch_merge(kube_arena_t *a, const kube_node_t *object, const 
   return out;
 }
 
-/* --- JSON patch ------------------------------------------------------------------------------------------------------------ */
+/* --- JSON patch
+ * ------------------------------------------------------------------------------------------------------------ */
 
 typedef struct place {
   kube_node_t *parent; /* NULL: the whole document */
@@ -30,7 +32,8 @@ typedef struct place {
 } place_t;
 
 static int refuse(kg_error_t *err, const char *operation, kg_str_t path, const char *why) {
-  return kg_error_set(err, KG_EINVAL, "the patch operation %s at \"" KG_STR_FMT "\" cannot be done: %s", operation, KG_STR_ARG(path), why);
+  return kg_error_set(err, KG_EINVAL, "the patch operation %s at \"" KG_STR_FMT "\" cannot be done: %s", operation,
+                      KG_STR_ARG(path), why);
 }
 
 /* One step of a pointer, ~1 and ~0 undone. */
@@ -135,7 +138,8 @@ static int apply_from(kube_arena_t *a, kube_node_t **root, const kube_node_t *op
   } else {
     v = kube_tree_clone(a, v);
   }
-  if (find_place(a, *root, path, true, &target) != 0) return refuse(err, move ? "move" : "copy", path, "there is no such place");
+  if (find_place(a, *root, path, true, &target) != 0)
+    return refuse(err, move ? "move" : "copy", path, "there is no such place");
   insert(a, root, &target, v);
   return 0;
 }
@@ -155,7 +159,8 @@ static int apply_one(kube_arena_t *a, kube_node_t **root, const kube_node_t *op,
   }
   if (kg_str_is(name, "move") || kg_str_is(name, "copy")) return apply_from(a, root, op, kg_str_is(name, "move"), err);
   bool test = kg_str_is(name, "test"), replace = kg_str_is(name, "replace"), gone = kg_str_is(name, "remove");
-  if (!test && !replace && !gone) return refuse(err, "of an unknown kind", path, "add, remove, replace, move, copy and test are known");
+  if (!test && !replace && !gone)
+    return refuse(err, "of an unknown kind", path, "add, remove, replace, move, copy and test are known");
   if (find_place(a, *root, path, false, &place) != 0) {
     /* null is what a test may expect of something absent */
     if (test && value && value->type == KG_V_NIL) return 0;
@@ -175,7 +180,8 @@ static int apply_one(kube_arena_t *a, kube_node_t **root, const kube_node_t *op,
 
 kube_node_t *kube_patch_json(kube_arena_t *a, const kube_node_t *object, const kube_node_t *patch, kg_error_t *err) {
   if (!patch || patch->type != KG_V_ARRAY) {
-    kg_error_set(err, KG_EINVAL, "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch");
+    kg_error_set(err, KG_EINVAL,
+                 "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch");
     return NULL;
   }
   kube_node_t *root = kube_tree_clone(a, object);

@@ -9,7 +9,8 @@
 
 static const char order_prefix[] = "$setElementOrder/", delete_prefix[] = "$deleteFromPrimitiveList/";
 
-static kube_node_t *merge_map(kube_arena_t *a, const kube_type_t *t, const kube_node_t *object, const kube_node_t *patch, kg_error_t *err);
+static kube_node_t *merge_map(kube_arena_t *a, const kube_type_t *t, const kube_node_t *object,
+                              const kube_node_t *patch, kg_error_t *err);
 
 static bool starts(kg_str_t s, const char *prefix, kg_str_t *rest) {
   size_t n = strlen(prefix);
@@ -20,7 +21,8 @@ static bool starts(kg_str_t s, const char *prefix, kg_str_t *rest) {
 
 static bool is_directive(kg_str_t key) {
   kg_str_t rest;
-  return kg_str_is(key, "$patch") || kg_str_is(key, "$retainKeys") || starts(key, order_prefix, &rest) || starts(key, delete_prefix, &rest);
+  return kg_str_is(key, "$patch") || kg_str_is(key, "$retainKeys") || starts(key, order_prefix, &rest) ||
+         starts(key, delete_prefix, &rest);
 }
 
 /* A new value of the patch as it goes into the object: without directives, without what is to be deleted. */
@@ -42,7 +44,8 @@ static kube_node_t *plain(kube_arena_t *a, const kube_node_t *v) {
   return kube_tree_clone(a, v);
 }
 
-/* --- lists ----------------------------------------------------------------------------------------------------------------- */
+/* --- lists
+ * ----------------------------------------------------------------------------------------------------------------- */
 
 /* What identifies an element: the value of the merge key, or the element itself. */
 static const kube_node_t *identity(const kube_node_t *element, const char *key) {
@@ -69,8 +72,10 @@ static kube_node_t *in_order(kube_arena_t *a, kube_node_t *list, const kube_node
   return out;
 }
 
-/* Elements of the patch come in the patch's order; what only the server has keeps its place before those it stood before. */
-static kube_node_t *arrange(kube_arena_t *a, kube_node_t *merged, const kube_node_t *order, const kube_node_t *server, const char *key) {
+/* Elements of the patch come in the patch's order; what only the server has keeps its place before those it stood
+ * before. */
+static kube_node_t *arrange(kube_arena_t *a, kube_node_t *merged, const kube_node_t *order, const kube_node_t *server,
+                            const char *key) {
   kube_node_t *left = kube_array(a), *right = in_order(a, merged, order, key), *out = kube_array(a);
   for (uint32_t i = 0; i < merged->c.n; i++) {
     if (place_in(order, merged->c.items[i], key) < 0) kube_push(a, left, merged->c.items[i]);
@@ -92,7 +97,8 @@ static int need_key(const kube_node_t *element, const char *key, kg_error_t *err
   return kg_error_set(err, KG_EINVAL, "a list element of the patch does not contain declared merge key: %s", key);
 }
 
-static int merge_element(kube_arena_t *a, const kube_field_t *f, kube_node_t *list, const kube_node_t *element, kg_error_t *err) {
+static int merge_element(kube_arena_t *a, const kube_field_t *f, kube_node_t *list, const kube_node_t *element,
+                         kg_error_t *err) {
   if (need_key(element, f->patch_key, err) != 0) return -1;
   kg_str_t directive = kube_node_str(kube_get(element, "$patch"));
   int64_t at = place_in(list, element, f->patch_key);
@@ -120,8 +126,8 @@ static bool replaces(const kube_node_t *patch) {
   return false;
 }
 
-static kube_node_t *merge_list(kube_arena_t *a, const kube_field_t *f, const kube_node_t *object, const kube_node_t *patch,
-                               const kube_node_t *order, kg_error_t *err) {
+static kube_node_t *merge_list(kube_arena_t *a, const kube_field_t *f, const kube_node_t *object,
+                               const kube_node_t *patch, const kube_node_t *order, kg_error_t *err) {
   bool maps = f->kind == KUBE_T_STRUCT;
   if (maps && replaces(patch)) return plain(a, patch);
   kube_node_t *merged = kube_tree_clone(a, object), *named = kube_array(a);
@@ -129,7 +135,8 @@ static kube_node_t *merge_list(kube_arena_t *a, const kube_field_t *f, const kub
     const kube_node_t *element = patch->c.items[i];
     if (maps) {
       if (merge_element(a, f, merged, element, err) != 0) return NULL;
-      if (!kg_str_is(kube_node_str(kube_get(element, "$patch")), "delete")) kube_push(a, named, kube_tree_clone(a, element));
+      if (!kg_str_is(kube_node_str(kube_get(element, "$patch")), "delete"))
+        kube_push(a, named, kube_tree_clone(a, element));
     } else {
       if (place_in(merged, element, NULL) < 0) kube_push(a, merged, kube_tree_clone(a, element));
       kube_push(a, named, kube_tree_clone(a, element));
@@ -138,7 +145,9 @@ static kube_node_t *merge_list(kube_arena_t *a, const kube_field_t *f, const kub
   return arrange(a, merged, order ? order : named, object, maps ? f->patch_key : NULL);
 }
 
-/* --- maps ------------------------------------------------------------------------------------------------------------------- */
+/* --- maps
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 static int retain_keys(kube_node_t *out, const kube_node_t *patch, kg_error_t *err) {
   const kube_node_t *keep = kube_get(patch, "$retainKeys");
@@ -169,8 +178,8 @@ static const kube_node_t *order_of(kube_arena_t *a, const kube_node_t *patch, kg
 }
 
 /* A value that both have. NULL with *err. */
-static kube_node_t *merge_value(kube_arena_t *a, const kube_field_t *f, const kube_node_t *object, const kube_node_t *patch,
-                                const kube_node_t *order, kg_error_t *err) {
+static kube_node_t *merge_value(kube_arena_t *a, const kube_field_t *f, const kube_node_t *object,
+                                const kube_node_t *patch, const kube_node_t *order, kg_error_t *err) {
   if (!f) {
     if (object->type == KG_V_MAP && patch->type == KG_V_MAP) return merge_map(a, NULL, object, patch, err);
     return plain(a, patch);
@@ -187,14 +196,17 @@ static kube_node_t *merge_value(kube_arena_t *a, const kube_field_t *f, const ku
 }
 
 /* An order for a list that the patch does not change otherwise. */
-static void reorder(kube_arena_t *a, const kube_type_t *t, kube_node_t *out, const kube_node_t *patch, kg_str_t key, const kube_node_t *order) {
+static void reorder(kube_arena_t *a, const kube_type_t *t, kube_node_t *out, const kube_node_t *patch, kg_str_t key,
+                    const kube_node_t *order) {
   const kube_field_t *f = kube_field_find(t, key);
   kube_node_t *list = kube_getn(out, key);
   if (!f || !list || list->type != KG_V_ARRAY || kube_getn(patch, key) || order->type != KG_V_ARRAY) return;
-  kube_setn(a, out, key, arrange(a, list, order, kube_tree_clone(a, list), f->kind == KUBE_T_STRUCT ? f->patch_key : NULL));
+  kube_setn(a, out, key,
+            arrange(a, list, order, kube_tree_clone(a, list), f->kind == KUBE_T_STRUCT ? f->patch_key : NULL));
 }
 
-static int merge_key(kube_arena_t *a, const kube_type_t *t, kube_node_t *out, const kube_node_t *patch, uint32_t i, kg_error_t *err) {
+static int merge_key(kube_arena_t *a, const kube_type_t *t, kube_node_t *out, const kube_node_t *patch, uint32_t i,
+                     kg_error_t *err) {
   kg_str_t key = patch->c.keys[i], rest;
   const kube_node_t *v = patch->c.items[i];
   if (starts(key, delete_prefix, &rest)) {
@@ -207,14 +219,16 @@ static int merge_key(kube_arena_t *a, const kube_type_t *t, kube_node_t *out, co
     kube_deln(out, key);
   } else {
     const kube_node_t *had = kube_getn(out, key);
-    kube_node_t *merged = had ? merge_value(a, t ? kube_field_find(t, key) : NULL, had, v, order_of(a, patch, key), err) : plain(a, v);
+    kube_node_t *merged =
+        had ? merge_value(a, t ? kube_field_find(t, key) : NULL, had, v, order_of(a, patch, key), err) : plain(a, v);
     if (!merged) return -1;
     kube_setn(a, out, key, merged);
   }
   return 0;
 }
 
-static kube_node_t *merge_map(kube_arena_t *a, const kube_type_t *t, const kube_node_t *object, const kube_node_t *patch, kg_error_t *err) {
+static kube_node_t *merge_map(kube_arena_t *a, const kube_type_t *t, const kube_node_t *object,
+                              const kube_node_t *patch, kg_error_t *err) {
   const kube_node_t *directive = kube_get(patch, "$patch");
   if (directive) {
     kg_str_t what = kube_node_str(directive);
@@ -233,11 +247,13 @@ static kube_node_t *merge_map(kube_arena_t *a, const kube_type_t *t, const kube_
   return out;
 }
 
-kube_node_t *kube_patch_strategic(kube_arena_t *a, const kube_type_t *t, const kube_node_t *object, const kube_node_t *patch,
-                                  kg_error_t *err) {
+kube_node_t *kube_patch_strategic(kube_arena_t *a, const kube_type_t *t, const kube_node_t *object,
+                                  const kube_node_t *patch, kg_error_t *err) {
   if (!patch || patch->type != KG_V_MAP) {
     kg_error_set(err, KG_EINVAL, "json: cannot unmarshal %s into Go value of type map[string]interface {}",
-                 patch && patch->type == KG_V_ARRAY ? "array" : patch && patch->type == KG_V_STR ? "string" : "value");
+                 patch && patch->type == KG_V_ARRAY ? "array"
+                 : patch && patch->type == KG_V_STR ? "string"
+                                                    : "value");
     return NULL;
   }
   return merge_map(a, t, object, patch, err);

@@ -6,7 +6,8 @@
 const kube_resource_t *kube_resource_find(kg_str_t group, kg_str_t version, kg_str_t resource) {
   for (size_t i = 0; i < kube_resource_count; i++) {
     const kube_resource_t *r = &kube_resources[i];
-    if (kg_str_is(resource, r->resource) && kg_str_eq(group, kg_str(r->group)) && kg_str_is(version, r->version)) return r;
+    if (kg_str_is(resource, r->resource) && kg_str_eq(group, kg_str(r->group)) && kg_str_is(version, r->version))
+      return r;
   }
   return NULL;
 }

@@ -6,7 +6,8 @@
 
 /* The numbers 000 to 999 one after the other: a value must be a string that somebody else keeps. */
 #define TEN(h) h "0" h "1" h "2" h "3" h "4" h "5" h "6" h "7" h "8" h "9"
-#define HUNDRED(h) TEN(h "0") TEN(h "1") TEN(h "2") TEN(h "3") TEN(h "4") TEN(h "5") TEN(h "6") TEN(h "7") TEN(h "8") TEN(h "9")
+#define HUNDRED(h)                                                                                                     \
+  TEN(h "0") TEN(h "1") TEN(h "2") TEN(h "3") TEN(h "4") TEN(h "5") TEN(h "6") TEN(h "7") TEN(h "8") TEN(h "9")
 static const char numbers[] = HUNDRED("0") HUNDRED("1") HUNDRED("2") HUNDRED("3") HUNDRED("4") HUNDRED("5") HUNDRED("6")
     HUNDRED("7") HUNDRED("8") HUNDRED("9");
 

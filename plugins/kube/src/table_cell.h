@@ -7,10 +7,10 @@
 typedef struct kube_cell {
   kg_pack_t *p;
   const kube_column_t *column;
-  kg_view_t o;         /* the object */
-  kg_str_t path;       /* argument of name(.path), without the dot */
-  const char *empty;   /* text for an empty value, never NULL */
-  int64_t now;         /* microseconds since 1970 */
+  kg_view_t o;       /* the object */
+  kg_str_t path;     /* argument of name(.path), without the dot */
+  const char *empty; /* text for an empty value, never NULL */
+  int64_t now;       /* microseconds since 1970 */
 } kube_cell_t;
 
 typedef struct kube_cell_fn {
@@ -18,10 +18,11 @@ typedef struct kube_cell_fn {
   void (*fn)(const kube_cell_t *c);
 } kube_cell_fn_t;
 /* Tables of functions, each ends with name NULL. */
-extern const kube_cell_fn_t kube_cells_general[], kube_cells_pod[], kube_cells_workload[], kube_cells_network[], kube_cells_other[];
+extern const kube_cell_fn_t kube_cells_general[], kube_cells_pod[], kube_cells_workload[], kube_cells_network[],
+    kube_cells_other[];
 
-kg_view_t kube_view_dots(kg_view_t v, kg_str_t path); /* "spec.nodeName" */
-kg_view_t kube_view_in(kg_view_t v, const char *path); /* the same from a literal */
+kg_view_t kube_view_dots(kg_view_t v, kg_str_t path);   /* "spec.nodeName" */
+kg_view_t kube_view_in(kg_view_t v, const char *path);  /* the same from a literal */
 kg_str_t kube_view_text(kg_view_t v, const char *path); /* string at path, empty if none */
 
 void kube_duration_text(char out[32], int64_t seconds); /* as Kubernetes prints ages */

@@ -117,7 +117,8 @@ static void requirement_text(kube_buf_t *b, kg_view_t e) {
 
 void kube_selector_text(kube_buf_t *b, kg_view_t selector) {
   kube_labels_text(b, kg_view_get(selector, "matchLabels"));
-  for (kg_iter_t it = kg_iter(kg_view_get(selector, "matchExpressions")); kg_iter_next(&it);) requirement_text(b, it.value);
+  for (kg_iter_t it = kg_iter(kg_view_get(selector, "matchExpressions")); kg_iter_next(&it);)
+    requirement_text(b, it.value);
 }
 
 void kube_list_text(kube_buf_t *b, kg_view_t list, const char *key) {
@@ -134,7 +135,8 @@ kg_view_t kube_condition_of(kg_view_t object, const char *type) {
   return (kg_view_t){0};
 }
 
-/* --- cells of any kind ---------------------------------------------------------------------------------------------------- */
+/* --- cells of any kind
+ * ---------------------------------------------------------------------------------------------------- */
 
 static void name(const kube_cell_t *c) {
   kube_cell_str(c, kube_name(c->o), "");
@@ -206,6 +208,16 @@ static void controller(const kube_cell_t *c) {
 }
 
 const kube_cell_fn_t kube_cells_general[] = {
-    {"name", name},   {"age", age},   {"created", created}, {"count", count}, {"number", number},         {"since", since},
-    {"join", join},   {"text", text}, {"flag", flag},       {"flag_value", flag}, {"controller", controller}, {0},
+    {"name", name},
+    {"age", age},
+    {"created", created},
+    {"count", count},
+    {"number", number},
+    {"since", since},
+    {"join", join},
+    {"text", text},
+    {"flag", flag},
+    {"flag_value", flag},
+    {"controller", controller},
+    {0},
 };

@@ -41,7 +41,8 @@ static void service_ports(const kube_cell_t *c) {
   kube_cell_take(c, &b, "<none>");
 }
 
-/* --- endpoints ------------------------------------------------------------------------------------------------------------- */
+/* --- endpoints
+ * ------------------------------------------------------------------------------------------------------------- */
 
 enum { SHOWN = 3 }; /* endpoints that are named; the others are counted */
 
@@ -58,11 +59,13 @@ static void endpoints(const kube_cell_t *c) {
   for (kg_iter_t s = kg_iter(kg_view_get(c->o, "subsets")); kg_iter_next(&s);) {
     kg_view_t ports = kg_view_get(s.value, "ports"), addresses = kg_view_get(s.value, "addresses");
     if (kg_view_count(ports) == 0) {
-      for (kg_iter_t a = kg_iter(addresses); kg_iter_next(&a);) add_endpoint(&b, &count, kube_view_text(a.value, "ip"), -1);
+      for (kg_iter_t a = kg_iter(addresses); kg_iter_next(&a);)
+        add_endpoint(&b, &count, kube_view_text(a.value, "ip"), -1);
     }
     for (kg_iter_t p = kg_iter(ports); kg_iter_next(&p);) {
       int64_t port = kg_view_int(kg_view_get(p.value, "port"), 0);
-      for (kg_iter_t a = kg_iter(addresses); kg_iter_next(&a);) add_endpoint(&b, &count, kube_view_text(a.value, "ip"), port);
+      for (kg_iter_t a = kg_iter(addresses); kg_iter_next(&a);)
+        add_endpoint(&b, &count, kube_view_text(a.value, "ip"), port);
     }
   }
   if (count > SHOWN) kube_buf_fmt(&b, " + %zu more...", count - SHOWN);
@@ -96,7 +99,8 @@ static void slice_ports(const kube_cell_t *c) {
   kube_cell_take(c, &b, "<unset>");
 }
 
-/* --- ingresses --------------------------------------------------------------------------------------------------------------- */
+/* --- ingresses
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static void ingress_hosts(const kube_cell_t *c) {
   kube_buf_t b = {0};
@@ -127,14 +131,15 @@ static void ingressclass_parameters(const kube_cell_t *c) {
     return;
   }
   kg_str_t group = kube_view_text(ref, "apiGroup");
-  kg_pack_fmt(c->p, KG_STR_FMT "%s" KG_STR_FMT "/" KG_STR_FMT, KG_STR_ARG(kube_view_text(ref, "kind")), group.n ? "." : "",
-              KG_STR_ARG(group), KG_STR_ARG(kube_view_text(ref, "name")));
+  kg_pack_fmt(c->p, KG_STR_FMT "%s" KG_STR_FMT "/" KG_STR_FMT, KG_STR_ARG(kube_view_text(ref, "kind")),
+              group.n ? "." : "", KG_STR_ARG(group), KG_STR_ARG(kube_view_text(ref, "name")));
 }
 static void ip_parent(const kube_cell_t *c) {
   kg_view_t ref = kube_view_in(c->o, "spec.parentRef");
   kg_str_t group = kube_view_text(ref, "group"), ns = kube_view_text(ref, "namespace");
-  kg_pack_fmt(c->p, KG_STR_FMT "%s" KG_STR_FMT "%s" KG_STR_FMT "/" KG_STR_FMT, KG_STR_ARG(kube_view_text(ref, "resource")),
-              group.n ? "." : "", KG_STR_ARG(group), ns.n ? "/" : "", KG_STR_ARG(ns), KG_STR_ARG(kube_view_text(ref, "name")));
+  kg_pack_fmt(c->p, KG_STR_FMT "%s" KG_STR_FMT "%s" KG_STR_FMT "/" KG_STR_FMT,
+              KG_STR_ARG(kube_view_text(ref, "resource")), group.n ? "." : "", KG_STR_ARG(group), ns.n ? "/" : "",
+              KG_STR_ARG(ns), KG_STR_ARG(kube_view_text(ref, "name")));
 }
 
 const kube_cell_fn_t kube_cells_network[] = {

@@ -6,7 +6,8 @@
 #include "table_cell.h"
 
 static void role_ref(const kube_cell_t *c) {
-  kg_pack_fmt(c->p, KG_STR_FMT "/" KG_STR_FMT, KG_STR_ARG(kube_view_text(c->o, "roleRef.kind")), KG_STR_ARG(kube_view_text(c->o, "roleRef.name")));
+  kg_pack_fmt(c->p, KG_STR_FMT "/" KG_STR_FMT, KG_STR_ARG(kube_view_text(c->o, "roleRef.kind")),
+              KG_STR_ARG(kube_view_text(c->o, "roleRef.name")));
 }
 static void subjects(const kube_cell_t *c, const char *kind) {
   kube_buf_t b = {0};
@@ -37,7 +38,8 @@ static void apiservice_service(const kube_cell_t *c) {
     kg_pack_str(c->p, "Local");
     return;
   }
-  kg_pack_fmt(c->p, KG_STR_FMT "/" KG_STR_FMT, KG_STR_ARG(kube_view_text(s, "namespace")), KG_STR_ARG(kube_view_text(s, "name")));
+  kg_pack_fmt(c->p, KG_STR_FMT "/" KG_STR_FMT, KG_STR_ARG(kube_view_text(s, "namespace")),
+              KG_STR_ARG(kube_view_text(s, "name")));
 }
 static void apiservice_available(const kube_cell_t *c) {
   kg_view_t available = kube_condition_of(c->o, "Available");
@@ -45,11 +47,13 @@ static void apiservice_available(const kube_cell_t *c) {
   if (!status.n || kg_str_is(status, "True")) {
     kube_cell_str(c, status, "Unknown");
   } else {
-    kg_pack_fmt(c->p, KG_STR_FMT " (" KG_STR_FMT ")", KG_STR_ARG(status), KG_STR_ARG(kube_view_text(available, "reason")));
+    kg_pack_fmt(c->p, KG_STR_FMT " (" KG_STR_FMT ")", KG_STR_ARG(status),
+                KG_STR_ARG(kube_view_text(available, "reason")));
   }
 }
 
-/* --- autoscaling ------------------------------------------------------------------------------------------------------------ */
+/* --- autoscaling
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static void hpa_reference(const kube_cell_t *c) {
   kg_pack_fmt(c->p, KG_STR_FMT "/" KG_STR_FMT, KG_STR_ARG(kube_view_text(c->o, "spec.scaleTargetRef.kind")),
@@ -57,20 +61,23 @@ static void hpa_reference(const kube_cell_t *c) {
 }
 /* "cpu: 12%/80%" of a resource metric; others show the wanted value only. */
 static void metric_text(kube_buf_t *b, kg_view_t o, kg_view_t metric) {
-  kg_str_t name = kube_view_text(metric, "resource.name"), value = kube_view_text(metric, "resource.target.averageValue");
+  kg_str_t name = kube_view_text(metric, "resource.name"),
+           value = kube_view_text(metric, "resource.target.averageValue");
   if (!name.n) {
     kube_buf_fmt(b, "<unknown>/" KG_STR_FMT, KG_STR_ARG(kube_view_text(metric, "type")));
     return;
   }
   kg_view_t current = {0};
   for (kg_iter_t it = kg_iter(kube_view_in(o, "status.currentMetrics")); kg_iter_next(&it);) {
-    if (kg_str_eq(kube_view_text(it.value, "resource.name"), name)) current = kube_view_in(it.value, "resource.current");
+    if (kg_str_eq(kube_view_text(it.value, "resource.name"), name))
+      current = kube_view_in(it.value, "resource.current");
   }
   kube_buf_fmt(b, KG_STR_FMT ": ", KG_STR_ARG(name));
   kg_str_t now_value = kube_view_text(current, "averageValue");
   int64_t now_percent = kg_view_int(kg_view_get(current, "averageUtilization"), -1);
   if (value.n) {
-    kube_buf_fmt(b, KG_STR_FMT "/" KG_STR_FMT, KG_STR_ARG(now_value.n ? now_value : KG_STR("<unknown>")), KG_STR_ARG(value));
+    kube_buf_fmt(b, KG_STR_FMT "/" KG_STR_FMT, KG_STR_ARG(now_value.n ? now_value : KG_STR("<unknown>")),
+                 KG_STR_ARG(value));
     return;
   }
   if (now_percent >= 0) {
@@ -100,7 +107,8 @@ static void hpa_targets(const kube_cell_t *c) {
   kube_cell_take(c, &b, "<none>");
 }
 
-/* --- certificates -------------------------------------------------------------------------------------------------------------- */
+/* --- certificates
+ * -------------------------------------------------------------------------------------------------------------- */
 
 static void csr_duration(const kube_cell_t *c) {
   int64_t s = kg_view_int(kube_view_in(c->o, "spec.expirationSeconds"), -1);
@@ -121,7 +129,8 @@ static void csr_condition(const kube_cell_t *c) {
   kube_cell_take(c, &b, "");
 }
 
-/* --- flow control, admission, resources ------------------------------------------------------------------------------------------- */
+/* --- flow control, admission, resources
+ * ------------------------------------------------------------------------------------------- */
 
 static void flow_missing(const kube_cell_t *c) {
   kg_str_t dangling = kube_view_text(kube_condition_of(c->o, "Dangling"), "status");
@@ -154,7 +163,8 @@ static void param_kind(const kube_cell_t *c) {
     kg_pack_str(c->p, "<unset>");
     return;
   }
-  kg_pack_fmt(c->p, KG_STR_FMT "/" KG_STR_FMT, KG_STR_ARG(kube_view_text(kind, "apiVersion")), KG_STR_ARG(kube_view_text(kind, "kind")));
+  kg_pack_fmt(c->p, KG_STR_FMT "/" KG_STR_FMT, KG_STR_ARG(kube_view_text(kind, "apiVersion")),
+              KG_STR_ARG(kube_view_text(kind, "kind")));
 }
 static void param_ref(const kube_cell_t *c) {
   kg_view_t ref = kube_view_in(c->o, "spec.paramRef");

@@ -26,7 +26,8 @@ static void add_restarts(pod_state_t *s, kg_view_t status) {
 /* A sidecar: an init container that is restarted. */
 static bool restartable(kg_view_t pod, kg_str_t name) {
   for (kg_iter_t it = kg_iter(kube_view_in(pod, "spec.initContainers")); kg_iter_next(&it);) {
-    if (kg_str_eq(kube_view_text(it.value, "name"), name)) return kg_str_is(kube_view_text(it.value, "restartPolicy"), "Always");
+    if (kg_str_eq(kube_view_text(it.value, "name"), name))
+      return kg_str_is(kube_view_text(it.value, "restartPolicy"), "Always");
   }
   return false;
 }
@@ -39,7 +40,8 @@ static void say_terminated(pod_state_t *s, const char *prefix, kg_view_t termina
   } else if (signal) {
     snprintf(s->reason, sizeof s->reason, "%sSignal:%lld", prefix, (long long)signal);
   } else {
-    snprintf(s->reason, sizeof s->reason, "%sExitCode:%lld", prefix, (long long)kg_view_int(kg_view_get(terminated, "exitCode"), 0));
+    snprintf(s->reason, sizeof s->reason, "%sExitCode:%lld", prefix,
+             (long long)kg_view_int(kg_view_get(terminated, "exitCode"), 0));
   }
 }
 
@@ -57,7 +59,8 @@ static bool init_blocks(pod_state_t *s, kg_view_t pod, kg_view_t status, size_t 
   } else if (waiting.n && !kg_str_is(waiting, "PodInitializing")) {
     snprintf(s->reason, sizeof s->reason, "Init:" KG_STR_FMT, KG_STR_ARG(waiting));
   } else {
-    snprintf(s->reason, sizeof s->reason, "Init:%zu/%zu", index, kg_view_count(kube_view_in(pod, "spec.initContainers")));
+    snprintf(s->reason, sizeof s->reason, "Init:%zu/%zu", index,
+             kg_view_count(kube_view_in(pod, "spec.initContainers")));
   }
   return true;
 }
@@ -80,12 +83,14 @@ static void add_containers(pod_state_t *s, kg_view_t pod) {
     } else if (kg_view_there(terminated)) {
       if (!told) say_terminated(s, "", terminated);
       told = true;
-    } else if (kg_view_bool(kg_view_get(status, "ready"), false) && kg_view_there(kube_view_in(status, "state.running"))) {
+    } else if (kg_view_bool(kg_view_get(status, "ready"), false) &&
+               kg_view_there(kube_view_in(status, "state.running"))) {
       running = true;
       s->ready++;
     }
   }
-  if (running && strcmp(s->reason, "Completed") == 0) say(s, condition_true(pod, "Ready") ? KG_STR("Running") : KG_STR("NotReady"));
+  if (running && strcmp(s->reason, "Completed") == 0)
+    say(s, condition_true(pod, "Ready") ? KG_STR("Running") : KG_STR("NotReady"));
 }
 
 static void say_phase(pod_state_t *s, kg_view_t pod) {
@@ -104,7 +109,8 @@ static pod_state_t state_of(kg_view_t pod) {
   bool blocked = false;
   size_t index = 0;
   pod_state_t sidecars = {0};
-  for (kg_iter_t it = kg_iter(kube_view_in(pod, "status.initContainerStatuses")); kg_iter_next(&it) && !blocked; index++) {
+  for (kg_iter_t it = kg_iter(kube_view_in(pod, "status.initContainerStatuses")); kg_iter_next(&it) && !blocked;
+       index++) {
     add_restarts(&s, it.value);
     if (restartable(pod, kube_view_text(it.value, "name"))) add_restarts(&sidecars, it.value);
     blocked = init_blocks(&s, pod, it.value, index);
@@ -162,12 +168,14 @@ static void pod_gates(const kube_cell_t *c) {
   }
 }
 
-/* --- nodes ------------------------------------------------------------------------------------------------------------------ */
+/* --- nodes
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 static void node_status(const kube_cell_t *c) {
   kg_str_t ready = kube_view_text(kube_condition_of(c->o, "Ready"), "status");
   const char *word = !ready.n ? "Unknown" : kg_str_is(ready, "True") ? "Ready" : "NotReady";
-  kg_pack_fmt(c->p, "%s%s", word, kg_view_bool(kube_view_in(c->o, "spec.unschedulable"), false) ? ",SchedulingDisabled" : "");
+  kg_pack_fmt(c->p, "%s%s", word,
+              kg_view_bool(kube_view_in(c->o, "spec.unschedulable"), false) ? ",SchedulingDisabled" : "");
 }
 
 static int by_text(const void *a, const void *b) {
@@ -215,9 +223,14 @@ static void node_external_ip(const kube_cell_t *c) {
 }
 
 const kube_cell_fn_t kube_cells_pod[] = {
-    {"pod_ready", pod_ready},     {"pod_status", pod_status},
-    {"pod_restarts", pod_restarts}, {"pod_ip", pod_ip},
-    {"pod_gates", pod_gates},     {"node_status", node_status},
-    {"node_roles", node_roles},   {"node_internal_ip", node_internal_ip},
-    {"node_external_ip", node_external_ip}, {0},
+    {"pod_ready", pod_ready},
+    {"pod_status", pod_status},
+    {"pod_restarts", pod_restarts},
+    {"pod_ip", pod_ip},
+    {"pod_gates", pod_gates},
+    {"node_status", node_status},
+    {"node_roles", node_roles},
+    {"node_internal_ip", node_internal_ip},
+    {"node_external_ip", node_external_ip},
+    {0},
 };

@@ -66,17 +66,24 @@ static void ready_of_replicas(const kube_cell_t *c) {
 }
 
 static void data_count(const kube_cell_t *c) {
-  kg_pack_int(c->p, (int64_t)(kg_view_count(kg_view_get(c->o, "data")) + kg_view_count(kg_view_get(c->o, "binaryData"))));
+  kg_pack_int(c->p,
+              (int64_t)(kg_view_count(kg_view_get(c->o, "data")) + kg_view_count(kg_view_get(c->o, "binaryData"))));
 }
 
-/* --- jobs ------------------------------------------------------------------------------------------------------------------- */
+/* --- jobs
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 static void job_status(const kube_cell_t *c) {
-  static const char *const words[][2] = {{"Complete", "Complete"}, {"Failed", "Failed"}, {NULL, "Terminating"},
-                                         {"Suspended", "Suspended"}, {"FailureTarget", "FailureTarget"},
+  static const char *const words[][2] = {{"Complete", "Complete"},
+                                         {"Failed", "Failed"},
+                                         {NULL, "Terminating"},
+                                         {"Suspended", "Suspended"},
+                                         {"FailureTarget", "FailureTarget"},
                                          {"SuccessCriteriaMet", "SuccessCriteriaMet"}};
   for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-    bool holds = words[i][0] ? kg_str_is(kube_view_text(kube_condition_of(c->o, words[i][0]), "status"), "True") : kube_deleting(c->o);
+    bool holds = words[i][0] ? kg_str_is(kube_view_text(kube_condition_of(c->o, words[i][0]), "status"), "True")
+                             : kube_deleting(c->o);
     if (holds) {
       kg_pack_str(c->p, words[i][1]);
       return;
@@ -85,7 +92,8 @@ static void job_status(const kube_cell_t *c) {
   kg_pack_str(c->p, "Running");
 }
 static void job_completions(const kube_cell_t *c) {
-  int64_t done = kg_view_int(kube_view_in(c->o, "status.succeeded"), 0), want = kg_view_int(kube_view_in(c->o, "spec.completions"), -1);
+  int64_t done = kg_view_int(kube_view_in(c->o, "status.succeeded"), 0),
+          want = kg_view_int(kube_view_in(c->o, "spec.completions"), -1);
   int64_t parallel = kg_view_int(kube_view_in(c->o, "spec.parallelism"), 0);
   if (want >= 0) {
     kg_pack_fmt(c->p, "%lld/%lld", (long long)done, (long long)want);
@@ -108,7 +116,8 @@ static void job_duration(const kube_cell_t *c) {
   kg_pack_str(c->p, text);
 }
 
-/* --- storage ------------------------------------------------------------------------------------------------------------------ */
+/* --- storage
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 static void phase_or_terminating(const kube_cell_t *c) {
   if (kube_deleting(c->o)) {
@@ -118,12 +127,13 @@ static void phase_or_terminating(const kube_cell_t *c) {
   }
 }
 static void modes_cell(const kube_cell_t *c, kg_view_t list) {
-  static const char *const names[][2] = {{"ReadWriteOnce", "RWO"}, {"ReadOnlyMany", "ROX"}, {"ReadWriteMany", "RWX"},
-                                         {"ReadWriteOncePod", "RWOP"}};
+  static const char *const names[][2] = {
+      {"ReadWriteOnce", "RWO"}, {"ReadOnlyMany", "ROX"}, {"ReadWriteMany", "RWX"}, {"ReadWriteOncePod", "RWOP"}};
   kube_buf_t b = {0};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     bool found = false;
-    for (kg_iter_t it = kg_iter(list); kg_iter_next(&it) && !found;) found = kg_str_is(kg_view_str(it.value), names[i][0]);
+    for (kg_iter_t it = kg_iter(list); kg_iter_next(&it) && !found;)
+      found = kg_str_is(kg_view_str(it.value), names[i][0]);
     if (!found) continue;
     if (b.n) kube_buf_addz(&b, ",");
     kube_buf_addz(&b, names[i][1]);
@@ -143,11 +153,13 @@ static void pv_claim(const kube_cell_t *c) {
     kg_pack_str(c->p, "");
     return;
   }
-  kg_pack_fmt(c->p, KG_STR_FMT "/" KG_STR_FMT, KG_STR_ARG(kube_view_text(ref, "namespace")), KG_STR_ARG(kube_view_text(ref, "name")));
+  kg_pack_fmt(c->p, KG_STR_FMT "/" KG_STR_FMT, KG_STR_ARG(kube_view_text(ref, "namespace")),
+              KG_STR_ARG(kube_view_text(ref, "name")));
 }
 static void storageclass_name(const kube_cell_t *c) {
   kg_str_t n = kube_name(c->o);
-  bool is_default = kg_str_is(kg_view_str(kube_annotation(c->o, "storageclass.kubernetes.io/is-default-class")), "true");
+  bool is_default =
+      kg_str_is(kg_view_str(kube_annotation(c->o, "storageclass.kubernetes.io/is-default-class")), "true");
   kg_pack_fmt(c->p, KG_STR_FMT "%s", KG_STR_ARG(n), is_default ? " (default)" : "");
 }
 static void csidriver_tokens(const kube_cell_t *c) {
@@ -165,7 +177,8 @@ static void quota_cell(const kube_cell_t *c, bool limits) {
     if ((key.n > 7 && memcmp(key.p, "limits.", 7) == 0) != limits) continue;
     if (b.n) kube_buf_addz(&b, ", ");
     kg_str_t u = kg_view_str(kg_view_get_str(used, key)), h = kg_view_str(it.value);
-    kube_buf_fmt(&b, KG_STR_FMT ": " KG_STR_FMT "/" KG_STR_FMT, KG_STR_ARG(key), KG_STR_ARG(u.n ? u : KG_STR("0")), KG_STR_ARG(h));
+    kube_buf_fmt(&b, KG_STR_FMT ": " KG_STR_FMT "/" KG_STR_FMT, KG_STR_ARG(key), KG_STR_ARG(u.n ? u : KG_STR("0")),
+                 KG_STR_ARG(h));
   }
   kube_cell_take(c, &b, "");
 }
@@ -176,7 +189,8 @@ static void quota_limits(const kube_cell_t *c) {
   quota_cell(c, true);
 }
 
-/* --- events: core and events.k8s.io name the same things differently ------------------------------------------------------------ */
+/* --- events: core and events.k8s.io name the same things differently
+ * ------------------------------------------------------------ */
 
 static kg_str_t either(kg_view_t o, const char *core, const char *events) {
   kg_str_t s = kube_view_text(o, core);
@@ -196,7 +210,8 @@ static void event_first_seen(const kube_cell_t *c) {
   since_cell(c, either(c->o, "firstTimestamp", "deprecatedFirstTimestamp"));
 }
 static void event_object(const kube_cell_t *c) {
-  kg_str_t kind = either(c->o, "involvedObject.kind", "regarding.kind"), n = either(c->o, "involvedObject.name", "regarding.name");
+  kg_str_t kind = either(c->o, "involvedObject.kind", "regarding.kind"),
+           n = either(c->o, "involvedObject.name", "regarding.name");
   char low[64];
   size_t k = 0;
   for (; k < kind.n && k + 1 < sizeof low; k++) low[k] = (char)(kind.p[k] | 0x20);

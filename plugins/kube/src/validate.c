@@ -3,7 +3,8 @@
 
 #include "validate.h"
 
-void kube_validate(kube_arena_t *a, const kube_resource_t *r, const kube_node_t *object, const kube_node_t *old, kube_node_t *causes) {
+void kube_validate(kube_arena_t *a, const kube_resource_t *r, const kube_node_t *object, const kube_node_t *old,
+                   kube_node_t *causes) {
   kube_check_t c = {.a = a, .causes = causes, .r = r, .root = object, .old_root = old};
   if (!r->virtual_) kube_check_metadata(&c, KG_STR("dns1123_subdomain"));
 }

@@ -46,7 +46,7 @@ void kube_check_finalizers(kube_check_t *c, const char *field, const kube_node_t
 /* `metadata` of the object; name_form: what its name must look like. */
 void kube_check_metadata(kube_check_t *c, kg_str_t name_form);
 
-bool kube_node_empty(const kube_node_t *n); /* absent, null, "", 0, [] or {} */
+bool kube_node_empty(const kube_node_t *n);                                /* absent, null, "", 0, [] or {} */
 const kube_node_t *kube_node_look(const kube_node_t *n, const char *path); /* "a.b" */
 
 /* Runs the check `call:NAME` on a struct; old: the same struct before, or NULL. false: there is no such check. */

@@ -5,22 +5,27 @@
 
 #include "validate.h"
 
-#define LABEL_WORDS                                                                                                                       \
-  "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric "    \
+#define LABEL_WORDS                                                                                                    \
+  "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with " \
+  "an alphanumeric "                                                                                                   \
   "character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
-#define SUBDOMAIN_WORDS                                                                                                                   \
-  "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an "        \
-  "alphanumeric character (e.g. 'example.com', regex used for validation is "                                                            \
+#define SUBDOMAIN_WORDS                                                                                                \
+  "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and " \
+  "end with an "                                                                                                       \
+  "alphanumeric character (e.g. 'example.com', regex used for validation is "                                          \
   "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-#define DNS1035_WORDS                                                                                                                     \
-  "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an "      \
+#define DNS1035_WORDS                                                                                                  \
+  "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "   \
+  "and end with an "                                                                                                   \
   "alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"
-#define QUALIFIED_WORDS                                                                                                                   \
-  "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or "  \
+#define QUALIFIED_WORDS                                                                                                \
+  "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character "   \
+  "(e.g. 'MyName',  or "                                                                                               \
   "'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
-#define LABEL_VALUE_WORDS                                                                                                                 \
-  "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "         \
-  "alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "                                    \
+#define LABEL_VALUE_WORDS                                                                                              \
+  "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "  \
+  "end with an "                                                                                                       \
+  "alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "                 \
   "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
 
 static bool lower(char c) {
@@ -103,7 +108,8 @@ void kube_form_qualified(kg_str_t s, kube_complaint_fn complain, void *arg) {
     kg_str_t prefix = {s.p, (size_t)(slash - s.p)};
     name = (kg_str_t){slash + 1, s.n - prefix.n - 1};
     if (name.n && memchr(name.p, '/', name.n)) {
-      complain(arg, "a qualified name " QUALIFIED_WORDS " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')");
+      complain(arg, "a qualified name " QUALIFIED_WORDS
+                    " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')");
       return;
     }
     prefixed_t p = {complain, arg, "prefix part "};
@@ -124,7 +130,8 @@ void kube_form_label_value(kg_str_t s, kube_complaint_fn complain, void *arg) {
   if (s.n && !is_name(s.p, s.n)) complain(arg, LABEL_VALUE_WORDS);
 }
 
-/* --- others ----------------------------------------------------------------------------------------------------------------- */
+/* --- others
+ * ----------------------------------------------------------------------------------------------------------------- */
 
 /* Names that become a segment of a URL. */
 static void path_segment(kg_str_t s, kube_complaint_fn complain, void *arg) {
@@ -151,9 +158,11 @@ static void env_name(kg_str_t s, kube_complaint_fn complain, void *arg) {
 static void config_key(kg_str_t s, kube_complaint_fn complain, void *arg) {
   if (s.n > 253) too_long(253, complain, arg);
   bool good = s.n > 0;
-  for (size_t i = 0; i < s.n; i++) good = good && (lower(s.p[i]) || upper(s.p[i]) || digit(s.p[i]) || strchr("-_.", s.p[i]));
+  for (size_t i = 0; i < s.n; i++)
+    good = good && (lower(s.p[i]) || upper(s.p[i]) || digit(s.p[i]) || strchr("-_.", s.p[i]));
   if (!good) {
-    complain(arg, "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or "
+    complain(arg, "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or "
+                  "'KEY_NAME',  or "
                   "'key-name', regex used for validation is '[-._a-zA-Z0-9]+')");
   } else if (kg_str_is(s, ".") || kg_str_is(s, "..")) {
     complain(arg, s.n == 1 ? "must not be '.'" : "must not be '..'");
@@ -214,7 +223,8 @@ static void percent(kg_str_t s, kube_complaint_fn complain, void *arg) {
   bool good = s.n > 1 && s.p[s.n - 1] == '%';
   for (size_t i = 0; i + 1 < s.n; i++) good = good && digit(s.p[i]);
   if (!good) {
-    complain(arg, "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for "
+    complain(arg, "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', "
+                  "regex used for "
                   "validation is '[0-9]+%')");
   }
 }
@@ -223,12 +233,18 @@ kube_form_fn kube_form_find(kg_str_t name) {
   static const struct {
     const char *name;
     kube_form_fn fn;
-  } forms[] = {{"dns1123_label", kube_form_dns1123_label}, {"dns1123_subdomain", kube_form_dns1123_subdomain},
-               {"dns1035_label", kube_form_dns1035_label}, {"qualified_name", kube_form_qualified},
-               {"label_value", kube_form_label_value},     {"path_segment", path_segment},
-               {"env_name", env_name},                     {"config_key", config_key},
-               {"ip", ip},                                 {"ipv4", ipv4},
-               {"cidr", cidr},                             {"port_name", port_name},
+  } forms[] = {{"dns1123_label", kube_form_dns1123_label},
+               {"dns1123_subdomain", kube_form_dns1123_subdomain},
+               {"dns1035_label", kube_form_dns1035_label},
+               {"qualified_name", kube_form_qualified},
+               {"label_value", kube_form_label_value},
+               {"path_segment", path_segment},
+               {"env_name", env_name},
+               {"config_key", config_key},
+               {"ip", ip},
+               {"ipv4", ipv4},
+               {"cidr", cidr},
+               {"port_name", port_name},
                {"percent", percent}};
   for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
     if (kg_str_is(name, forms[i].name)) return forms[i].fn;

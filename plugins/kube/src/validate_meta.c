@@ -67,8 +67,11 @@ static void check_owners(kube_check_t *c, const kube_node_t *meta) {
     kg_str_t a = kube_node_str(kube_get(first, "name")), b = kube_node_str(kube_get(ref, "name"));
     kube_path_pop(c, n);
     kube_invalid(c, "ownerReferences", list,
-                 kube_arena_fmt(c->a, "Only one reference can have Controller set to true. Found \"true\" in references for " KG_STR_FMT
-                                " and " KG_STR_FMT, KG_STR_ARG(a), KG_STR_ARG(b)));
+                 kube_arena_fmt(
+                     c->a,
+                     "Only one reference can have Controller set to true. Found \"true\" in references for " KG_STR_FMT
+                     " and " KG_STR_FMT,
+                     KG_STR_ARG(a), KG_STR_ARG(b)));
     kube_path_push(c, "ownerReferences");
   }
   kube_path_pop(c, n);

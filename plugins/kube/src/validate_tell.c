@@ -38,7 +38,8 @@ static void tell(kube_check_t *c, const char *field, const char *reason, const c
   kube_set(c->a, cause, "reason", kube_str(c->a, reason));
   kube_set(c->a, cause, "message", kube_str(c->a, message));
   bool index = field && *field == '[';
-  kube_set(c->a, cause, "field", kube_strf(c->a, "%s%s%s", c->path, field && c->n && !index ? "." : "", field ? field : ""));
+  kube_set(c->a, cause, "field",
+           kube_strf(c->a, "%s%s%s", c->path, field && c->n && !index ? "." : "", field ? field : ""));
   kube_push(c->a, c->causes, cause);
 }
 
@@ -56,7 +57,8 @@ static const char *value_text(kube_check_t *c, const kube_node_t *v) {
 
 void kube_required(kube_check_t *c, const char *field, const char *detail) {
   bool more = detail && *detail;
-  tell(c, field, "FieldValueRequired", kube_arena_fmt(c->a, "Required value%s%s", more ? ": " : "", more ? detail : ""));
+  tell(c, field, "FieldValueRequired",
+       kube_arena_fmt(c->a, "Required value%s%s", more ? ": " : "", more ? detail : ""));
 }
 void kube_invalid(kube_check_t *c, const char *field, const kube_node_t *value, const char *detail) {
   tell(c, field, "FieldValueInvalid", kube_arena_fmt(c->a, "Invalid value: %s: %s", value_text(c, value), detail));
@@ -87,19 +89,25 @@ void kube_unsupported(kube_check_t *c, const char *field, const kube_node_t *val
     p += n + (p[n] == ' ');
   }
   tell(c, field, "FieldValueNotSupported",
-       kube_arena_fmt(c->a, "Unsupported value: %s: supported values: %.*s", value_text(c, value), (int)b.n, b.p ? b.p : ""));
+       kube_arena_fmt(c->a, "Unsupported value: %s: supported values: %.*s", value_text(c, value), (int)b.n,
+                      b.p ? b.p : ""));
   kube_buf_free(&b);
 }
 
 bool kube_node_empty(const kube_node_t *n) {
   if (!n) return true;
   switch (n->type) {
-  case KG_V_NIL: return true;
-  case KG_V_INT: return n->i == 0;
-  case KG_V_STR: return n->s.n == 0;
+  case KG_V_NIL:
+    return true;
+  case KG_V_INT:
+    return n->i == 0;
+  case KG_V_STR:
+    return n->s.n == 0;
   case KG_V_ARRAY:
-  case KG_V_MAP: return n->c.n == 0;
-  default: return false;
+  case KG_V_MAP:
+    return n->c.n == 0;
+  default:
+    return false;
   }
 }
 

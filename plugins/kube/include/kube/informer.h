@@ -9,7 +9,8 @@
 typedef enum { KUBE_ADDED, KUBE_MODIFIED, KUBE_DELETED } kube_change_t;
 
 /* old is absent for ADDED, now is the last state for DELETED. Views are valid during the call. */
-typedef void (*kube_change_fn)(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg);
+typedef void (*kube_change_fn)(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now,
+                               void *arg);
 typedef void (*kube_synced_fn)(kg_ctx_t *ctx, void *self, void *arg); /* once, after the first complete list */
 
 typedef struct kube_informer kube_informer_t;
@@ -29,7 +30,8 @@ bool kube_informer_synced(const kube_informer_t *inf);
 size_t kube_informer_count(const kube_informer_t *inf);
 /* Borrowed until the object changes; NULL if there is none. ns NULL or "" for cluster-scoped. */
 kg_doc_t *kube_informer_get(const kube_informer_t *inf, kg_str_t ns, kg_str_t name);
-/* In order of namespace and name. for (size_t i = 0; (d = kube_informer_at(inf, i)); i++). Do not change during the loop. */
+/* In order of namespace and name. for (size_t i = 0; (d = kube_informer_at(inf, i)); i++). Do not change during the
+ * loop. */
 kg_doc_t *kube_informer_at(const kube_informer_t *inf, size_t i);
 /* Range of one namespace: first index and count. */
 void kube_informer_ns(const kube_informer_t *inf, kg_str_t ns, size_t *first, size_t *count);

@@ -1,6 +1,7 @@
 #ifndef KUBE_JSON_H
 #define KUBE_JSON_H
-/* JSON text <-> msgpack, without a schema: integers stay integers, other numbers become doubles, key order is kept. Any thread. */
+/* JSON text <-> msgpack, without a schema: integers stay integers, other numbers become doubles, key order is kept. Any
+ * thread. */
 #include "kogge/doc.h"
 #include "kogge/pack.h"
 
@@ -9,10 +10,12 @@ typedef struct kube_json_limits {
   size_t max_bytes;   /* 0: 3 MiB */
 } kube_json_limits_t;
 
-/* Parses exactly one JSON value (whitespace around it allowed). Refuses invalid UTF-8, bare control characters, lone surrogates,
- * numbers out of range. Duplicate keys: the last one wins; when `duplicates` is not NULL the paths of such keys are appended to it as
- * an open msgpack array of strings. Caller owns the document; NULL with a sentence (byte offset included). */
-kg_doc_t *kube_json_parse(const char *text, size_t n, const kube_json_limits_t *limits, kg_pack_t *duplicates, kg_error_t *err);
+/* Parses exactly one JSON value (whitespace around it allowed). Refuses invalid UTF-8, bare control characters, lone
+ * surrogates, numbers out of range. Duplicate keys: the last one wins; when `duplicates` is not NULL the paths of such
+ * keys are appended to it as an open msgpack array of strings. Caller owns the document; NULL with a sentence (byte
+ * offset included). */
+kg_doc_t *kube_json_parse(const char *text, size_t n, const kube_json_limits_t *limits, kg_pack_t *duplicates,
+                          kg_error_t *err);
 
 /* A growing text buffer. */
 typedef struct kube_buf {

@@ -8,7 +8,8 @@
 int kube_quantity_milli(kg_str_t s, int64_t *milli);
 /* Whole units, rounded up. */
 int kube_quantity_value(kg_str_t s, int64_t *value);
-/* Canonical form of a valid quantity as Kubernetes prints it ("0.5" -> "500m", "1024Mi" -> "1Gi"); malloc'ed, NULL if invalid. */
+/* Canonical form of a valid quantity as Kubernetes prints it ("0.5" -> "500m", "1024Mi" -> "1Gi"); malloc'ed, NULL if
+ * invalid. */
 char *kube_quantity_canonical(kg_str_t s);
 
 /* RFC 3339 in UTC, whole seconds: "2026-11-23T10:00:00Z"; micro: with 6 digits. buf of 32 bytes. */
@@ -33,7 +34,7 @@ kg_str_t kube_uid(kg_view_t object);
 kg_view_t kube_labels(kg_view_t object);
 kg_view_t kube_annotation(kg_view_t object, const char *key);
 int64_t kube_generation(kg_view_t object);
-bool kube_deleting(kg_view_t object);           /* has a deletionTimestamp */
+bool kube_deleting(kg_view_t object);            /* has a deletionTimestamp */
 kg_view_t kube_controller_ref(kg_view_t object); /* the ownerReference with controller: true; absent */
 
 #endif

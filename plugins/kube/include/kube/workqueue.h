@@ -1,8 +1,9 @@
 #ifndef KUBE_WORKQUEUE_H
 #define KUBE_WORKQUEUE_H
 /*
- * A work queue of keys ("namespace/name"): a key waits in it once however often it is added, is never worked on twice at the
- * same time, and comes back with exponential backoff (5 ms ... 1000 s, as client-go) after a failure. Lane thread.
+ * A work queue of keys ("namespace/name"): a key waits in it once however often it is added, is never worked on twice
+ * at the same time, and comes back with exponential backoff (5 ms ... 1000 s, as client-go) after a failure. Lane
+ * thread.
  */
 #include "kogge/plugin.h"
 
