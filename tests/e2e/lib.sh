@@ -4,6 +4,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 BUILD=${KOGGE_BUILD_DIR:-$ROOT/build}
 NAME=$(basename "$0" .sh)
 NUMBER=${NAME%%-*}
+[[ $NUMBER =~ ^[0-9]+$ ]] || NUMBER=99 # a benchmark
 WORK=$(mktemp -d "/tmp/kogge-e2e-$NUMBER-XXXXXX")
 DATA=$WORK/data RUN=$WORK/run
 # E2E_INSTANCE (0-9) keeps checkouts that test side by side on one machine apart.
