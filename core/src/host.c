@@ -58,6 +58,7 @@ static int make_dirs(kg_kernel_t *k, const kg_kernel_options_t *o, kg_error_t *e
 static void set_limits(kg_kernel_t *k, const kg_kernel_options_t *o) {
   k->start_timeout_ms = o->start_timeout_ms ? o->start_timeout_ms : 30000;
   k->drain_timeout_ms = o->drain_timeout_ms ? o->drain_timeout_ms : 5000;
+  k->trial_timeout_ms = o->trial_timeout_ms ? o->trial_timeout_ms : 10000;
   k->budget_us = (o->budget_ms ? o->budget_ms : 50) * 1000;
 }
 

@@ -185,7 +185,7 @@ typedef struct kg_trace {
 struct kg_kernel {
   char *data_dir, *run_dir, *plugin_path, *trial_command;
   bool own_run_dir;
-  int64_t start_timeout_ms, drain_timeout_ms, budget_us;
+  int64_t start_timeout_ms, drain_timeout_ms, trial_timeout_ms, budget_us;
   kg_log_sink_t log;
   void *zmq;
   kg_registry_t registry;

@@ -12,12 +12,11 @@
 
 #include "manager.h"
 
-#define TRIAL_MS 10000
-
 extern char **environ;
 
 typedef struct trial {
   pid_t pid;
+  int64_t patience_ms;
   int out; /* what the child says: phase names, at last "ok" or "bad SENTENCE" */
   char said[2048];
   size_t size;
@@ -67,7 +66,7 @@ static int start(kg_kernel_t *k, const char *path, const char *name, kg_doc_t *c
 
 /* Reads until the child closes its end or the deadline has passed; 0: closed. */
 static int listen_to(trial_t *t) {
-  int64_t until = kg_clock_us() + TRIAL_MS * 1000;
+  int64_t until = kg_clock_us() + t->patience_ms * 1000;
   for (;;) {
     int64_t left = (until - kg_clock_us()) / 1000;
     struct pollfd p = {.fd = t->out, .events = POLLIN};
@@ -92,8 +91,8 @@ static int judge(trial_t *t, const char *file, int status, bool late, kg_error_t
   const char *line = last_line(t);
   const char *phase = *line && strncmp(line, "bad ", 4) != 0 ? line : "loaded";
   if (late)
-    return kg_error_set(err, KG_EDEADLINE, "plugin %s hung while it was %s (no end within %d s)", file, phase,
-                        TRIAL_MS / 1000);
+    return kg_error_set(err, KG_EDEADLINE, "plugin %s hung while it was %s (no end within %lld ms)", file, phase,
+                        (long long)t->patience_ms);
   if (WIFSIGNALED(status))
     return kg_error_set(err, KG_EINVAL, "plugin %s died of signal %d (%s) while it was %s", file, WTERMSIG(status),
                         strsignal(WTERMSIG(status)), phase);
@@ -104,7 +103,7 @@ static int judge(trial_t *t, const char *file, int status, bool late, kg_error_t
 }
 
 int kg_trial(kg_kernel_t *k, const char *path, const char *name, kg_doc_t *config, kg_error_t *err) {
-  trial_t t = {0};
+  trial_t t = {.patience_ms = k->trial_timeout_ms};
   const char *slash = strrchr(path, '/'), *file = slash ? slash + 1 : path;
   if (start(k, path, name, config, &t, err) < 0) return -1;
   bool late = listen_to(&t) < 0;

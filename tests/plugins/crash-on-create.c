@@ -3,7 +3,7 @@
 
 static int create(kg_ctx_t *ctx, void **self, kg_error_t *err) {
   (void)ctx, (void)self, (void)err;
-  int *volatile nowhere = NULL;
+  volatile int *volatile nowhere = NULL;
   *nowhere = 1;
   return 0;
 }

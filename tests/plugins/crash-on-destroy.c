@@ -8,7 +8,7 @@ static int create(kg_ctx_t *ctx, void **self, kg_error_t *err) {
 
 static void destroy(kg_ctx_t *ctx, void *self) {
   (void)ctx, (void)self;
-  int *volatile nowhere = NULL;
+  volatile int *volatile nowhere = NULL;
   *nowhere = 1;
 }
 

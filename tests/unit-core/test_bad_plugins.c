@@ -52,7 +52,7 @@ Test(bad_plugins, one_that_refuses_to_start_is_refused) {
   refused("refuses-start", "I do not like it here");
 }
 Test(bad_plugins, one_that_is_never_ready_misses_its_deadline) {
-  refused("never-ready", "it was not ready within 2000 ms");
+  refused("never-ready", "it was not ready within 600 ms");
 }
 Test(bad_plugins, one_that_refuses_the_state_is_rolled_back) {
   refused("refuses-state", "this state is of no use to me");

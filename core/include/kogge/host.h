@@ -19,6 +19,7 @@ typedef struct kg_kernel_options {
   const char *log_file;     /* NULL: standard error */
   int64_t start_timeout_ms; /* 0: 30,000 */
   int64_t drain_timeout_ms; /* 0: 5,000 */
+  int64_t trial_timeout_ms; /* an unknown plugin must have ended its trial by then; 0: 10,000 */
   int64_t budget_ms;        /* a handler that runs longer is logged; 0: 50 */
 } kg_kernel_options_t;
 
