@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "api.h"
+#include "rbac.h"
 
 #define TOKEN_PATH "/var/run/secrets/kubernetes.io/serviceaccount"
 
@@ -217,12 +217,14 @@ static bool admit_pod(write_t *w, kube_node_t *object) {
 bool admit_create(write_t *w, kube_node_t *object) {
   const kube_resource_t *r = w->q.r;
   if (r->namespaced && !namespace_open(w)) return false;
+  if (!rbac_admit(w, object, NULL)) return false;
   if (is_resource(r, "", "pods")) return admit_pod(w, object);
   if (is_resource(r, "", "services")) return service_create(w, object);
   return true;
 }
 
 bool admit_update(write_t *w, kube_node_t *object, const kube_node_t *old) {
+  if (!rbac_admit(w, object, old)) return false;
   if (is_resource(w->q.r, "", "services")) return service_update(w, object, old);
   if (is_resource(w->q.r, "", "namespaces") && !w->finalizes) {
     kube_node_t *kept = kube_path(old, "spec", "finalizers", NULL), *spec = kube_sub(w->arena, object, "spec");

@@ -100,7 +100,7 @@ typedef struct api {
   write_t **waiting_end;
   unsigned booting; /* first objects that are still on their way */
   services_t *services;
-  uint64_t expire_timer;
+  uint64_t expire_timer, aggregate_timer;
   uint64_t gets, lists, writes, conflicts, items;
   size_t nwatchers;
 } api_t;
@@ -303,7 +303,6 @@ void services_first_ip(const api_t *api, char text[32]);
 /* --- kinds.c: what the server sets in new objects of certain kinds
  * -------------------------------------------------------- */
 void kind_created(write_t *w, kube_node_t *object);
-bool compute_review(write_t *w); /* kinds that are answered, not kept */
 bool fault_method(fault_t *f);   /* 405 */
 bool fault_resource(fault_t *f); /* 404: no such resource */
 

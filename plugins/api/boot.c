@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api.h"
+#include "rbac.h"
 
 enum { EVENT_LIFE_S = 3600, EXPIRE_MS = 300000, SECURE_PORT = 6443 };
 
@@ -109,6 +109,7 @@ static void step(api_t *api) {
                           "Used for system critical pods that must run in the cluster, but can be moved to another "
                           "node if necessary."));
   if (i == 6) return make(api, "", "services", "default", "kubernetes", service_doc(api));
+  if (i == 7) return rbac_boot(api, step);
   if (api->ready) return;
   api->ready = true;
   kg_ready(api->ctx);

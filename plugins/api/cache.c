@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api.h"
+#include "rbac.h"
 
 enum { PAGE = 5000, WATCH_CREDIT = 65536, RING_START = 64, RING_MAX = 4096 };
 #define ROOT "/registry/"
@@ -213,6 +213,7 @@ static void changed(api_t *api, collection_t *c, int64_t rev, object_t *old, obj
     if (old) services_seen(api, object_view(old), false);
     if (now) services_seen(api, object_view(now), true);
   }
+  if (!strcmp(c->r->resource, "clusterroles")) rbac_role_seen(api);
   change_t *e = api->loaded ? calloc(1, sizeof *e) : NULL;
   if (!e) {
     object_unref(old);

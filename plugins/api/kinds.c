@@ -66,32 +66,3 @@ void kind_created(write_t *w, kube_node_t *object) {
     kube_set(a, status, "phase", kube_str(a, "Pending"));
   }
 }
-
-/* --- reviews ----------------------------------------------------------------------------------------------------- */
-
-/* Who am I: what the gateway found out about the caller. */
-static void self_subject(write_t *w, kube_node_t *object) {
-  kube_arena_t *a = w->arena;
-  kg_view_t user = kg_view_get(w->q.args, "user");
-  kube_node_t *info = kube_sub(a, kube_sub(a, object, "status"), "userInfo");
-  kube_node_t *tree = kg_view_there(user) ? kube_tree_parse(a, user) : NULL;
-  kube_node_t *name = kube_get(tree, "name");
-  static const char *const kept[] = {"uid", "groups", "extra"};
-  kube_set(a, info, "username", name ? name : kube_str(a, "system:admin"));
-  for (int i = 0; i < 3; i++)
-    if (kube_get(tree, kept[i])) kube_set(a, info, kept[i], kube_get(tree, kept[i]));
-}
-
-bool compute_review(write_t *w) {
-  kube_node_t *object;
-  char now[32];
-  if (!is_resource(w->q.r, "authentication.k8s.io", "selfsubjectreviews")) return fault_method(&w->fault);
-  if (!body_read(w, w->body, w->q.r, &object)) return false;
-  kube_time_format(kg_wall_us(w->q.ctx), now);
-  kube_set(w->arena, kube_sub(w->arena, object, "metadata"), "creationTimestamp", kube_str(w->arena, now));
-  self_subject(w, object);
-  w->reads = true;
-  w->code = 201;
-  w->answer = kube_tree_doc(object);
-  return w->answer != NULL;
-}

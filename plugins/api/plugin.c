@@ -1,7 +1,7 @@
 /* The api role as a plugin. */
 #include <stdlib.h>
 
-#include "api.h"
+#include "rbac.h"
 
 static void destroy(kg_ctx_t *ctx, void *self) {
   (void)ctx;
@@ -73,6 +73,7 @@ static const kg_handler_t handlers[] = {
     {"api.deletecollection", on_deletecollection},
     {"api.table", on_table},
     {"api.resolve", on_resolve},
+    {"api.authorize", on_authorize},
     {"api.discovery", on_discovery},
     {"api.openapi", on_openapi},
     {0},

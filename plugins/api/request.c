@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api.h"
+#include "rbac.h"
 
 kg_str_t arg_str(kg_view_t args, const char *key) {
   return kg_view_str(kg_view_get(args, key));
@@ -16,11 +16,27 @@ static bool refuse(req_t *q, int code, const char *reason, const char *text) {
   return false;
 }
 
+/* The topic names the verb: "api.deletecollection". */
+static bool authorized(req_t *q) {
+  access_t access = access_of(q->args, kg_str(kg_msg_topic(q->m) + strlen("api.")));
+  if (access_is_super(access.user)) return true;
+  fault_t f;
+  if (!rbac_user_holds(q->api, access.user))
+    fault_other(&f, 401, "Unauthorized", "Unauthorized");
+  else if (rbac_allows(q->api, &access, NULL))
+    return true;
+  else
+    fault_access(&f, &access);
+  fault_answer(q, &f);
+  return false;
+}
+
 bool req_read(req_t *q, api_t *api, const kg_msg_t *m, unsigned verb) {
   kg_view_t a = kg_msg_args(m);
   *q = (req_t){.api = api, .ctx = api->ctx, .m = m, .args = a};
   if (!api->loaded)
     return refuse(q, 503, "ServiceUnavailable", "the api has not read the store yet, please try again later");
+  if (verb && !authorized(q)) return false;
   q->r = kube_resource_find(arg_str(a, "g"), arg_str(a, "v"), arg_str(a, "r"));
   q->c = q->r ? cache_of(api, q->r) : NULL;
   if (!q->r) return refuse(q, 404, "NotFound", "the server could not find the requested resource");

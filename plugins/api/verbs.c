@@ -1,7 +1,7 @@
 /* What create, update and patch make of an object. */
 #include <string.h>
 
-#include "api.h"
+#include "rbac.h"
 
 /* --- the body ---------------------------------------------------------------------------------------------------- */
 
@@ -182,7 +182,7 @@ static kube_node_t *apply_patch(write_t *w, kube_node_t *object, kube_node_t *pa
   kg_str_t type = arg_str(w->q.args, "patch");
   kg_error_t err = {0};
   kube_node_t *out = NULL;
-  if (kg_str_is(type, "merge"))
+  if (!w->q.m || kg_str_is(type, "merge")) /* the api's own patches are merges */
     out = kube_patch_merge(w->arena, object, patch);
   else if (kg_str_is(type, "json"))
     out = kube_patch_json(w->arena, object, patch, &err);

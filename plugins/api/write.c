@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api.h"
+#include "rbac.h"
 
 enum { TRIES = 24 };
 
@@ -206,7 +206,8 @@ void write_run(write_t *w) {
   w->arena = kube_arena_new();
   w->warnings = kube_array(w->arena);
   if ((w->q.name.n && !look_up(w)) || !compute(w)) return finish(w);
-  if (w->verb == W_CREATE && !w->q.sub.n && !look_up(w)) return finish(w); /* the name may have been generated */
+  if (w->verb == W_CREATE && !w->q.sub.n && !w->reads && !look_up(w))
+    return finish(w); /* the name may have been generated */
   if (w->verb == W_CREATE && !w->q.sub.n && w->old) {
     fault_exists(&w->fault, w->q.r, w->q.name);
     return finish(w);
@@ -250,6 +251,7 @@ static void on_verb(api_t *api, const kg_msg_t *m, verb_t verb, unsigned bit) {
     return fault_answer(&q, &f);
   }
   if (!q.c && !q.r->virtual_) return kg_fail(api->ctx, m, KG_EINTERNAL, "api: %s are kept nowhere", q.r->resource);
+  if (verb == W_CREATE && kg_str_is(q.sub, "token")) return token_request(&q, kg_msg_doc(m, 0));
   write_run(write_of(&q, verb, kg_msg_doc(m, 0)));
 }
 

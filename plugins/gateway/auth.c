@@ -24,14 +24,19 @@ gw_user_t *gw_user_new(const char *name, const char *const *groups, size_t ngrou
   kg_pack_kv_str(&p, "name", name);
   kg_pack_key(&p, "groups");
   kg_pack_array(&p);
-  for (size_t i = 0; i < ngroups; i++) kg_pack_str(&p, groups[i]);
+  for (size_t i = 0; i < ngroups; i++) {
+    kg_pack_str(&p, groups[i]);
+    u->super |= !strcmp(groups[i], "system:masters");
+  }
   kg_pack_end(&p);
   for (kg_iter_t it = kg_iter(extra); kg_iter_next(&it);) { /* uid and extra */
     kg_pack_view(&p, it.key);
     kg_pack_view(&p, it.value);
   }
   kg_pack_end(&p);
-  *u = (gw_user_t){.refs = 1, .name = strdup(name), .doc = kg_pack_doc(&p)};
+  u->refs = 1;
+  u->name = strdup(name);
+  u->doc = kg_pack_doc(&p);
   if (u->name && u->doc) return u;
   gw_user_unref(u);
   return NULL;
@@ -74,6 +79,33 @@ gw_user_t *gw_user_of_cert(X509 *cert) {
   return u;
 }
 
+static void extra_value(kg_pack_t *p, const char *key, kg_view_t value, const char *prefix) {
+  kg_str_t s = kg_view_str(value);
+  if (!s.n) return;
+  kg_pack_key(p, key);
+  kg_pack_array(p);
+  kg_pack_fmt(p, "%s" KG_STR_FMT, prefix, KG_STR_ARG(s));
+  kg_pack_end(p);
+}
+
+/* {uid, extra}: what the token is bound to (KEP-4193). */
+static kg_doc_t *account_extra(kg_view_t claims) {
+  kg_view_t own = kg_view_get(claims, "kubernetes.io"), uid = kg_view_path(own, "serviceaccount", "uid", NULL);
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  if (kg_view_there(uid)) kg_pack_kv_view(&p, "uid", uid);
+  kg_pack_key(&p, "extra");
+  kg_pack_map(&p);
+  extra_value(&p, "authentication.kubernetes.io/credential-id", kg_view_get(claims, "jti"), "JTI=");
+  extra_value(&p, "authentication.kubernetes.io/node-name", kg_view_path(own, "node", "name", NULL), "");
+  extra_value(&p, "authentication.kubernetes.io/node-uid", kg_view_path(own, "node", "uid", NULL), "");
+  extra_value(&p, "authentication.kubernetes.io/pod-name", kg_view_path(own, "pod", "name", NULL), "");
+  extra_value(&p, "authentication.kubernetes.io/pod-uid", kg_view_path(own, "pod", "uid", NULL), "");
+  kg_pack_end(&p);
+  kg_pack_end(&p);
+  return kg_pack_doc(&p);
+}
+
 /* system:serviceaccount:NAMESPACE:NAME */
 static gw_user_t *user_of_claims(kg_view_t claims) {
   kg_str_t sub = kg_view_str(kg_view_get(claims, "sub"));
@@ -85,16 +117,19 @@ static gw_user_t *user_of_claims(kg_view_t claims) {
   char *name = kg_str_dup(sub), *group = NULL;
   if (asprintf(&group, "system:serviceaccounts:%.*s", (int)(colon - ns), ns) < 0) group = NULL;
   const char *groups[] = {"system:serviceaccounts", group, "system:authenticated"};
-  kg_view_t uid = kg_view_path(claims, "kubernetes.io", "serviceaccount", "uid", NULL);
-  kg_pack_t p = kg_pack();
-  kg_pack_map(&p);
-  if (kg_view_there(uid)) kg_pack_kv_view(&p, "uid", uid);
-  kg_pack_end(&p);
-  kg_doc_t *extra = kg_pack_doc(&p);
+  kg_doc_t *extra = account_extra(claims);
   gw_user_t *u = name && group ? gw_user_new(name, groups, 3, kg_view_of(extra)) : NULL;
   kg_doc_unref(extra);
   free(name);
   free(group);
+  return u;
+}
+
+gw_user_t *gw_user_of_token(gw_t *gw, const char *token, kg_error_t *err) {
+  kg_doc_t *claims = gw_jwt_verify(gw, token, err);
+  gw_user_t *u = claims ? user_of_claims(kg_view_of(claims)) : NULL;
+  if (claims && !u) kg_error_set(err, KG_EINVAL, "the token is of no service account");
+  kg_doc_unref(claims);
   return u;
 }
 

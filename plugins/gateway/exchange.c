@@ -57,15 +57,20 @@ void gw_ex_free(gw_ex_t *ex) {
 /* --- reading the request
  * ----------------------------------------------------------------------------------------------- */
 
-const char *gw_header(const gw_ex_t *ex, const char *name) {
+const char *gw_header_at(const gw_ex_t *ex, size_t *at, const char **value) {
   const char *s = ex->head.p, *end = s + ex->head.n;
   if (!s || !ex->headers) return NULL;
-  for (s += ex->headers; s < end;) {
-    const char *value = s + strlen(s) + 1;
-    if (value >= end) return NULL;
-    if (!strcmp(s, name)) return value;
-    s = value + strlen(value) + 1;
-  }
+  s += *at ? *at : ex->headers;
+  *value = s < end ? s + strlen(s) + 1 : end;
+  if (*value >= end) return NULL;
+  *at = (size_t)(*value + strlen(*value) + 1 - ex->head.p);
+  return s;
+}
+
+const char *gw_header(const gw_ex_t *ex, const char *name) {
+  const char *own, *value;
+  for (size_t at = 0; (own = gw_header_at(ex, &at, &value));)
+    if (!strcmp(own, name)) return value;
   return NULL;
 }
 

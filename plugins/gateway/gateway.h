@@ -65,8 +65,8 @@ void gw_queue_clear(gw_queue_t *q);
 typedef struct gw_user {
   unsigned refs;
   char *name;
-  kg_doc_t *doc; /* {name, uid?, groups: [...], extra?} as the api role wants it */
-  bool anonymous;
+  kg_doc_t *doc;         /* {name, uid?, groups: [...], extra?} as the api role wants it */
+  bool anonymous, super; /* super: of system:masters, who may do everything */
 } gw_user_t;
 gw_user_t *gw_user_new(const char *name, const char *const *groups, size_t ngroups, kg_view_t extra);
 gw_user_t *gw_user_ref(gw_user_t *u);
@@ -115,11 +115,14 @@ struct gw_ex {
   gw_queue_t out;                                        /* HTTP/2: body bytes not yet framed */
   bool out_end;                                          /* HTTP/2: nothing follows `out` */
   bool deferred;
+  void (*allowed)(gw_ex_t *ex); /* goes on when the user may */
   int status;
 };
 
 /* NUL-terminated value of a request header, NULL if absent. `name` in lower case. */
 const char *gw_header(const gw_ex_t *ex, const char *name);
+/* Walks all headers: *at starts with 0; NULL at the end. */
+const char *gw_header_at(const gw_ex_t *ex, size_t *at, const char **value);
 /* Value of a query parameter, decoded and malloc'ed; NULL if absent. `from`: position to go on for repeated ones, start
  * with 0. */
 char *gw_query(const gw_ex_t *ex, const char *name, size_t *from);
@@ -271,12 +274,19 @@ char *gw_jwt_sign(gw_t *gw, kg_view_t claims, kg_error_t *err); /* malloc'ed com
 /* Claims of a token whose signature and times are right; caller owns. NULL with a sentence. */
 kg_doc_t *gw_jwt_verify(gw_t *gw, const char *token, kg_error_t *err);
 int gw_jwt_key_id(EVP_PKEY *key, char kid[48]);
+void gw_jwt_keys(gw_t *gw, kube_buf_t *b); /* the public key as a JSON Web Key Set (RFC 7517) */
 
 /* auth.c */
 /* Who asks: reference for the caller; NULL: refuse with 401. */
 gw_user_t *gw_authenticate(gw_ex_t *ex);
 gw_user_t *gw_user_of_cert(X509 *cert);
 void gw_token_cache_free(gw_t *gw);
+
+/* access.c. Both go on with the function given, or answer why not; superusers pass at once. */
+void gw_authorize(gw_ex_t *ex, void (*allowed)(gw_ex_t *ex)); /* the exchange's own verb on its resource or URL */
+void gw_impersonate(gw_ex_t *ex, void (*next)(gw_ex_t *ex));  /* Impersonate-* headers change ex->user */
+/* The user of a token, for TokenReview; NULL with a sentence. Caller owns. */
+gw_user_t *gw_user_of_token(gw_t *gw, const char *token, kg_error_t *err);
 
 /* route.c, request.c, body.c, ... */
 void gw_request(gw_ex_t *ex);                                     /* the request is complete */

@@ -3,6 +3,8 @@
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 
+#include <openssl/core_names.h>
+
 #include "gateway.h"
 
 static void put64(kube_buf_t *b, const void *p, size_t n) {
@@ -104,6 +106,32 @@ static int sign(EVP_PKEY *key, kube_buf_t *b) {
   else
     put64(b, sig, n);
   return 0;
+}
+
+static void put_number(kube_buf_t *b, EVP_PKEY *key, const char *param, const char *name, int width) {
+  BIGNUM *n = NULL;
+  unsigned char bytes[1024];
+  if (EVP_PKEY_get_bn_param(key, param, &n) != 1) return;
+  int size = width ? width : BN_num_bytes(n);
+  kube_buf_fmt(b, ",\"%s\":\"", name);
+  if (size <= (int)sizeof bytes && BN_bn2binpad(n, bytes, size) == size) put64(b, bytes, (size_t)size);
+  kube_buf_addz(b, "\"");
+  BN_free(n);
+}
+
+void gw_jwt_keys(gw_t *gw, kube_buf_t *b) {
+  bool ec = is_ec(gw->sa_key);
+  kube_buf_fmt(b, "{\"keys\":[{\"use\":\"sig\",\"kty\":\"%s\",\"kid\":\"%s\",\"alg\":\"%s\"", ec ? "EC" : "RSA",
+               gw->sa_kid, ec ? "ES256" : "RS256");
+  if (ec) {
+    kube_buf_addz(b, ",\"crv\":\"P-256\"");
+    put_number(b, gw->sa_key, OSSL_PKEY_PARAM_EC_PUB_X, "x", 32);
+    put_number(b, gw->sa_key, OSSL_PKEY_PARAM_EC_PUB_Y, "y", 32);
+  } else {
+    put_number(b, gw->sa_key, OSSL_PKEY_PARAM_RSA_N, "n", 0);
+    put_number(b, gw->sa_key, OSSL_PKEY_PARAM_RSA_E, "e", 0);
+  }
+  kube_buf_addz(b, "}]}");
 }
 
 char *gw_jwt_sign(gw_t *gw, kg_view_t claims, kg_error_t *err) {

@@ -2,10 +2,14 @@
 #include "pod.h"
 
 void gw_pod_get(gw_ex_t *ex, kg_reply_fn fn) {
-  const char *sub = ex->route.sub;
-  ex->route.sub = "";
-  kg_pack_t p = gw_args(ex);
-  ex->route.sub = sub;
+  const gw_route_t *r = &ex->route; /* asked as the gateway itself: the user may the subresource, that is enough */
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  kg_pack_kv_str(&p, "g", r->group);
+  kg_pack_kv_str(&p, "v", r->version);
+  kg_pack_kv_str(&p, "r", r->resource_name);
+  kg_pack_kv_str(&p, "ns", r->ns);
+  kg_pack_kv_str(&p, "name", r->name);
   kg_pack_end(&p);
   kg_doc_t *args = kg_pack_doc(&p);
   gw_api_call(ex, "api.get", args, NULL, false, fn);

@@ -76,12 +76,37 @@ static void root(gw_ex_t *ex) {
   gw_respond(ex, 200, "application/json", &b);
 }
 
+/* OpenID Connect discovery of service account tokens (KEP-1393). */
+static void openid(gw_ex_t *ex) {
+  kube_buf_t b = {0};
+  kube_buf_addz(&b, "{\"issuer\":\"https://kubernetes.default.svc.cluster.local\","
+                    "\"jwks_uri\":\"https://kubernetes.default.svc.cluster.local/openid/v1/jwks\","
+                    "\"response_types_supported\":[\"id_token\"],\"subject_types_supported\":[\"public\"],"
+                    "\"id_token_signing_alg_values_supported\":[\"");
+  kube_buf_addz(&b, EVP_PKEY_get_base_id(ex->conn->gw->sa_key) == EVP_PKEY_EC ? "ES256\"]}" : "RS256\"]}");
+  gw_add_header(ex, "cache-control", "public, max-age=3600");
+  gw_respond(ex, 200, "application/json", &b);
+}
+
+static void keys(gw_ex_t *ex) {
+  kube_buf_t b = {0};
+  gw_jwt_keys(ex->conn->gw, &b);
+  gw_add_header(ex, "cache-control", "public, max-age=3600");
+  gw_respond(ex, 200, "application/jwk-set+json", &b);
+}
+
 bool gw_wellknown(gw_ex_t *ex) {
   static const struct {
     const char *path;
     void (*fn)(gw_ex_t *ex);
-  } known[] = {{"/version", version}, {"/healthz", ready},           {"/readyz", ready},
-               {"/livez", alive},     {"/metrics", gw_metrics_page}, {"/", root}};
+  } known[] = {{"/version", version},
+               {"/healthz", ready},
+               {"/readyz", ready},
+               {"/livez", alive},
+               {"/metrics", gw_metrics_page},
+               {"/", root},
+               {"/.well-known/openid-configuration", openid},
+               {"/openid/v1/jwks", keys}};
   for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
     bool same = known[i].path[1] ? is_path(ex->path, known[i].path) : !strcmp(ex->path, "/");
     if (!same) continue;

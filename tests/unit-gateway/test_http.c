@@ -15,6 +15,13 @@ static size_t count(const char *text, const char *part) {
   return n;
 }
 
+static call_t *called(const char *topic) {
+  harness_run(20);
+  call_t *call = find_call(topic);
+  cr_assert(call != NULL, "%s was not asked", topic);
+  return call;
+}
+
 Test(http, anybody_may_ask_for_the_version) {
   client_t *c = client_open("", NULL);
   client_send(c, "GET /version HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -25,15 +32,44 @@ Test(http, anybody_may_ask_for_the_version) {
   client_close(c);
 }
 
-Test(http, nobody_in_particular_may_not_list_pods) {
+Test(http, who_shows_nothing_asks_as_anonymous_and_hears_what_the_api_role_says) {
   client_t *c = client_open("", NULL);
   client_send(c, "GET /api/v1/namespaces/default/pods HTTP/1.1\r\nHost: x\r\n\r\n");
-  const char *r = client_expect(c, "\"code\":403}");
-  HAS(r, "HTTP/1.1 403 Forbidden\r\n");
-  HAS(r, "pods is forbidden: User \\\"system:anonymous\\\" cannot list resource \\\"pods\\\" in API group \\\"\\\" in "
-         "the namespace "
-         "\\\"default\\\"");
-  cr_assert(eq(sz, ncalls, 0));
+  call_t *call = called("api.list");
+  cr_assert(kg_str_is(kg_view_str(kg_view_path(kg_view_of(call->args), "user", "name", NULL)), "system:anonymous"));
+  answer(call, KG_MSG_ERROR, NULL, "{\"kind\":\"Status\",\"code\":403}", 403, "forbidden");
+  HAS(client_expect(c, "\"code\":403}"), "HTTP/1.1 403 Forbidden\r\n");
+  client_close(c);
+}
+
+Test(http, a_url_that_is_no_resource_is_asked_for_before_it_is_shown) {
+  client_t *c = client_open("", NULL);
+  client_send(c, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+  call_t *call = called("api.authorize");
+  cr_assert(kg_str_is(kg_view_str(kg_view_get(kg_view_of(call->args), "path")), "/metrics"));
+  cr_assert(kg_str_is(kg_view_str(kg_view_get(kg_view_of(call->args), "verb")), "get"));
+  answer(call, KG_MSG_ERROR, NULL, NULL, 403, "forbidden: User \"system:anonymous\" cannot get path \"/metrics\"");
+  HAS(client_expect(c, "\"code\":403}"), "cannot get path");
+  client_close(c);
+}
+
+Test(http, impersonation_is_asked_for_part_by_part) {
+  client_t *c = client_open("admin", NULL);
+  client_send(c, "GET /api/v1/pods HTTP/1.1\r\nHost: x\r\nImpersonate-User: carol\r\nImpersonate-Group: devs\r\n"
+                 "Impersonate-Extra-Scope: a\r\n\r\n");
+  static const char *const asked[][2] = {{"users", "carol"}, {"groups", "devs"}, {"userextras", "a"}};
+  for (int i = 0; i < 3; i++) {
+    call_t *call = called("api.authorize");
+    kg_view_t args = kg_view_of(call->args);
+    cr_assert(kg_str_is(kg_view_str(kg_view_get(args, "verb")), "impersonate"));
+    cr_assert(kg_str_is(kg_view_str(kg_view_get(args, "r")), asked[i][0]));
+    cr_assert(kg_str_is(kg_view_str(kg_view_get(args, "name")), asked[i][1]));
+    answer(call, KG_MSG_REPLY, NULL, NULL, 0, NULL);
+  }
+  kg_view_t user = kg_view_get(kg_view_of(called("api.list")->args), "user");
+  cr_assert(kg_str_is(kg_view_str(kg_view_get(user, "name")), "carol"));
+  cr_assert(kg_str_is(kg_view_str(kg_view_at(kg_view_get(user, "groups"), 1)), "system:authenticated"));
+  cr_assert(kg_str_is(kg_view_str(kg_view_at(kg_view_path(user, "extra", "scope", NULL), 0)), "a"));
   client_close(c);
 }
 
