@@ -51,15 +51,14 @@ const char *kg_run_dir(kg_ctx_t *ctx) {
 }
 
 int64_t kg_now_us(kg_ctx_t *ctx) {
-  (void)ctx;
-  return kg_clock_us();
+  return kg_time_us(ctx->k);
 }
 int64_t kg_now_ms(kg_ctx_t *ctx) {
   return kg_now_us(ctx) / 1000;
 }
 
 int64_t kg_wall_us(kg_ctx_t *ctx) {
-  (void)ctx;
+  if (ctx->k->sim) return kg_sim_wall_us(ctx->k);
   struct timespec t;
   clock_gettime(CLOCK_REALTIME, &t);
   return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;

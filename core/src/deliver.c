@@ -80,11 +80,11 @@ void kg_deliver(kg_lane_t *lane, const kg_parcel_t *p) {
 
 void kg_deliver_job(kg_lane_t *lane, const kg_parcel_t *p) {
   kg_job_t *job = p->job;
-  lane->now_us = kg_clock_us();
+  lane->now_us = kg_time_us(lane->k);
   atomic_store_explicit(&lane->current, p->to, memory_order_relaxed);
   atomic_store_explicit(&lane->busy_since_us, lane->now_us, memory_order_relaxed);
   job->fn(lane, p->to, job);
-  lane->now_us = kg_clock_us();
+  lane->now_us = kg_time_us(lane->k);
   atomic_store_explicit(&lane->current, NULL, memory_order_relaxed);
   pthread_mutex_lock(&job->k->life);
   job->done = true;

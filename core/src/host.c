@@ -12,6 +12,7 @@
 
 #include "manager.h"
 #include "registry.h"
+#include "sim.h"
 
 /* --- making
  * ---------------------------------------------------------------------------------------------------------------- */
@@ -123,7 +124,7 @@ static int add_to_list(kg_kernel_t *k, kg_ctx_t *ctx) {
   return more ? 0 : -1;
 }
 
-static void remove_from_list(kg_kernel_t *k, kg_ctx_t *ctx) {
+void kg_unlist(kg_kernel_t *k, kg_ctx_t *ctx) {
   size_t kept = 0;
   pthread_mutex_lock(&k->list);
   for (size_t i = 0; i < k->ninstances; i++)
@@ -143,7 +144,7 @@ static int open_source(kg_kernel_t *k, const kg_plugin_spec_t *spec, bool tried,
 
 int kg_load(kg_kernel_t *k, const kg_plugin_spec_t *spec, bool tried, kg_error_t *err) {
   kg_source_t src;
-  int64_t since = kg_clock_us();
+  int64_t since = kg_time_us(k);
   if (!spec->name || !*spec->name || strlen(spec->name) > 200)
     return kg_error_set(err, KG_EINVAL, "the plugin has no name");
   if (kg_find(k, spec->name)) return kg_error_set(err, KG_ECONFLICT, "there is a plugin %s already", spec->name);
@@ -156,7 +157,7 @@ int kg_load(kg_kernel_t *k, const kg_plugin_spec_t *spec, bool tried, kg_error_t
     return -1;
   }
   kg_logf(k, KG_LOG_DEBUG, "kernel", "%s: %s %s runs in lane %s after %lld ms", ctx->name, ctx->desc->name,
-          ctx->desc->version, lane->name, (long long)(kg_clock_us() - since) / 1000);
+          ctx->desc->version, lane->name, (long long)(kg_time_us(k) - since) / 1000);
   return 0;
 }
 
@@ -178,7 +179,7 @@ static void stop(kg_kernel_t *k, kg_ctx_t *ctx, const char *why) {
   if (kg_do(ctx, kg_job_drain, k->drain_timeout_ms, "drain", &err) < 0 ||
       kg_wait_drained(ctx, k->drain_timeout_ms, &err) < 0)
     kg_logf(k, KG_LOG_WARN, "kernel", "%s: it is stopped all the same", err.text);
-  remove_from_list(k, ctx);
+  kg_unlist(k, ctx);
   kg_take_down(ctx, why);
 }
 
@@ -220,9 +221,9 @@ int kg_kernel_configure(kg_kernel_t *k, const char *name, kg_doc_t *config, kg_e
 
 static void stop_lanes(kg_kernel_t *k) {
   for (unsigned i = 0; i < atomic_load(&k->nlanes); i++) {
-    kg_job_t *job = kg_job_new(k);
-    job->fn = kg_job_stop_lane;
-    kg_lane_post_from_manager(k, k->lanes[i], (kg_parcel_t){.job = job});
+    kg_job_t *job = k->sim ? NULL : kg_job_new(k);
+    if (job) job->fn = kg_job_stop_lane;
+    if (job) kg_lane_post_from_manager(k, k->lanes[i], (kg_parcel_t){.job = job});
     kg_lane_stop(k->lanes[i]);
   }
   for (unsigned i = 0; i < KG_MAX_LANES; i++)
@@ -240,6 +241,8 @@ void kg_kernel_free(kg_kernel_t *k) {
   pthread_mutex_lock(&k->manage);
   while (k->ninstances) stop(k, k->instances[k->ninstances - 1], "the kernel stops");
   stop_lanes(k);
+  kg_sim_free(k->sim);
+  k->sim = NULL;
   pthread_mutex_unlock(&k->manage);
   kg_registry_free(&k->registry);
   if (k->zmq) zmq_ctx_term(k->zmq);

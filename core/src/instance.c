@@ -25,7 +25,7 @@ kg_ctx_t *kg_instance_new(kg_kernel_t *k, const char *name, kg_lane_t *lane, con
   ctx->name = strdup(name);
   ctx->path = strdup("");
   ctx->desc = desc;
-  ctx->started_us = kg_clock_us();
+  ctx->started_us = kg_time_us(k);
   if (config) {
     ctx->config = kg_doc_ref(config);
   } else {

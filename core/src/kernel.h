@@ -20,6 +20,7 @@
 typedef struct kg_lane kg_lane_t;
 typedef struct kg_job kg_job_t;
 typedef struct kg_name kg_name_t;
+typedef struct kg_sim kg_sim_t;
 
 /* What travels to a lane: a message for an instance, or a job. Owns a reference of everything it points to. */
 typedef struct kg_parcel {
@@ -212,6 +213,7 @@ struct kg_kernel {
   struct kg_command *commands, **last_command;
   int command_fd;
   void (*on_phase)(const char *phase); /* a trial says how far it is */
+  kg_sim_t *sim;                       /* NULL: threads and the real clock */
 };
 
 /* log.c: any thread */
@@ -222,5 +224,7 @@ void kg_logv(kg_kernel_t *k, kg_level_t level, const char *who, const char *fmt,
 
 /* time */
 int64_t kg_clock_us(void);
+int64_t kg_time_us(const kg_kernel_t *k); /* what plugins see: virtual in a simulation */
+int64_t kg_sim_wall_us(const kg_kernel_t *k);
 
 #endif

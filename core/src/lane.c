@@ -10,6 +10,7 @@
 #include <zmq.h>
 
 #include "deliver.h"
+#include "sim.h"
 
 /* So many messages at most between two looks at descriptors, timers and the other lanes. */
 #define BATCH 256
@@ -51,6 +52,10 @@ int kg_lane_post_from_manager(kg_kernel_t *k, kg_lane_t *lane, kg_parcel_t p) {
 }
 
 void kg_lane_post(kg_lane_t *here, kg_parcel_t p) {
+  if (here->k->sim) {
+    kg_sim_post(here->k->sim, p);
+    return;
+  }
   kg_lane_t *there = p.to->lane;
   int rc = there == here ? kg_queue_push(&here->queue, p) : push_to(here->k, &here->push[there->index], there, p);
   if (rc < 0) atomic_fetch_add(&here->k->refused, 1);
@@ -105,7 +110,8 @@ static void count(atomic_ullong *n, uint64_t by) {
 }
 
 void kg_lane_leave(kg_lane_t *lane, kg_ctx_t *ctx, const char *what) {
-  int64_t now = kg_clock_us(), took = now - lane->now_us;
+  int64_t now = kg_time_us(lane->k), took = now - lane->now_us;
+  if (lane->k->sim) kg_sim_ran(lane, ctx, what);
   lane->now_us = now;
   atomic_store_explicit(&lane->current, NULL, memory_order_relaxed);
   count(&ctx->n.busy_us, (uint64_t)took);
@@ -225,6 +231,11 @@ static void free_lane(kg_lane_t *lane) {
   free(lane);
 }
 
+static int start_thread(kg_lane_t *lane) {
+  if (getrandom(lane->random, sizeof lane->random, 0) < 0) lane->random[0] = (uint64_t)kg_clock_us();
+  return open_inbox(lane) < 0 || pthread_create(&lane->thread, NULL, lane_main, lane) != 0 ? -1 : 0;
+}
+
 kg_lane_t *kg_lane_start(kg_kernel_t *k, const char *name, kg_error_t *err) {
   unsigned index = atomic_load(&k->nlanes);
   if (index == KG_MAX_LANES) {
@@ -241,8 +252,9 @@ kg_lane_t *kg_lane_start(kg_kernel_t *k, const char *name, kg_error_t *err) {
   lane->epoll = -1;
   lane->inbox_more = true;
   snprintf(lane->name, sizeof lane->name, "%s", name);
-  if (getrandom(lane->random, sizeof lane->random, 0) < 0) lane->random[0] = (uint64_t)kg_clock_us();
-  if (open_inbox(lane) < 0 || pthread_create(&lane->thread, NULL, lane_main, lane) != 0) {
+  if (k->sim) {
+    kg_sim_lane(k->sim, lane);
+  } else if (start_thread(lane) < 0) {
     kg_error_set(err, KG_EINTERNAL, "lane %s cannot be made: %s", name, strerror(errno));
     free_lane(lane);
     return NULL;
@@ -253,6 +265,6 @@ kg_lane_t *kg_lane_start(kg_kernel_t *k, const char *name, kg_error_t *err) {
 }
 
 void kg_lane_stop(kg_lane_t *lane) {
-  pthread_join(lane->thread, NULL);
+  if (!lane->k->sim) pthread_join(lane->thread, NULL);
   free_lane(lane);
 }

@@ -41,7 +41,7 @@ static void pack_lane(kg_pack_t *p, kg_lane_t *lane, int64_t now) {
 }
 
 kg_doc_t *kg_kernel_list(kg_kernel_t *k) {
-  int64_t now = kg_clock_us();
+  int64_t now = kg_time_us(k);
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
   kg_pack_key(&p, "plugins");

@@ -6,7 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "kernel.h"
+#include "sim.h"
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
@@ -60,6 +60,10 @@ void kg_logv(kg_kernel_t *k, kg_level_t level, const char *who, const char *fmt,
   char text[1600], safe[2000], when[40], line[2400];
   vsnprintf(text, sizeof text, fmt, ap);
   escape(safe, sizeof safe, text, k->log.json);
+  if (k->sim) {
+    kg_sim_log(k->sim, level_names[level], who, safe);
+    return;
+  }
   timestamp(when, sizeof when);
   int n = k->log.json
               ? snprintf(line, sizeof line, "{\"time\":\"%s\",\"level\":\"%s\",\"plugin\":\"%s\",\"msg\":\"%s\"}\n",

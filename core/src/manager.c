@@ -6,6 +6,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "sim.h"
+
 /* --- waiting
  * --------------------------------------------------------------------------------------------------------------- */
 
@@ -49,6 +51,7 @@ kg_job_t *kg_run_job(kg_ctx_t *ctx, kg_job_fn fn, kg_job_t *job, int64_t timeout
     return NULL;
   }
   job->fn = fn;
+  if (k->sim) return kg_sim_job(ctx, job, timeout_ms, err);
   atomic_fetch_add(&job->refs, 1);
   bool done = kg_lane_post_from_manager(k, ctx->lane, (kg_parcel_t){.to = kg_ctx_ref(ctx), .job = job}) < 0;
   struct timespec until = in_ms(timeout_ms);
@@ -74,7 +77,8 @@ int kg_do(kg_ctx_t *ctx, kg_job_fn fn, int64_t timeout_ms, const char *what, kg_
 int kg_wait_ready(kg_ctx_t *ctx, int64_t timeout_ms, kg_error_t *err) {
   kg_kernel_t *k = ctx->k;
   struct timespec until = in_ms(timeout_ms);
-  bool late = false;
+  bool late = k->sim != NULL; /* a simulation waits here, in its own time */
+  if (k->sim) kg_sim_wait(k->sim, &ctx->ready, &ctx->not_ready.code, timeout_ms);
   pthread_mutex_lock(&k->life);
   while (!ctx->ready && !ctx->not_ready.code && !late)
     late = pthread_cond_timedwait(&k->changed, &k->life, &until) == ETIMEDOUT;
@@ -90,7 +94,8 @@ int kg_wait_ready(kg_ctx_t *ctx, int64_t timeout_ms, kg_error_t *err) {
 int kg_wait_drained(kg_ctx_t *ctx, int64_t timeout_ms, kg_error_t *err) {
   kg_kernel_t *k = ctx->k;
   struct timespec until = in_ms(timeout_ms);
-  bool late = false;
+  bool late = k->sim != NULL;
+  if (k->sim) kg_sim_wait(k->sim, &ctx->drained, NULL, timeout_ms);
   pthread_mutex_lock(&k->life);
   while (!ctx->drained && !late) late = pthread_cond_timedwait(&k->changed, &k->life, &until) == ETIMEDOUT;
   bool drained = ctx->drained;
@@ -111,7 +116,7 @@ kg_ctx_t *kg_find(kg_kernel_t *k, const char *name) {
 
 kg_lane_t *kg_lane_named(kg_kernel_t *k, const char *name, kg_error_t *err) {
   for (unsigned i = 0; i < atomic_load(&k->nlanes); i++)
-    if (strcmp(k->lanes[i]->name, name) == 0) return k->lanes[i];
+    if (k->sim || strcmp(k->lanes[i]->name, name) == 0) return k->lanes[i];
   return kg_lane_start(k, name, err);
 }
 

@@ -21,6 +21,7 @@ int kg_do(kg_ctx_t *ctx, kg_job_fn fn, int64_t timeout_ms, const char *what, kg_
 int kg_wait_ready(kg_ctx_t *ctx, int64_t timeout_ms, kg_error_t *err);
 int kg_wait_drained(kg_ctx_t *ctx, int64_t timeout_ms, kg_error_t *err);
 
+void kg_unlist(kg_kernel_t *k, kg_ctx_t *ctx);       /* host.c: it is not among the instances any more */
 kg_ctx_t *kg_find(kg_kernel_t *k, const char *name); /* borrowed; NULL if there is none */
 kg_lane_t *kg_lane_named(kg_kernel_t *k, const char *name, kg_error_t *err);
 

@@ -49,7 +49,7 @@ uint64_t kg_timer(kg_ctx_t *ctx, int64_t delay_ms, int64_t period_ms, kg_timer_f
   if (!t) return 0;
   *t = (kg_timer_entry_t){.due.fire = fire, .ctx = ctx, .fn = fn, .arg = arg, .id = ++lane->last_timer};
   t->period_us = period_ms > 0 ? period_ms * 1000 : 0;
-  int64_t at = delay_ms > 0 ? kg_clock_us() + delay_ms * 1000 : lane->now_us;
+  int64_t at = delay_ms > 0 ? kg_time_us(lane->k) + delay_ms * 1000 : lane->now_us;
   if (kg_table_put(&lane->timers, t->id, t) < 0 || kg_heap_add(&lane->heap, &t->due, at) < 0) {
     kg_table_remove(&lane->timers, t->id);
     free(t);
@@ -92,6 +92,7 @@ static struct epoll_event event_of(const kg_watch_t *w, uint32_t events) {
 
 int kg_fd_watch(kg_ctx_t *ctx, int fd, uint32_t events, kg_fd_fn fn, void *arg, kg_error_t *err) {
   kg_lane_t *lane = ctx->lane;
+  if (lane->k->sim) return kg_error_set(err, KG_EINVAL, "a simulation has no descriptors");
   /* Left over from a descriptor that was closed without kg_fd_forget(). */
   kg_watch_t *stale = fd < 0 ? NULL : kg_table_get(&lane->watches, (uint64_t)fd + 1);
   if (stale) free_watch(stale);

@@ -76,7 +76,7 @@ static int swap(kg_ctx_t *old, kg_source_t *src, int64_t *pause_us, kg_error_t *
   kg_kernel_t *k = old->k;
   kg_ctx_t *new = kg_bring_up(k, old->name, old->lane, src, old->config, copy_names(old->wanted), old, err);
   if (!new) return -1;
-  int64_t since = kg_clock_us();
+  int64_t since = kg_time_us(k);
   forget_drained(old);
   kg_names_hold(&k->registry, old);
   if (hand_over(old, new, err) < 0) {
@@ -84,10 +84,10 @@ static int swap(kg_ctx_t *old, kg_source_t *src, int64_t *pause_us, kg_error_t *
     kg_take_down(new, "the swap was rolled back");
     return -1;
   }
-  if (pause_us) *pause_us = kg_clock_us() - since;
+  if (pause_us) *pause_us = kg_time_us(k) - since;
   replace_in_list(old, new);
   kg_logf(k, KG_LOG_INFO, "kernel", "%s: %s %s replaced %s %s, requests were held for %lld us", new->name,
-          new->desc->name, new->desc->version, old->desc->name, old->desc->version, (long long)(kg_clock_us() - since));
+          new->desc->name, new->desc->version, old->desc->name, old->desc->version, (long long)(kg_time_us(k) - since));
   kg_take_down(old, "plugin was replaced");
   return 0;
 }
