@@ -38,17 +38,89 @@ typedef void (*ctl_answer_fn)(kg_ctx_t *ctx, void *self, ctl_sync_t *s, const kg
 ctl_sync_t *ctl_sync_begin(ctl_work_t *w, const char *key);
 kube_arena_t *ctl_arena(ctl_sync_t *s); /* of the pass */
 const char *ctl_sync_key(const ctl_sync_t *s);
-kg_doc_t *ctl_keep(ctl_sync_t *s, kg_doc_t *doc); /* takes a reference until the pass ends; returns doc */
-void ctl_sync_failed(ctl_sync_t *s);              /* the key comes back with backoff */
-void ctl_sync_end(kg_ctx_t *ctx, ctl_sync_t *s);  /* the pass sends nothing more by itself */
+kg_doc_t *ctl_keep(ctl_sync_t *s, kg_doc_t *doc);            /* takes a reference until the pass ends; returns doc */
+void ctl_sync_failed(ctl_sync_t *s);                         /* the key comes back with backoff */
+void ctl_sync_forgive(ctl_sync_t *s);                        /* in an answer function: this error is none */
+void ctl_sync_end(kg_ctx_t *ctx, void *self, ctl_sync_t *s); /* the pass sends nothing more by itself */
 
-typedef enum { CTL_CREATE, CTL_UPDATE, CTL_PATCH, CTL_DELETE } ctl_verb_t;
-/* Sends one write of the pass. Errors make the pass fail but for "not found" of patches and deletions; fn (may be NULL)
- * sees each answer. c->object is borrowed. */
+typedef enum { CTL_CREATE, CTL_UPDATE, CTL_PATCH, CTL_DELETE, CTL_DELETE_ALL, CTL_GET, CTL_LIST } ctl_verb_t;
+/* Sends one request of the pass. Errors make the pass fail but for "not found" of all but creations and updates; fn
+ * (may be NULL) sees each answer. c->object is borrowed. */
 void ctl_send(kg_ctx_t *ctx, ctl_sync_t *s, ctl_verb_t verb, const kube_call_t *c, ctl_answer_fn fn, void *arg);
+/* The same for any request: r->fn and r->arg are the pass's own. */
+void ctl_request(kg_ctx_t *ctx, ctl_sync_t *s, const kg_request_t *r, ctl_answer_fn fn, void *arg);
+/* Runs when all requests of the pass were answered and none failed; it may send more and name a next step. */
+typedef void (*ctl_step_fn)(kg_ctx_t *ctx, void *self, ctl_sync_t *s, void *arg);
+void ctl_sync_then(ctl_sync_t *s, ctl_step_fn fn, void *arg);
 /* Merge-patches `status` of the named object from its old to the new status (fields that went are set to null); sends
  * nothing and returns false if they are equal. */
 bool ctl_send_status(kg_ctx_t *ctx, ctl_sync_t *s, kube_gvr_t gvr, kg_view_t object, kube_node_t *status);
+
+/* --- base.c: a controller that watches some collections and works on keys
+ * --------------------------------------------- */
+
+enum { CTL_INFORMERS = 8 };
+typedef struct ctl_watch {
+  kube_gvr_t gvr;
+  kube_change_fn fn;
+  bool keys; /* its objects are the keys: all of them are worked on at the beginning */
+  const char *ns, *field_selector;
+} ctl_watch_t;
+
+/* First member of every controller's state. informers[i] belongs to watches[i]. */
+typedef struct ctl_spec ctl_spec_t;
+typedef struct ctl_base {
+  const ctl_spec_t *spec;
+  ctl_work_t work;
+  kube_informer_t *informers[CTL_INFORMERS];
+  unsigned synced;
+  kube_recorder_t *recorder;
+} ctl_base_t;
+
+struct ctl_spec {
+  size_t size;           /* of the state */
+  const char *component; /* whose events they are */
+  kube_work_fn sync;
+  unsigned parallel;                                        /* 0: 64 */
+  ctl_watch_t watches[CTL_INFORMERS + 1];                   /* ends with {0} */
+  int (*begin)(kg_ctx_t *ctx, void *self, kg_error_t *err); /* at the end of create() */
+  void (*active)(kg_ctx_t *ctx, void *self);                /* at the end of activate() and resume() */
+  void (*stats)(void *self, kg_pack_t *p);
+  void (*end)(kg_ctx_t *ctx, void *self); /* at the beginning of destroy() */
+};
+
+int ctl_base_create(kg_ctx_t *ctx, void **self, const ctl_spec_t *spec, kg_error_t *err);
+int ctl_base_start(kg_ctx_t *ctx, void *self, kg_error_t *err);
+void ctl_base_activate(kg_ctx_t *ctx, void *self);
+void ctl_base_drain(kg_ctx_t *ctx, void *self);
+void ctl_base_stats(kg_ctx_t *ctx, void *self, kg_pack_t *p);
+void ctl_base_destroy(kg_ctx_t *ctx, void *self);
+
+/* on_change of a collection whose objects are the keys. */
+void ctl_on_key(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg);
+/* Adds all objects of the namespace of `object` in informer `of` whose spec.selector (a LabelSelector) matches its
+ * labels: those that may adopt it. */
+void ctl_add_matching(kg_ctx_t *ctx, ctl_base_t *c, const kube_informer_t *of, kg_view_t object);
+
+#define CTL_PLUGIN(spec_, ...)                                                                                         \
+  static int ctl_create_(kg_ctx_t *ctx, void **self, kg_error_t *err) {                                                \
+    return ctl_base_create(ctx, self, &(spec_), err);                                                                  \
+  }                                                                                                                    \
+  KG_PLUGIN(.role = "controller", .version = "0.1.0", .create = ctl_create_, .start = ctl_base_start,                  \
+            .activate = ctl_base_activate, .drain = ctl_base_drain, .resume = ctl_base_activate,                       \
+            .stats = ctl_base_stats, .destroy = ctl_base_destroy, __VA_ARGS__)
+
+/* --- discover.c: the kinds there are
+ * ---------------------------------------------------------------------------------- */
+
+typedef struct ctl_kind {
+  char group[128], version[32], resource[128], kind[128];
+  bool namespaced, list, watch, delete, delete_all;
+} ctl_kind_t;
+/* Called for each resource of each group, in the group's first version that has it. */
+typedef void (*ctl_kind_fn)(const ctl_kind_t *k, void *arg);
+/* Reads one answer of api.discovery ("aggregated-api", "aggregated-apis"). */
+void ctl_kinds(kg_view_t discovery, ctl_kind_fn fn, void *arg);
 
 /* --- objects.c
  * --------------------------------------------------------------------------------------------------------- */

@@ -15,7 +15,9 @@ struct ctl_sync {
   kube_arena_t *arena;
   kept_t *kept;
   unsigned pending;
-  bool failed;
+  bool failed, forgiven;
+  ctl_step_fn then;
+  void *then_arg;
   char key[CTL_KEY_MAX];
 };
 
@@ -94,6 +96,10 @@ void ctl_sync_failed(ctl_sync_t *s) {
   s->failed = true;
 }
 
+void ctl_sync_forgive(ctl_sync_t *s) {
+  s->forgiven = true;
+}
+
 static void unlink_free(ctl_sync_t *s) {
   *s->at = s->next;
   if (s->next) s->next->at = s->at;
@@ -106,8 +112,19 @@ void ctl_work_free(kg_ctx_t *ctx, ctl_work_t *w) {
   if (w->queue) end_queue(ctx, w);
 }
 
-static void release(kg_ctx_t *ctx, ctl_sync_t *s) {
-  if (--s->pending) return;
+void ctl_sync_then(ctl_sync_t *s, ctl_step_fn fn, void *arg) {
+  s->then = fn;
+  s->then_arg = arg;
+}
+
+static void release(kg_ctx_t *ctx, void *self, ctl_sync_t *s) {
+  while (--s->pending == 0 && s->then && !s->failed) {
+    ctl_step_fn then = s->then;
+    s->then = NULL;
+    s->pending = 1; /* the step itself */
+    then(ctx, self, s, s->then_arg);
+  }
+  if (s->pending) return;
   ctl_work_t *w = s->work;
   char key[CTL_KEY_MAX];
   bool failed = s->failed;
@@ -118,39 +135,49 @@ static void release(kg_ctx_t *ctx, ctl_sync_t *s) {
   if (w->draining) ctl_work_drain(ctx, w);
 }
 
-void ctl_sync_end(kg_ctx_t *ctx, ctl_sync_t *s) {
-  release(ctx, s);
+void ctl_sync_end(kg_ctx_t *ctx, void *self, ctl_sync_t *s) {
+  release(ctx, self, s);
 }
 
 static bool harmless(const write_t *w, const kg_msg_t *m) {
-  return kg_msg_code(m) == KG_ENOTFOUND && (w->verb == CTL_PATCH || w->verb == CTL_DELETE);
+  return kg_msg_code(m) == KG_ENOTFOUND && w->verb != CTL_CREATE && w->verb != CTL_UPDATE;
 }
 
 static void answered(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   write_t *w = arg;
   ctl_sync_t *s = w->sync;
-  if (kg_msg_type(m) == KG_MSG_ERROR && !harmless(w, m)) {
+  s->forgiven = false;
+  if (w->fn) w->fn(ctx, self, s, m, w->arg);
+  if (kg_msg_type(m) == KG_MSG_ERROR && !harmless(w, m) && !s->forgiven) {
     s->failed = true;
     /* A conflict only says that the cache was behind. */
     kg_level_t level = kg_msg_code(m) == KG_ECONFLICT ? KG_LOG_DEBUG : KG_LOG_WARN;
     kg_log(ctx, level, "%s: %s", s->key, kg_msg_text(m));
   }
-  if (w->fn) w->fn(ctx, self, s, m, w->arg);
-  release(ctx, s);
+  release(ctx, self, s);
 }
 
-void ctl_send(kg_ctx_t *ctx, ctl_sync_t *s, ctl_verb_t verb, const kube_call_t *c, ctl_answer_fn fn, void *arg) {
+static write_t *write_new(ctl_sync_t *s, ctl_verb_t verb, ctl_answer_fn fn, void *arg) {
   write_t *w = kube_arena_alloc(s->arena, sizeof *w);
   *w = (write_t){s, verb, fn, arg};
   s->pending++;
-  if (verb == CTL_CREATE)
-    kube_api_create(ctx, c, answered, w);
-  else if (verb == CTL_UPDATE)
-    kube_api_update(ctx, c, answered, w);
-  else if (verb == CTL_PATCH)
-    kube_api_patch(ctx, c, answered, w);
-  else
-    kube_api_delete(ctx, c, answered, w);
+  return w;
+}
+
+void ctl_send(kg_ctx_t *ctx, ctl_sync_t *s, ctl_verb_t verb, const kube_call_t *c, ctl_answer_fn fn, void *arg) {
+  typedef uint64_t (*send_fn)(kg_ctx_t *, const kube_call_t *, kg_reply_fn, void *);
+  static const send_fn sends[] = {
+      [CTL_CREATE] = kube_api_create, [CTL_UPDATE] = kube_api_update, [CTL_PATCH] = kube_api_patch,
+      [CTL_DELETE] = kube_api_delete, [CTL_GET] = kube_api_get,       [CTL_DELETE_ALL] = kube_api_delete_all,
+      [CTL_LIST] = kube_api_list};
+  sends[verb](ctx, c, answered, write_new(s, verb, fn, arg));
+}
+
+void ctl_request(kg_ctx_t *ctx, ctl_sync_t *s, const kg_request_t *r, ctl_answer_fn fn, void *arg) {
+  kg_request_t own = *r;
+  own.fn = answered;
+  own.arg = write_new(s, CTL_GET, fn, arg);
+  kg_send(ctx, &own);
 }
 
 bool ctl_send_status(kg_ctx_t *ctx, ctl_sync_t *s, kube_gvr_t gvr, kg_view_t object, kube_node_t *status) {

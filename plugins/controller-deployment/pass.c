@@ -115,5 +115,5 @@ void deployment_sync(kg_ctx_t *ctx, void *self, const char *key, void *arg) {
   read_deployment(&p);
   run(&p);
   kube_selector_free(selector);
-  ctl_sync_end(ctx, p.sync);
+  ctl_sync_end(ctx, self, p.sync);
 }

@@ -184,5 +184,5 @@ void rs_sync(kg_ctx_t *ctx, void *self, const char *key, void *arg) {
   write_status(&p);
   manage(&p, set);
   kube_selector_free(selector);
-  ctl_sync_end(ctx, p.sync);
+  ctl_sync_end(ctx, self, p.sync);
 }

@@ -19,7 +19,7 @@ static void delete_options(kg_pack_t *p, const kube_call_t *c) {
 
 static kg_doc_t *arguments(kg_ctx_t *ctx, const char *topic, const kube_call_t *c) {
   kg_pack_t p = kg_pack();
-  bool deletes = strcmp(topic, "api.delete") == 0;
+  bool deletes = strncmp(topic, "api.delete", 10) == 0;
   kg_pack_map(&p);
   kg_pack_kv_str(&p, "g", c->gvr.group);
   kg_pack_kv_str(&p, "v", c->gvr.version);
@@ -80,4 +80,7 @@ uint64_t kube_api_patch(kg_ctx_t *ctx, const kube_call_t *c, kg_reply_fn fn, voi
 }
 uint64_t kube_api_delete(kg_ctx_t *ctx, const kube_call_t *c, kg_reply_fn fn, void *arg) {
   return send(ctx, "api.delete", c, false, fn, arg);
+}
+uint64_t kube_api_delete_all(kg_ctx_t *ctx, const kube_call_t *c, kg_reply_fn fn, void *arg) {
+  return send(ctx, "api.deletecollection", c, false, fn, arg);
 }

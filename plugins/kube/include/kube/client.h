@@ -40,6 +40,7 @@ uint64_t kube_api_create(kg_ctx_t *ctx, const kube_call_t *c, kg_reply_fn fn, vo
 uint64_t kube_api_update(kg_ctx_t *ctx, const kube_call_t *c, kg_reply_fn fn, void *arg);
 uint64_t kube_api_patch(kg_ctx_t *ctx, const kube_call_t *c, kg_reply_fn fn, void *arg);
 uint64_t kube_api_delete(kg_ctx_t *ctx, const kube_call_t *c, kg_reply_fn fn, void *arg);
+uint64_t kube_api_delete_all(kg_ctx_t *ctx, const kube_call_t *c, kg_reply_fn fn, void *arg); /* deletecollection */
 
 /* Records a core/v1 Event about `object` (a view of a full object; apiVersion, kind, name, namespace, uid are read from
  * it). Repeated (same object, reason, message) events within 10 minutes become one with a count, kept in `recorder`. */
