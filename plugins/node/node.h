@@ -59,16 +59,19 @@ struct box {
   char *id;        /* of it; NULL: none yet */
   int64_t started_us;
   char *image_id;
+  char *image_user;        /* of the image that is here: whom it runs as if nobody says; NULL: not known */
+  int64_t in_sandbox;      /* attempt of the sandbox it is or was in */
   box_end_t end, last;     /* end: how the present one ended; last: the one before it */
   const char *wait_reason; /* literal; NULL: ContainerCreating or PodInitializing */
   char *wait_message;
   int64_t retry_ms;                    /* not before this (monotonic) */
-  int64_t crash_ms, crash_at, pull_ms; /* present backoffs; when the crash backoff grew last */
-  int64_t pull_began_us;
-  char *pull_error;
+  int64_t crash_ms, crash_at, pull_ms; /* present backoffs; wall clock in ms when the crash backoff grew last */
+  int64_t pull_began_us, pull_failed_ms;
+  char *pull_error; /* NULL: the last one went well */
   uint64_t timer, pull_call;
-  bool stopping, hook_running, hook_done; /* hook: postStart */
-  int64_t stop_grace_ms;
+  bool stopping, hook_running, hook_done; /* hook: postStart; done: ran, or there is none */
+  int64_t stop_grace_ms, stop_began_ms;
+  struct hook *hook; /* under way; NULL: none */
   probe_t probe[PROBE_KINDS];
 };
 
@@ -109,7 +112,9 @@ struct pod {
   const char *fail_reason;
   char *fail_message; /* the agent ended it: DeadlineExceeded, ... */
   sandbox_state_t sandbox;
-  char *sandbox_id, *ip;
+  char *sandbox_id, *ip, *netns; /* netns: path; NULL: the host's, or not known */
+  bool initialized;              /* init containers are done in the present sandbox */
+  int64_t stop_by_ms;            /* end of the grace period; 0: nothing is being stopped */
   int64_t sandbox_attempt, sandbox_retry_ms, sandbox_backoff_ms;
   int volumes; /* 0: not ready, 1: ready */
   int64_t volumes_retry_ms, volumes_backoff_ms;
@@ -124,8 +129,8 @@ struct pod {
   kg_doc_t *sent; /* last patch acknowledged or under way */
   bool sending, sent_final, delete_asked;
   uint64_t status_retry;
-  unsigned removing; /* container.remove calls under way */
-  bool removed;
+  unsigned removing; /* calls of the removal under way */
+  bool remove_failed;
 };
 
 /* --- agent
@@ -163,8 +168,10 @@ void agent_call(agent_t *a, const char *service, const char *topic, kg_doc_t *ar
 kube_informer_t *agent_configmaps(agent_t *a); /* started at first use; may not be synced yet */
 kube_informer_t *agent_secrets(agent_t *a);
 pod_t *agent_pod(agent_t *a, kg_str_t ns, kg_str_t name); /* with an API object */
+void agent_config_changed(agent_t *a, kg_str_t ns);       /* a configMap or secret: files and containers that wait */
+void agent_stop(agent_t *a);                              /* forgets pods and calls; nothing is ended */
 box_t *agent_box(agent_t *a, kg_str_t id);
-void agent_watch_pods(agent_t *a);
+void agent_watch_pods(agent_t *a); /* and services: kg_ready() when both are known */
 
 /* pod.c */
 pod_t *pod_new(agent_t *a, kg_view_t object, kg_doc_t *doc); /* linked into the agent */
@@ -173,8 +180,6 @@ void pod_free(pod_t *p);                /* unlinks, cancels */
 void pod_kick(pod_t *p);                /* pod_sync after the present handler, once */
 void pod_wake(pod_t *p, int64_t at_ms); /* pod_kick at that time at the latest */
 void pod_update(pod_t *p, kg_doc_t *doc);
-void pod_adopt(pod_t *p, kg_view_t list); /* takes from runtime.list what belongs to it */
-void pod_relisted(pod_t *p, kg_view_t list, int64_t asked_us);
 kg_view_t pod_object(const pod_t *p);
 kg_view_t pod_spec(const pod_t *p);
 bool pod_ending(const pod_t *p); /* deleted, gone, finished or failed: nothing is started any more */
@@ -185,8 +190,17 @@ void pod_op_set(op_t *op, uint64_t call);
 void pod_replied(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *op);
 void pod_cancel(pod_t *p, uint64_t call);
 void pod_event(pod_t *p, const char *type, const char *reason, const char *fmt, ...) KG_PRINTF(4, 5);
+/* The same about one of its containers (involvedObject.fieldPath). */
+void box_event(box_t *b, const char *type, const char *reason, const char *fmt, ...) KG_PRINTF(4, 5);
 void pod_dir(const pod_t *p, char *buf, size_t n);
 kg_doc_t *id_args(const char *id);
+
+/* pod_adopt.c */
+void pod_adopt(pod_t *p, kg_view_t list); /* takes from runtime.list what belongs to it */
+void pod_relisted(pod_t *p, kg_view_t list, int64_t asked_us);
+
+/* pod_remove.c: of a pod that has gone and whose containers have ended; frees it in the end */
+void pod_remove(pod_t *p);
 
 /* pod_sync.c */
 void pod_sync(pod_t *p);
@@ -199,12 +213,14 @@ kg_view_t box_spec(const box_t *b);
 void box_ensure(box_t *b);         /* brings it a step closer to running */
 bool box_restarts(const box_t *b); /* its end is not final */
 bool box_busy(const box_t *b);
+/* preStop hook, TERM, KILL after the grace period. Records no event. Again with less grace: shortens it. */
 void box_stop(box_t *b, int64_t grace_ms);
 void box_exited(box_t *b, int64_t exit, bool oom, int64_t started_us, int64_t finished_us, bool known);
 void box_wait(box_t *b, const char *reason, const char *fmt, ...) KG_PRINTF(3, 4);
 void box_id(const pod_t *p, const char *name, int64_t attempt, char *buf, size_t n);
 void box_log_path(const box_t *b, int64_t attempt, char *buf, size_t n);
 void box_message_path(const box_t *b, int64_t attempt, char *buf, size_t n);
+void box_is_running(box_t *b, int64_t started_us); /* the runtime started it, or has it running */
 bool box_started(const box_t *b);
 bool box_ready(const box_t *b);
 
@@ -212,12 +228,15 @@ bool box_ready(const box_t *b);
 void box_image(box_t *b);
 void box_create(box_t *b);
 
-/* hooks.c */
-void box_run_hook(box_t *b, const char *hook, int64_t timeout_ms, op_fn done); /* done gets NULL if there is none */
+/* hooks.c, message.c */
+/* done: error NULL: it went well, or there is none. It is called at once or later, not if hook_cancel comes first. */
+typedef void (*hook_fn)(box_t *b, const char *error);
+void box_run_hook(box_t *b, const char *name, int64_t timeout_ms, hook_fn done);
+void hook_cancel(box_t *b);
 char *box_termination_message(box_t *b);
 
 /* args.c */
-kg_doc_t *sandbox_args(pod_t *p);
+kg_doc_t *sandbox_args(pod_t *p, const char *id);
 kg_doc_t *box_args(box_t *b, int64_t attempt, kg_error_t *err);
 
 /* env.c */
@@ -287,7 +306,7 @@ void probe_connect(probe_t *pr, kg_view_t spec);
 kube_node_t *box_status(kube_arena_t *ar, box_t *b);
 const char *pod_phase(const pod_t *p);
 /* status_send.c */
-void status_send(pod_t *p);
+void status_send(pod_t *p);          /* sends what has changed */
 bool status_settled(const pod_t *p); /* nothing to send, nothing under way */
 void status_adopt(pod_t *p);         /* times from the API's object */
 
@@ -298,10 +317,14 @@ kube_node_t *node_facts(agent_t *a, kube_arena_t *ar); /* capacity, allocatable,
 void lease_start(agent_t *a);
 char *host_ip(void); /* malloc'ed */
 
-/* logs.c, streams.c */
+/* logs.c, streams.c, portforward.c, relay.c */
 void node_logs(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void node_exec(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void node_attach(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+void node_portforward(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+void node_stats(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+/* Answers stream `m` with what a stream of the runtime brings, both ways; takes args. */
+void relay_open(agent_t *a, const kg_msg_t *m, const char *topic, kg_doc_t *args);
 box_t *asked_box(agent_t *a, const kg_msg_t *m, pod_t **pod); /* NULL: it was answered */
 
 /* util.c */

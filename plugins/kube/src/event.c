@@ -67,9 +67,9 @@ static void pack_involved(kg_pack_t *p, kg_view_t object) {
   kg_view_t meta = kg_view_get(object, "metadata");
   kg_pack_key(p, "involvedObject");
   kg_pack_map(p);
-  static const char *const top[] = {"apiVersion", "kind"}, *const inner[] = {"name", "namespace", "uid",
-                                                                             "resourceVersion"};
-  for (size_t i = 0; i < 2; i++)
+  static const char *const top[] = {"apiVersion", "kind", "fieldPath"}, *const inner[] = {"name", "namespace", "uid",
+                                                                                          "resourceVersion"};
+  for (size_t i = 0; i < 3; i++)
     if (kg_view_there(kg_view_get(object, top[i]))) kg_pack_kv_view(p, top[i], kg_view_get(object, top[i]));
   for (size_t i = 0; i < 4; i++)
     if (kg_view_there(kg_view_get(meta, inner[i]))) kg_pack_kv_view(p, inner[i], kg_view_get(meta, inner[i]));

@@ -43,7 +43,8 @@ uint64_t kube_api_delete(kg_ctx_t *ctx, const kube_call_t *c, kg_reply_fn fn, vo
 uint64_t kube_api_delete_all(kg_ctx_t *ctx, const kube_call_t *c, kg_reply_fn fn, void *arg); /* deletecollection */
 
 /* Records a core/v1 Event about `object` (a view of a full object; apiVersion, kind, name, namespace, uid are read from
- * it). Repeated (same object, reason, message) events within 10 minutes become one with a count, kept in `recorder`. */
+ * it, and fieldPath, which no object has, if the caller put it there). Repeated (same object, reason, message) events
+ * within 10 minutes become one with a count, kept in `recorder`. */
 typedef struct kube_recorder kube_recorder_t;
 kube_recorder_t *kube_recorder_new(const char *component, const char *host); /* NULL host: "" */
 void kube_recorder_free(kube_recorder_t *r);

@@ -1,0 +1,119 @@
+#include <ctype.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "node.h"
+
+enum { MAX_PODS = 110 };
+
+static char *text_of(kg_view_t config, const char *key, const char *fallback) {
+  kg_str_t s = kg_view_str(kg_view_get(config, key));
+  return s.n ? kg_str_dup(s) : fallback ? strdup(fallback) : NULL;
+}
+
+static char *host_name(void) {
+  char host[256] = "node";
+  gethostname(host, sizeof host - 1);
+  for (char *c = host; *c; c++) *c = (char)tolower((unsigned char)*c);
+  return strdup(host);
+}
+
+static void destroy(kg_ctx_t *ctx, void *self) {
+  agent_t *a = self;
+  agent_stop(a);
+  kube_informer_t *const informers[] = {a->pods, a->services, a->configmaps, a->secrets};
+  for (size_t i = 0; i < sizeof informers / sizeof informers[0]; i++) kube_informer_stop(ctx, informers[i]);
+  kube_recorder_free(a->recorder);
+  kg_doc_unref(a->images);
+  char *const owned[] = {a->name,           a->runtime,     a->network,      a->pod_cidr,
+                         a->log_dir,        a->pods_dir,    a->ip,           a->cgroup_root,
+                         a->cluster_domain, a->cluster_dns, a->runtime_name, a->runtime_version,
+                         a->network_error,  a->node_uid};
+  for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) free(owned[i]);
+  free(a);
+}
+
+static void read_config(agent_t *a, kg_view_t c) {
+  char *host = host_name();
+  a->name = text_of(c, "nodeName", host);
+  free(host);
+  a->runtime = text_of(c, "runtime", "runtime");
+  a->network = text_of(c, "network", "network");
+  a->pod_cidr = text_of(c, "podCIDR", "10.42.0.0/24");
+  a->cluster_domain = text_of(c, "clusterDomain", "cluster.local");
+  a->cluster_dns = text_of(c, "clusterDNS", NULL);
+  a->max_pods = kg_view_int(kg_view_get(c, "maxPods"), MAX_PODS);
+  a->ip = text_of(c, "nodeIP", NULL);
+  if (!a->ip) a->ip = host_ip();
+}
+
+/* Several pretended nodes of one kernel have directories of their own. */
+static void set_dirs(agent_t *a) {
+  const char *data = kg_data_dir(a->ctx), *own = kg_name(a->ctx);
+  bool only = !strcmp(own, "node");
+  a->log_dir = format("%s/logs%s%s", data, only ? "" : "/", only ? "" : own);
+  a->pods_dir = format("%s/pods%s%s", data, only ? "" : "/", only ? "" : own);
+}
+
+static int create(kg_ctx_t *ctx, void **self, kg_error_t *err) {
+  agent_t *a = calloc(1, sizeof *a);
+  if (!a) return kg_error_set(err, KG_EINTERNAL, "out of memory");
+  a->ctx = ctx;
+  a->ready_shown = -1;
+  read_config(a, kg_config(ctx));
+  set_dirs(a);
+  a->recorder = kube_recorder_new("kubelet", a->name);
+  char *service = format("node/%s", a->name);
+  int bad = service ? kg_serve(ctx, service, err) : kg_error_set(err, KG_EINTERNAL, "out of memory");
+  free(service);
+  if (bad) {
+    destroy(ctx, a);
+    return -1;
+  }
+  *self = a;
+  return 0;
+}
+
+static int start(kg_ctx_t *ctx, void *self, kg_error_t *err) {
+  (void)ctx, (void)err;
+  agent_watch_pods(self);
+  return 0;
+}
+
+/* Only the owner of the node's name acts for it. */
+static void activate(kg_ctx_t *ctx, void *self) {
+  (void)ctx;
+  agent_t *a = self;
+  a->active = true;
+  node_register(a);
+  lease_start(a);
+  agent_connect(a);
+}
+
+static void drain(kg_ctx_t *ctx, void *self) {
+  agent_stop(self);
+  kg_drained(ctx);
+}
+
+static void stats(kg_ctx_t *ctx, void *self, kg_pack_t *p) {
+  (void)ctx;
+  const agent_t *a = self;
+  int64_t pods = 0, running = 0;
+  for (const pod_t *pod = a->list; pod; pod = pod->next) {
+    pods++;
+    for (size_t i = 0; i < pod->nboxes; i++) running += pod->boxes[i].state == BOX_RUNNING;
+  }
+  kg_pack_kv_str(p, "node", a->name);
+  kg_pack_kv_int(p, "pods", pods);
+  kg_pack_kv_int(p, "running", running);
+  kg_pack_kv_bool(p, "runtime", a->runtime_up);
+  kg_pack_kv_bool(p, "network", a->network_up);
+}
+
+static const char *const services[] = {NULL}; /* node/NAME: its name is known only at run time */
+static const kg_handler_t handlers[] = {{"node.logs", node_logs},     {"node.exec", node_exec},
+                                        {"node.attach", node_attach}, {"node.portforward", node_portforward},
+                                        {"node.stats", node_stats},   {0}};
+KG_PLUGIN(.name = "node", .role = "node", .version = "0.1.0", .summary = "Runs the pods of one node",
+          .services = services, .handlers = handlers, .create = create, .start = start, .activate = activate,
+          .drain = drain, .resume = activate, .stats = stats, .destroy = destroy);

@@ -1,0 +1,240 @@
+/* One look at a pod: what is the next step towards what is wanted? Each answer and each event leads to another look. */
+#include <stdio.h>
+
+#include "node.h"
+
+enum {
+  SANDBOX_TIMEOUT_MS = 120 * 1000,
+  BACKOFF_FIRST_MS = 500,
+  BACKOFF_LAST_MS = 122 * 1000,
+  RETRY_MS = 1000,
+  LEAST_GRACE_MS = 2000
+};
+
+static int64_t now_of(const pod_t *p) {
+  return kg_now_ms(p->agent->ctx);
+}
+
+static int64_t grow(int64_t *backoff) {
+  *backoff = !*backoff ? BACKOFF_FIRST_MS : 2 * *backoff < BACKOFF_LAST_MS ? 2 * *backoff : BACKOFF_LAST_MS;
+  return *backoff;
+}
+
+/* --- volumes and sandbox
+ * ---------------------------------------------------------------------------------------------- */
+
+static bool volumes_ready(pod_t *p) {
+  kg_error_t err = {0};
+  if (p->volumes == 1) return true;
+  if (p->volumes_retry_ms > now_of(p)) {
+    pod_wake(p, p->volumes_retry_ms);
+    return false;
+  }
+  int r = volumes_prepare(p, &err);
+  if (r == 0) {
+    p->volumes = 1;
+    p->volumes_backoff_ms = 0;
+    return true;
+  }
+  if (r < 0) {
+    pod_event(p, "Warning", "FailedMount", "%s", err.text);
+    p->volumes_retry_ms = now_of(p) + grow(&p->volumes_backoff_ms);
+    pod_wake(p, p->volumes_retry_ms);
+  }
+  return false;
+}
+
+static void sandbox_failed(pod_t *p, const char *why) {
+  p->sandbox = SB_NONE;
+  p->sandbox_retry_ms = now_of(p) + grow(&p->sandbox_backoff_ms);
+  if (!pod_ending(p)) pod_event(p, "Warning", "FailedCreatePodSandBox", "Failed to create pod sandbox: %s", why);
+}
+
+static void sandbox_made(pod_t *p, box_t *b, const kg_msg_t *m) {
+  (void)b;
+  kg_view_t args = kg_msg_args(m);
+  if (kg_msg_type(m) != KG_MSG_REPLY) return sandbox_failed(p, kg_msg_text(m));
+  p->sandbox = SB_READY;
+  p->sandbox_backoff_ms = 0;
+  set_str(&p->ip, kg_str_dup(VIEW_STR(args, "ip")));
+  set_str(&p->netns, kg_str_dup(VIEW_STR(args, "netns")));
+}
+
+static bool sandbox_ready(pod_t *p) {
+  if (p->sandbox == SB_READY) return true;
+  if (p->sandbox != SB_NONE) return false;
+  if (p->sandbox_retry_ms > now_of(p)) {
+    pod_wake(p, p->sandbox_retry_ms);
+    return false;
+  }
+  set_str(&p->sandbox_id, format("%s-%lld", p->uid, (long long)p->sandbox_attempt));
+  p->sandbox = SB_STARTING;
+  pod_call(p, NULL, "runtime.sandbox.run", sandbox_args(p, p->sandbox_id), SANDBOX_TIMEOUT_MS, sandbox_made);
+  return false;
+}
+
+/* --- a pod that is to run
+ * ---------------------------------------------------------------------------------------------- */
+
+static bool init_done(const box_t *b) {
+  return b->state == BOX_EXITED && b->end.exit == 0 && b->in_sandbox == b->pod->sandbox_attempt;
+}
+
+/* True: the next one may begin. */
+static bool init_step(pod_t *p, box_t *b) {
+  if (b->kind == BOX_SIDECAR) {
+    box_ensure(b);
+    return box_started(b);
+  }
+  if (init_done(b)) return true;
+  bool failed = b->state == BOX_EXITED && b->in_sandbox == p->sandbox_attempt;
+  if (failed && !box_restarts(b))
+    p->finished = true;
+  else
+    box_ensure(b);
+  return false;
+}
+
+static bool initialize(pod_t *p) {
+  for (size_t i = 0; i < p->nboxes && !p->initialized; i++)
+    if (p->boxes[i].kind != BOX_MAIN && !init_step(p, &p->boxes[i])) return false;
+  p->initialized = true;
+  return true;
+}
+
+static void run_containers(pod_t *p) {
+  bool over = true;
+  for (size_t i = 0; i < p->nboxes; i++) {
+    box_t *b = &p->boxes[i];
+    bool ended = b->state == BOX_EXITED && b->step == STEP_IDLE && !box_restarts(b);
+    if (b->kind == BOX_INIT || ended) continue;
+    if (b->kind == BOX_MAIN) over = false;
+    box_ensure(b);
+  }
+  if (over) p->finished = true;
+}
+
+static void check_deadline(pod_t *p) {
+  kg_view_t limit = kg_view_get(pod_spec(p), "activeDeadlineSeconds");
+  int64_t since;
+  if (kg_view_type(limit) != KG_V_INT || pod_ending(p) || kube_time_parse(kg_str(p->start_time), &since)) return;
+  int64_t left = kg_view_int(limit, 0) * 1000 - (kg_wall_us(p->agent->ctx) - since) / 1000;
+  if (left > 0) return pod_wake(p, now_of(p) + left);
+  p->fail_reason = "DeadlineExceeded";
+  set_str(&p->fail_message, strdup("Pod was active on the node longer than the specified deadline"));
+  pod_event(p, "Normal", "DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
+}
+
+static void sync_running(pod_t *p) {
+  if (!*p->start_time) now_text(p->agent, p->start_time);
+  check_deadline(p);
+  if (pod_ending(p) || !volumes_ready(p) || !sandbox_ready(p)) return;
+  if (initialize(p)) run_containers(p);
+  if (p->finished) pod_kick(p);
+}
+
+/* --- a pod that is to end
+ * ---------------------------------------------------------------------------------------------- */
+
+static int64_t grace_of(const pod_t *p) {
+  int64_t asked = kg_view_int(kg_view_path(pod_object(p), "metadata", "deletionGracePeriodSeconds", NULL), 0);
+  if (asked <= 0) asked = kg_view_int(kg_view_get(pod_spec(p), "terminationGracePeriodSeconds"), 30);
+  return asked > 0 ? asked * 1000 : 1000;
+}
+
+static void interrupt(box_t *b) {
+  pod_t *p = b->pod;
+  if (b->step == STEP_IMAGE || b->step == STEP_PULL) {
+    pod_cancel(p, b->pull_call);
+    b->step = STEP_IDLE;
+  }
+}
+
+static void end_box(box_t *b, int64_t grace) {
+  interrupt(b);
+  if (b->state != BOX_RUNNING || b->step != STEP_IDLE) return;
+  if (!b->stopping) box_event(b, "Normal", "Killing", "Stopping container %s", b->name);
+  if (!b->stopping || grace < b->stop_grace_ms) box_stop(b, grace);
+}
+
+/* True: nothing runs and nothing is being started. Sidecars end last, in the reverse order of their start. */
+static bool end_boxes(pod_t *p) {
+  int64_t grace = grace_of(p), now = now_of(p);
+  if (!p->stop_by_ms || now + grace < p->stop_by_ms) p->stop_by_ms = now + grace;
+  bool over = true;
+  for (size_t i = 0; i < p->nboxes; i++) {
+    box_t *b = &p->boxes[i];
+    if (b->kind == BOX_SIDECAR) continue;
+    end_box(b, grace);
+    if (box_busy(b)) over = false;
+  }
+  int64_t left = p->stop_by_ms - now > LEAST_GRACE_MS ? p->stop_by_ms - now : LEAST_GRACE_MS;
+  for (size_t i = p->nboxes; over && i-- > 0;) {
+    box_t *b = &p->boxes[i];
+    if (b->kind != BOX_SIDECAR) continue;
+    end_box(b, left);
+    if (box_busy(b)) over = false;
+  }
+  return over;
+}
+
+static void sandbox_stopped(pod_t *p, box_t *b, const kg_msg_t *m) {
+  (void)b;
+  bool done = kg_msg_type(m) == KG_MSG_REPLY;
+  p->sandbox = done ? SB_STOPPED : SB_READY;
+  if (done) return;
+  p->sandbox_retry_ms = now_of(p) + RETRY_MS;
+  kg_log(p->agent->ctx, KG_LOG_WARN, "sandbox of pod %s/%s could not be stopped: %s", p->ns, p->name, kg_msg_text(m));
+}
+
+static bool sandbox_over(pod_t *p) {
+  if (p->sandbox == SB_NONE) p->sandbox = SB_STOPPED;
+  if (p->sandbox != SB_READY) return p->sandbox >= SB_STOPPED;
+  if (p->sandbox_retry_ms > now_of(p)) {
+    pod_wake(p, p->sandbox_retry_ms);
+    return false;
+  }
+  p->sandbox = SB_STOPPING;
+  pod_call(p, NULL, "runtime.sandbox.stop", id_args(p->sandbox_id), SANDBOX_TIMEOUT_MS, sandbox_stopped);
+  return false;
+}
+
+static void delete_answered(pod_t *p, box_t *b, const kg_msg_t *m) {
+  (void)b;
+  if (kg_msg_type(m) == KG_MSG_REPLY || kg_msg_code(m) == KG_ENOTFOUND) return;
+  p->delete_asked = false;
+  pod_wake(p, now_of(p) + RETRY_MS);
+}
+
+/* Everything has ended and the API knows how: the object may go. */
+static void finish_deletion(pod_t *p) {
+  if (!kube_deleting(pod_object(p)) || p->delete_asked || !status_settled(p)) return;
+  p->delete_asked = true;
+  op_t *op = pod_op(p, NULL, delete_answered);
+  kube_call_t call = {
+      .gvr = {"", "v1", "pods"}, .ns = p->ns, .name = p->name, .grace_seconds = 0, .precondition_uid = p->uid};
+  pod_op_set(op, kube_api_delete(p->agent->ctx, &call, pod_replied, op));
+}
+
+static void sync_ending(pod_t *p) {
+  if (!end_boxes(p) || !sandbox_over(p)) return;
+  if (p->volumes) {
+    volumes_remove(p);
+    p->volumes = 0;
+  }
+  if (p->gone)
+    pod_remove(p);
+  else
+    finish_deletion(p);
+}
+
+void pod_sync(pod_t *p) {
+  agent_t *a = p->agent;
+  if (!a->active || !a->adopted) return;
+  bool gone = p->gone; /* then the pod may be freed in here */
+  if (!gone && !pod_ending(p)) sync_running(p);
+  if (!gone && !pod_ending(p)) return status_send(p);
+  if (!gone) status_send(p);
+  sync_ending(p);
+  if (!gone) status_send(p);
+}
