@@ -53,6 +53,25 @@ void gw_meta_only(kube_buf_t *b, kg_view_t object) {
   kube_buf_addz(b, "}");
 }
 
+/* True: answered as protobuf. False: the kind has no such form, so it goes as JSON. */
+static bool respond_protobuf(gw_ex_t *ex, int code, kube_buf_t *b, bool ok) {
+  if (ok)
+    gw_respond(ex, code, GW_PROTOBUF, b);
+  else
+    kube_buf_free(b);
+  return ok;
+}
+
+static bool object_protobuf(gw_ex_t *ex, int code, kg_view_t v) {
+  kube_buf_t b = {0};
+  bool ok = true;
+  if (ex->form == GW_FORM_META)
+    gw_protobuf_meta(&b, v);
+  else
+    ok = gw_protobuf_object(&b, v);
+  return respond_protobuf(ex, code, &b, ok);
+}
+
 /* --- tables
  * -------------------------------------------------------------------------------------------------------------- */
 
@@ -93,6 +112,7 @@ static void ask_table(gw_ex_t *ex, kg_view_t list, kg_doc_t *const *docs, size_t
 void gw_answer_object(gw_ex_t *ex, int code, kg_doc_t *doc) {
   kg_view_t v = kg_view_of(doc);
   bool status = kg_str_is(kg_view_str(kg_view_get(v, "kind")), "Status");
+  if (ex->protobuf && !status && object_protobuf(ex, code, v)) return;
   if (ex->form == GW_FORM_TABLE && !status && code == 200) {
     ask_table(ex, (kg_view_t){0}, &doc, 1);
   } else if (ex->form == GW_FORM_META && !status) {
@@ -130,6 +150,8 @@ static void answer_list(gw_ex_t *ex, const kg_msg_t *m) {
   kube_buf_t b = {0};
   bool meta = ex->form == GW_FORM_META;
   size_t n = kg_msg_ndocs(m);
+  if (ex->protobuf && respond_protobuf(ex, 200, &b, gw_protobuf_list(&b, m, meta))) return;
+  b = (kube_buf_t){0};
   list_head(&b, kg_msg_args(m), meta);
   for (size_t i = 0; i < n; i++) {
     if (i) kube_buf_addz(&b, ",");

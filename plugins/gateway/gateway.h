@@ -14,8 +14,10 @@
 
 #include "kogge/plugin.h"
 #include "kube/json.h"
+#include "kube/schema.h"
 #include <llhttp.h>
 
+#define GW_PROTOBUF "application/vnd.kubernetes.protobuf"
 #define GW_MAX_BODY (3u << 20)
 #define GW_MAX_HEAD (64u << 10)
 #define GW_MAX_REST (256u << 10)   /* bytes read ahead while an exchange is worked on */
@@ -102,6 +104,7 @@ struct gw_ex {
   gw_route_t route;
   char *route_text; /* storage of the route */
   gw_form_t form;
+  bool protobuf; /* objects and metadata go out as protobuf; what has no such form stays JSON */
   char include_object[10];
   const char *verb; /* get, list, watch, create, ...: for metrics and 403 */
   int64_t started_us;
@@ -293,6 +296,12 @@ void gw_request(gw_ex_t *ex);                                     /* the request
 int gw_route_parse(const char *path, gw_route_t *r, char **text); /* 0: r filled; -1: no such path */
 kg_doc_t *gw_body(gw_ex_t *ex, const char *type, kg_pack_t *duplicates, kg_error_t *err);
 kg_doc_t *gw_protobuf_parse(const char *p, size_t n, kg_error_t *err);
+/* protobuf_write.c. Each appends to b; false: the kind has no protobuf form, b holds nothing of use then. */
+const kube_type_t *gw_protobuf_type(kg_str_t api_version, kg_str_t kind); /* NULL: none */
+bool gw_protobuf_object(kube_buf_t *b, kg_view_t object);
+void gw_protobuf_meta(kube_buf_t *b, kg_view_t object);             /* PartialObjectMetadata */
+bool gw_protobuf_list(kube_buf_t *b, const kg_msg_t *m, bool meta); /* m: the answer of api.list */
+bool gw_protobuf_event(kube_buf_t *b, const char *type, bool meta, kg_view_t object);
 kg_doc_t *gw_yaml_parse(const char *text, size_t n, kg_error_t *err);
 void gw_negotiate(gw_ex_t *ex);
 void gw_api_call(gw_ex_t *ex, const char *topic, kg_doc_t *args, kg_doc_t *body, bool stream, kg_reply_fn fn);

@@ -39,15 +39,21 @@ static void parse_clause(const char *p, size_t n, clause_t *c) {
   }
 }
 
+static bool is_protobuf(const clause_t *c) {
+  return !strcasecmp(c->type, GW_PROTOBUF);
+}
+
 static gw_form_t form_of(const clause_t *c) {
-  bool json = !strcasecmp(c->type, "application/json") || !strcmp(c->type, "*/*") || !strcmp(c->type, "application/*");
+  bool json = is_protobuf(c) || !strcasecmp(c->type, "application/json") || !strcmp(c->type, "*/*") ||
+              !strcmp(c->type, "application/*");
   if (!json || c->q <= 0) return GW_FORM_NONE;
   if (!*c->as) return GW_FORM_JSON;
   if (!strcmp(c->g, "meta.k8s.io") && !strcmp(c->v, "v1")) {
-    if (!strcmp(c->as, "Table")) return GW_FORM_TABLE;
+    if (!strcmp(c->as, "Table") && !is_protobuf(c)) return GW_FORM_TABLE;
     if (!strcmp(c->as, "PartialObjectMetadata") || !strcmp(c->as, "PartialObjectMetadataList")) return GW_FORM_META;
   }
-  if (!strcmp(c->g, "apidiscovery.k8s.io") && !strcmp(c->v, "v2") && !strcmp(c->as, "APIGroupDiscoveryList"))
+  if (!is_protobuf(c) && !strcmp(c->g, "apidiscovery.k8s.io") && !strcmp(c->v, "v2") &&
+      !strcmp(c->as, "APIGroupDiscoveryList"))
     return GW_FORM_DISCOVERY;
   return GW_FORM_NONE;
 }
@@ -63,6 +69,7 @@ void gw_negotiate(gw_ex_t *ex) {
     gw_form_t form = form_of(&c);
     if (form != GW_FORM_NONE && c.q > best) {
       ex->form = form;
+      ex->protobuf = is_protobuf(&c);
       best = c.q;
     }
     p += n + (p[n] == ',');

@@ -1,6 +1,6 @@
 /*
  * Request bodies in Kubernetes' protobuf (kubectl's typed commands send it), read into documents by the schema tables.
- * The envelope: "k8s\0" and a message {1: {1: apiVersion, 2: kind}, 2: the object}. Answers stay JSON.
+ * The envelope: "k8s\0" and a message {1: {1: apiVersion, 2: kind}, 2: the object}.
  */
 #include "kube/schema.h"
 #include "kube/tree.h"
@@ -161,11 +161,11 @@ static int message(reader_t *r, const kube_type_t *t, span_t s, kube_node_t *int
 static kube_node_t *one_of(reader_t *r, const kube_type_t *t, span_t s, unsigned depth) {
   kube_node_t *m = kube_map(r->a), *v;
   if (message(r, t, s, m, depth)) return NULL;
-  static const char *const choices[] = {"Schema",   "schema", "JSONSchemas", "jSONSchemas", "Property",
-                                        "property", "Raw",    "raw",         "Allows",      "allows"};
+  static const char *const choices[] = {"JSONSchemas", "Property", "Schema", "Raw", "Allows"};
   for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
-    if ((v = kube_get(m, choices[i]))) return v;
-  return kube_nil(r->a);
+    if ((v = kube_get(m, choices[i])) && (v->type != KG_V_ARRAY || v->c.n)) return v;
+  bool or_bool = kube_field_find(t, KG_STR("Allows")); /* false is written as nothing */
+  return or_bool ? kube_bool(r->a, false) : kube_nil(r->a);
 }
 
 static kube_node_t *value(reader_t *r, const kube_field_t *f, const item_t *it, unsigned depth) {
@@ -297,7 +297,7 @@ static int message(reader_t *r, const kube_type_t *t, span_t s, kube_node_t *int
 
 /* "authentication.k8s.io/v1" TokenRequest -> authentication.v1.TokenRequest, for kinds that are no collections of their
  * own. */
-static const kube_type_t *type_of(kg_str_t api_version, kg_str_t kind) {
+const kube_type_t *gw_protobuf_type(kg_str_t api_version, kg_str_t kind) {
   const char *slash = memchr(api_version.p, '/', api_version.n);
   kg_str_t group = slash ? (kg_str_t){api_version.p, (size_t)(slash - api_version.p)} : (kg_str_t){"", 0};
   kg_str_t version = slash ? (kg_str_t){slash + 1, api_version.n - group.n - 1} : api_version;
@@ -320,7 +320,7 @@ kg_doc_t *gw_protobuf_parse(const char *p, size_t n, kg_error_t *err) {
   span_t all = {(const uint8_t *)p + 4, (const uint8_t *)p + n};
   span_t meta = only(all, 1), raw = only(all, 2);
   kg_str_t api_version = text_of(only(meta, 1)), kind = text_of(only(meta, 2));
-  const kube_type_t *t = type_of(api_version, kind);
+  const kube_type_t *t = gw_protobuf_type(api_version, kind);
   if (!t) {
     kg_error_set(err, KG_EINVAL, "no kind \"" KG_STR_FMT "\" is registered for version \"" KG_STR_FMT "\"",
                  KG_STR_ARG(kind), KG_STR_ARG(api_version));

@@ -14,6 +14,7 @@ typedef struct slot {
   kg_doc_t *doc;
   char type; /* first letter of ADDED, MODIFIED, DELETED, BOOKMARK, ERROR */
   gw_form_t form;
+  bool protobuf;
   gw_blob_t *blob;
 } slot_t;
 struct gw_watch_cache {
@@ -47,32 +48,43 @@ static void cache_cool(kg_ctx_t *ctx, void *self, void *arg) {
   cache_clear(w);
 }
 
-static gw_blob_t *event_blob(const char *type, gw_form_t form, kg_view_t object) {
-  kube_buf_t b = {0};
-  kube_buf_fmt(&b, "{\"type\":\"%s\",\"object\":", type);
-  if (form == GW_FORM_META && *type != 'E')
-    gw_meta_only(&b, object);
+/* What an event looks like: an ERROR is a whole Status whatever was asked for. */
+static bool event_text(kube_buf_t *b, const char *type, gw_form_t form, bool protobuf, kg_view_t object) {
+  bool meta = form == GW_FORM_META && *type != 'E';
+  if (protobuf) return gw_protobuf_event(b, type, meta, object);
+  kube_buf_fmt(b, "{\"type\":\"%s\",\"object\":", type);
+  if (meta)
+    gw_meta_only(b, object);
   else
-    kube_json_write(&b, object);
-  kube_buf_addz(&b, "}\n");
-  gw_blob_t *blob = b.failed ? NULL : gw_blob_framed(b.p, b.n);
+    kube_json_write(b, object);
+  kube_buf_addz(b, "}\n");
+  return true;
+}
+
+static gw_blob_t *event_blob(const char *type, gw_form_t form, bool protobuf, kg_view_t object) {
+  kube_buf_t b = {0};
+  bool ok = event_text(&b, type, form, protobuf, object);
+  gw_blob_t *blob = b.failed || !ok ? NULL : gw_blob_framed(b.p, b.n);
   kube_buf_free(&b);
   return blob;
 }
 
 /* The caller owns a reference. NULL: out of memory. */
-static gw_blob_t *encoded(gw_t *gw, const char *type, gw_form_t form, kg_doc_t *doc) {
+static gw_blob_t *encoded(gw_ex_t *ex, const char *type, kg_doc_t *doc) {
+  gw_t *gw = ex->conn->gw;
+  gw_form_t form = ex->form;
+  bool protobuf = ex->protobuf;
   if (!gw->watches) gw->watches = calloc(1, sizeof *gw->watches);
   struct gw_watch_cache *w = gw->watches;
-  if (!w) return event_blob(type, form, kg_view_of(doc));
-  slot_t *s = &w->slot[(((uintptr_t)doc >> 4) * 31 + (unsigned)*type + form) % SLOTS];
-  if (s->doc == doc && s->type == *type && s->form == form) return gw_blob_ref(s->blob);
-  gw_blob_t *blob = event_blob(type, form, kg_view_of(doc));
+  if (!w) return event_blob(type, form, protobuf, kg_view_of(doc));
+  slot_t *s = &w->slot[(((uintptr_t)doc >> 4) * 31 + (unsigned)*type + form * 2 + protobuf) % SLOTS];
+  if (s->doc == doc && s->type == *type && s->form == form && s->protobuf == protobuf) return gw_blob_ref(s->blob);
+  gw_blob_t *blob = event_blob(type, form, protobuf, kg_view_of(doc));
   if (!blob) return NULL;
   if (!s->doc) w->used++;
   kg_doc_unref(s->doc);
   gw_blob_unref(s->blob);
-  *s = (slot_t){kg_doc_ref(doc), *type, form, gw_blob_ref(blob)};
+  *s = (slot_t){kg_doc_ref(doc), *type, form, protobuf, gw_blob_ref(blob)};
   if (!w->timer) w->timer = kg_timer(gw->ctx, CACHE_MS, 0, cache_cool, w);
   return blob;
 }
@@ -100,7 +112,7 @@ static void begin(gw_ex_t *ex) {
   watch_t *w = ex->op;
   if (w->begun) return;
   w->begun = true;
-  gw_stream_begin(ex, 200, "application/json");
+  gw_stream_begin(ex, 200, ex->protobuf ? GW_PROTOBUF ";stream=watch" : "application/json");
 }
 
 static void give_credit(gw_ex_t *ex) {
@@ -159,7 +171,7 @@ static void on_row(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   p->done = true;
   bool ok = kg_msg_type(m) == KG_MSG_REPLY && kg_msg_doc(m, 0);
   if (ok)
-    p->blob = event_blob(p->type, GW_FORM_JSON, kg_view_of(kg_msg_doc(m, 0)));
+    p->blob = event_blob(p->type, GW_FORM_JSON, false, kg_view_of(kg_msg_doc(m, 0)));
   else
     kg_log(ctx, KG_LOG_WARN, "a watch event could not be made a table: %s", kg_msg_text(m));
   emit_ready(p->ex);
@@ -180,7 +192,7 @@ static void table_event(gw_ex_t *ex, const char *type, kg_doc_t *doc) {
     w->head = p;
   w->tail = p;
   if (*type == 'E') { /* a Status stays what it is */
-    p->blob = event_blob(type, GW_FORM_JSON, kg_view_of(doc));
+    p->blob = event_blob(type, GW_FORM_JSON, false, kg_view_of(doc));
     p->done = true;
     emit_ready(ex);
     return;
@@ -206,7 +218,7 @@ static void on_item(gw_ex_t *ex, const kg_msg_t *m) {
   } else if (ex->form == GW_FORM_TABLE) {
     table_event(ex, type, doc);
   } else {
-    gw_blob_t *blob = encoded(ex->conn->gw, type, ex->form, doc);
+    gw_blob_t *blob = encoded(ex, type, doc);
     emit(ex, blob);
     gw_blob_unref(blob);
     w->owed++;
@@ -217,17 +229,17 @@ static void on_item(gw_ex_t *ex, const kg_msg_t *m) {
 
 /* The stream broke after it began: the client learns it as an ERROR event. */
 static void late_error(gw_ex_t *ex, const kg_msg_t *m) {
-  kube_buf_t b = {0};
-  kube_buf_addz(&b, "{\"type\":\"ERROR\",\"object\":");
-  if (kg_msg_doc(m, 0))
-    kube_json_write(&b, kg_view_of(kg_msg_doc(m, 0)));
-  else
+  kg_doc_t *doc = kg_doc_ref(kg_msg_doc(m, 0));
+  if (!doc) {
+    kube_buf_t b = {0};
     gw_status_json(&b, kg_msg_code(m), gw_reason(kg_msg_code(m)), NULL, kg_msg_text(m));
-  kube_buf_addz(&b, "}\n");
-  gw_blob_t *blob = b.failed ? NULL : gw_blob_framed(b.p, b.n);
+    doc = kube_json_parse(b.p, b.n, NULL, NULL, NULL);
+    kube_buf_free(&b);
+  }
+  gw_blob_t *blob = event_blob("ERROR", ex->form, ex->protobuf, kg_view_of(doc));
   emit(ex, blob);
   gw_blob_unref(blob);
-  kube_buf_free(&b);
+  kg_doc_unref(doc);
 }
 
 static void on_watch(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
@@ -296,6 +308,10 @@ void gw_watch(gw_ex_t *ex) {
     free(w);
     gw_status(ex, 503, "ServiceUnavailable", NULL, "out of memory");
     return;
+  }
+  if (ex->protobuf && ex->form == GW_FORM_JSON) {
+    const gw_route_t *r = &ex->route;
+    ex->protobuf = kube_resource_find(kg_str(r->group), kg_str(r->version), kg_str(r->resource_name)) != NULL;
   }
   ex->op = w;
   ex->on_gone = watch_gone;

@@ -255,7 +255,7 @@ Test(http, bodies_of_unknown_form_are_refused_and_broken_json_says_so) {
       "POST /api/v1/namespaces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 3\r\n\r\n{\"a");
   HAS(client_expect(c, "\"code\":400}"), "json parse error");
   client_reset(c);
-  client_send(c, "GET /api/v1/pods HTTP/1.1\r\nHost: x\r\nAccept: application/vnd.kubernetes.protobuf\r\n\r\n");
+  client_send(c, "GET /api/v1/pods HTTP/1.1\r\nHost: x\r\nAccept: application/cbor\r\n\r\n");
   HAS(client_expect(c, "\"code\":406}"), "NotAcceptable");
   client_close(c);
 }

@@ -42,7 +42,7 @@ static gw_form_t negotiated(const char *accept) {
 Test(negotiate, clients_get_the_first_form_we_speak) {
   cr_assert(eq(int, negotiated("application/json;as=Table;v=v1;g=meta.k8s.io,application/json"), GW_FORM_TABLE));
   cr_assert(eq(int, negotiated("application/vnd.kubernetes.protobuf,application/json"), GW_FORM_JSON));
-  cr_assert(eq(int, negotiated("application/vnd.kubernetes.protobuf"), GW_FORM_NONE));
+  cr_assert(eq(int, negotiated("application/vnd.kubernetes.protobuf"), GW_FORM_JSON));
   cr_assert(eq(int, negotiated("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"), GW_FORM_META));
   cr_assert(eq(int, negotiated("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"),
                GW_FORM_DISCOVERY));

@@ -83,7 +83,7 @@ local is_virtual = {Binding = true, SelfSubjectReview = true, TokenReview = true
 -- group/version/resource -> group/version it is stored in
 local stored = {["autoscaling/v1/horizontalpodautoscalers"] = "autoscaling/v2", ["events.k8s.io/v1/events"] = "/v1"}
 -- Bodies of subresources and what the machinery itself speaks.
-local roots = {"autoscaling.v1.Scale", "core.v1.Binding", "policy.v1.Eviction", "authentication.v1.TokenRequest", "core.v1.PodLogOptions",
+local roots = {"core.v1.ComponentStatus", "core.v1.RangeAllocation", "core.v1.SerializedReference", "apiextensions.v1.ConversionReview", "autoscaling.v1.Scale", "core.v1.Binding", "policy.v1.Eviction", "authentication.v1.TokenRequest", "core.v1.PodLogOptions",
   "core.v1.PodExecOptions", "core.v1.PodAttachOptions", "core.v1.PodPortForwardOptions", "core.v1.NodeProxyOptions",
   "core.v1.PodProxyOptions", "core.v1.ServiceProxyOptions"}
 
