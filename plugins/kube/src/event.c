@@ -122,6 +122,7 @@ void kube_event(kg_ctx_t *ctx, kube_recorder_t *r, kg_view_t object, const char 
   kg_str_t space = kube_namespace(object);
   snprintf(ns, sizeof ns, KG_STR_FMT, KG_STR_ARG(space.n ? space : KG_STR("default")));
   uint64_t hash = mix(mix(mix(14695981039346656037ull, kube_uid(object)), kube_name(object)), kg_str(ns));
+  hash = mix(hash, kg_view_str(kg_view_get(object, "fieldPath")));
   hash = mix(mix(mix(hash, kg_str(type)), kg_str(reason)), kg_str(message));
   const seen_t *s = slot_of(ctx, r, hash, kube_name(object), kg_wall_us(ctx));
   kube_call_t call = {.gvr = {"", "v1", "events"}, .ns = ns, .field_manager = r->component};
