@@ -39,6 +39,7 @@ ctl_sync_t *ctl_sync_begin(ctl_work_t *w, const char *key);
 kube_arena_t *ctl_arena(ctl_sync_t *s); /* of the pass */
 const char *ctl_sync_key(const ctl_sync_t *s);
 kg_doc_t *ctl_keep(ctl_sync_t *s, kg_doc_t *doc);            /* takes a reference until the pass ends; returns doc */
+void ctl_keep_msg(ctl_sync_t *s, const kg_msg_t *m);         /* the same for an answer */
 void ctl_sync_failed(ctl_sync_t *s);                         /* the key comes back with backoff */
 void ctl_sync_forgive(ctl_sync_t *s);                        /* in an answer function: this error is none */
 void ctl_sync_end(kg_ctx_t *ctx, void *self, ctl_sync_t *s); /* the pass sends nothing more by itself */

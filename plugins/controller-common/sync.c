@@ -7,6 +7,7 @@
 typedef struct kept {
   struct kept *next;
   kg_doc_t *doc;
+  kg_msg_t *msg;
 } kept_t;
 
 struct ctl_sync {
@@ -87,9 +88,15 @@ const char *ctl_sync_key(const ctl_sync_t *s) {
 
 kg_doc_t *ctl_keep(ctl_sync_t *s, kg_doc_t *doc) {
   kept_t *k = kube_arena_alloc(s->arena, sizeof *k);
-  *k = (kept_t){s->kept, kg_doc_ref(doc)};
+  *k = (kept_t){s->kept, kg_doc_ref(doc), NULL};
   s->kept = k;
   return doc;
+}
+
+void ctl_keep_msg(ctl_sync_t *s, const kg_msg_t *m) {
+  kept_t *k = kube_arena_alloc(s->arena, sizeof *k);
+  *k = (kept_t){s->kept, NULL, kg_msg_ref(m)};
+  s->kept = k;
 }
 
 void ctl_sync_failed(ctl_sync_t *s) {
@@ -103,7 +110,10 @@ void ctl_sync_forgive(ctl_sync_t *s) {
 static void unlink_free(ctl_sync_t *s) {
   *s->at = s->next;
   if (s->next) s->next->at = s->at;
-  for (kept_t *k = s->kept; k; k = k->next) kg_doc_unref(k->doc);
+  for (kept_t *k = s->kept; k; k = k->next) {
+    kg_doc_unref(k->doc);
+    kg_msg_unref(k->msg);
+  }
   kube_arena_free(s->arena);
 }
 

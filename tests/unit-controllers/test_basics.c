@@ -1,0 +1,67 @@
+/* ServiceAccount and Namespace. */
+#include <criterion/criterion.h>
+
+#include "harness.h"
+
+Test(serviceaccount, default_account_in_each_namespace) {
+  cluster_t *c = cluster_new(NULL, (const char *const[]){"controller-serviceaccount", NULL});
+  expect_there(c, "v1/serviceaccounts", "kube-system", "default");
+  make(c, "v1/namespaces", NULL, "{'metadata':{'name':'n'}}");
+  expect_there(c, "v1/serviceaccounts", "n", "default");
+  del(c, "v1/serviceaccounts", "n", "default", NULL);
+  expect_there(c, "v1/serviceaccounts", "n", "default");
+  cluster_free(c);
+}
+
+static cluster_t *with_space(const char *name) {
+  cluster_t *c = cluster_new(NULL, (const char *const[]){"controller-serviceaccount", "controller-namespace", NULL});
+  make(c, "v1/namespaces", NULL, "{'metadata':{'name':'%s'}}", name);
+  expect_there(c, "v1/serviceaccounts", name, "default");
+  return c;
+}
+
+Test(namespace, goes_with_all_its_content) {
+  cluster_t *c = with_space("n");
+  make(c, "v1/configmaps", "n", "{'metadata':{'name':'m'}}");
+  make(c, "v1/configmaps", "default", "{'metadata':{'name':'m'}}");
+  make(c, "v1/secrets", "n", "{'metadata':{'name':'s'}}");
+  make(c, "v1/pods", "n", "{'metadata':{'name':'p'}," POD_SPEC "}");
+  make(c, "rbac.authorization.k8s.io/v1/roles", "n", "{'metadata':{'name':'r'},'rules':[]}");
+  del(c, "v1/namespaces", NULL, "n", NULL);
+  expect_gone(c, "v1/namespaces", NULL, "n");
+  cr_assert(count(c, "v1/configmaps", "n", NULL) == 0);
+  cr_assert(count(c, "v1/pods", "n", NULL) == 0);
+  cr_assert(count(c, "rbac.authorization.k8s.io/v1/roles", "n", NULL) == 0);
+  cr_assert(count(c, "v1/configmaps", "default", NULL) == 1);
+  make(c, "v1/namespaces", NULL, "{'metadata':{'name':'n'}}"); /* the name is free again */
+  cluster_free(c);
+}
+
+Test(namespace, pods_get_their_grace_and_go_first) {
+  cluster_t *c = with_space("n");
+  make(c, "v1/configmaps", "n", "{'metadata':{'name':'m'}}");
+  make(c, "v1/pods", "n", "{'metadata':{'name':'p'},'spec':{'nodeName':'x','containers':[{'name':'c','image':'i'}]}}");
+  del(c, "v1/namespaces", NULL, "n", NULL);
+  expect(c, "v1/pods", "n", "p", "metadata>deletionGracePeriodSeconds", "30");
+  expect(c, "v1/namespaces", NULL, "n", "status>conditions>type=NamespaceContentRemaining>reason",
+         "'SomeResourcesRemain'");
+  cr_assert(count(c, "v1/configmaps", "n", NULL) == 1, "the ConfigMap waits until the pods have gone");
+  kubelet(c, "n");
+  expect_gone(c, "v1/namespaces", NULL, "n");
+  cluster_free(c);
+}
+
+Test(namespace, says_which_finalizers_hold_it) {
+  cluster_t *c = with_space("n");
+  make(c, "v1/configmaps", "n", "{'metadata':{'name':'m','finalizers':['example.com/hold']}}");
+  del(c, "v1/namespaces", NULL, "n", NULL);
+  expect(c, "v1/namespaces", NULL, "n", "status>phase", "'Terminating'");
+  expect(c, "v1/namespaces", NULL, "n", "status>conditions>type=NamespaceFinalizersRemaining>message",
+         "'Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances'");
+  expect(c, "v1/namespaces", NULL, "n", "status>conditions>type=NamespaceContentRemaining>message",
+         "'Some resources are remaining: configmaps. has 1 resource instances'");
+  expect(c, "v1/namespaces", NULL, "n", "status>conditions>type=NamespaceDeletionDiscoveryFailure>status", "'False'");
+  patch(c, "v1/configmaps", "n", "m", NULL, "{'metadata':{'finalizers':null}}");
+  expect_gone(c, "v1/namespaces", NULL, "n");
+  cluster_free(c);
+}
