@@ -71,11 +71,20 @@ static kg_doc_t *service_doc(api_t *api) {
 
 static void step(api_t *api);
 
+enum { AGAIN_MS = 250 };
+
+static void on_again(kg_ctx_t *ctx, void *self, void *arg) {
+  (void)ctx, (void)arg;
+  step(self);
+}
+
 static void on_made(write_t *w, void *arg) {
   api_t *api = arg;
   if (w->fault.code && w->fault.code != 409) {
     kg_log(api->ctx, KG_LOG_WARN, "cannot make the first objects, trying again: %s", w->fault.message);
     api->booting--;
+    kg_timer(api->ctx, AGAIN_MS, 0, on_again, NULL);
+    return;
   }
   step(api);
 }

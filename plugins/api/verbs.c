@@ -84,7 +84,7 @@ bool body_read(write_t *w, kg_doc_t *body, const kube_resource_t *r, kube_node_t
 
 static bool validate(write_t *w, const kube_node_t *object, const kube_node_t *old) {
   kube_node_t *causes = kube_array(w->arena);
-  kube_validate(w->arena, w->q.r, object, old, causes);
+  kube_validate(w->arena, w->q.r, object, old, kg_str_is(w->q.sub, "status"), causes);
   return !causes->c.n || fault_invalid(&w->fault, w->q.r, w->q.name, causes);
 }
 

@@ -34,7 +34,7 @@ int64_t oracle_create(kube_arena_t *a, const kube_resource_t *r, kube_node_t *bo
   kg_str_t name = kube_node_str(kube_get(meta, "name")), prefix = kube_node_str(kube_get(meta, "generateName"));
   if (!name.n && prefix.n) kube_set(a, meta, "name", kube_strf(a, KG_STR_FMT "x1x1x", KG_STR_ARG(prefix)));
   kube_default(a, r, body);
-  kube_validate(a, r, body, NULL, causes);
+  kube_validate(a, r, body, NULL, false, causes);
   return causes->c.n ? 422 : 201;
 }
 

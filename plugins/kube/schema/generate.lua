@@ -48,7 +48,7 @@ local function shape_of(type)
   if rest then return "KUBE_LIST", rest end
   return "KUBE_ONE", type
 end
-local function field(f)
+local function field(f, is_opaque)
   local shape, type = shape_of(f.type)
   local words = {(".name = %s, .shape = %s, .proto = %d"):format(c_string(f.inlined and "" or f.name), shape, f.proto)}
   local function add(fmt, ...) words[#words + 1] = fmt:format(...) end
@@ -66,6 +66,7 @@ local function field(f)
   if f.list_keys then add(".list = KUBE_LIST_MAP, .list_keys = %s", string_list(f.list_keys)) end
   if f.map == "atomic" then add(".map_atomic = true") end
   for _, flag in ipairs({"required", "always", "ptr", "inlined"}) do if f[flag] then add(".%s = true", flag) end end
+  if is_opaque then add(".opaque = true") end
   if f.patchKey then add(".patch_key = %s", c_string(f.patchKey)) end
   local enum = f.enum and schema.enums[f.enum]
   if f.enum then add(".named = %s", c_string(f.enum)) end
@@ -75,18 +76,140 @@ local function field(f)
   return "  {" .. table.concat(words, ", ") .. "},"
 end
 
-put('#include "schema_tables.h"')
-put("/* Made by generate.lua from plugins/kube/schema. */")
-put("const kube_type_t kube_types[];")
+-- Functions the tables name; declared at the top of the output.
+local declared = {}
+-- Conditions: "FIELD = JSON and FIELD absent ..."; each written once.
+local ops = {present = "PRESENT", absent = "ABSENT", there = "THERE", gone = "GONE"}
+local signs = {["="] = "EQUAL", ["!="] = "DIFFERENT", ["<"] = "LESS", [">"] = "MORE"}
+local function value_of(json)
+  if json:match('^"') then return (".type = KG_V_STR, .text = %s"):format(c_string(json:match('^"(.*)"$'))) end
+  if json == "true" or json == "false" then return (".type = KG_V_BOOL, .number = %d"):format(json == "true" and 1 or 0) end
+  if json:match("^-?%d+$") then return (".type = KG_V_INT, .number = %s"):format(json) end
+  return (".type = KG_V_MAP, .text = %s"):format(c_string(json))
+end
+local clauses, clause_count = {}, 0
+local function condition(words)
+  if not words then return "NULL" end
+  if clauses[words] then return clauses[words] end
+  local body = {}
+  for clause in (words .. " and "):gmatch("(.-) and ") do
+    local path, op, json = clause:match("^(%S+) (%S+) ?(.*)$")
+    if not path or not (ops[op] or signs[op]) then error("cannot read the condition: " .. words, 0) end
+    body[#body + 1] = ("{.field = %s, .op = KUBE_IF_%s%s}"):format(c_string(path), ops[op] or signs[op],
+      ops[op] and "" or ", .value = {" .. value_of(json) .. "}")
+  end
+  clause_count = clause_count + 1
+  clauses[words] = "when_" .. clause_count
+  put("static const kube_clause_t %s[] = {%s, {0}};", clauses[words], table.concat(body, ", "))
+  return clauses[words]
+end
+
+-- Rules by type, in the order of the file; a type without rules ends at once.
+local function rules_of(list, name, write)
+  local starts, rows = {}, {}
+  table.sort(list, function(a, b)
+    if index[a.type] ~= index[b.type] then return index[a.type] < index[b.type] end
+    return a.line < b.line
+  end)
+  local last
+  for _, d in ipairs(list) do
+    if last and d.type ~= last then rows[#rows + 1] = "  {0}," end
+    if d.type ~= last then starts[d.type] = #rows end
+    last = d.type
+    rows[#rows + 1] = "  {" .. write(d) .. "},"
+  end
+  put("const %s[] = {", name)
+  for _, row in ipairs(rows) do put("%s", row) end
+  put("  {0}};")
+  return starts
+end
+
+local default_starts = rules_of(schema.defaults, "kube_default_rule_t kube_default_rules", function(d)
+  local words = {(".field = %s"):format(c_string(d.field))}
+  local call, same = d.value:match("^call:(.*)$"), d.value:match("^same:(.*)$")
+  if call then
+    declared["void kube_default_" .. call .. "(kube_arena_t *a, kube_node_t *n)"] = true
+    words[2] = ".call = kube_default_" .. call
+  elseif same then
+    words[2] = ".same = " .. c_string(same)
+  else
+    words[2] = ".value = {" .. value_of(d.value) .. "}"
+  end
+  if d.condition then words[3] = ".when = " .. condition(d.condition) end
+  return table.concat(words, ", ")
+end)
+
+local formed = {form = true, form_always = true, keys = true, name = true}
+local opaque = {}
+local checks = {}
+for _, d in ipairs(schema.checks) do
+  if d.check == "opaque" then opaque[d.type .. " " .. d.field] = true else checks[#checks + 1] = d end
+end
+local check_starts = rules_of(checks, "kube_check_rule_t kube_check_rules", function(d)
+  local field, each = d.field:match("^(.-)(%[%])$")
+  local words = {(".field = %s"):format(c_string(field or d.field))}
+  local function add(fmt, ...) words[#words + 1] = fmt:format(...) end
+  if each then add(".each = true") end
+  if d.check == "call" then
+    local name, more = d.args:match("^(%S+)%s*(.*)$")
+    declared[("void kube_call_%s(kube_check_t *c, const kube_check_rule_t *r, const kube_node_t *v, const kube_node_t *old)"):format(name)] = true
+    add(".fn = kube_call_%s", name)
+    if more ~= "" then add(".text = %s", c_string(more)) end
+  else
+    declared[("void kube_rule_%s(kube_check_t *c, const kube_check_rule_t *r, const kube_node_t *v, const kube_node_t *old)"):format(d.check)] = true
+    add(".fn = kube_rule_%s", d.check)
+    if d.check == "name" then add(".names = true") end
+    if formed[d.check] then
+      declared[("void kube_form_%s(kg_str_t s, kube_complaint_fn complain, void *arg)"):format(d.args)] = true
+      add(".form = kube_form_%s", d.args)
+    elseif d.check:match("^range") then
+      local low, high, more = d.args:match("^(%S+) (%S+)%s*(.*)$")
+      add(".low = %s, .high = %s", low, high)
+      if more ~= "" then add(".text = %s", c_string(more)) end
+    elseif d.check:match("^max_") then
+      add(".high = %s", d.args)
+    elseif d.args ~= "" then
+      add(".text = %s", c_string(d.args))
+    end
+  end
+  if d.as then add(".as = %s", c_string(d.as)) end
+  if d.condition then add(".when = %s", condition(d.condition)) end
+  return table.concat(words, ", ")
+end)
+
+-- Types, and whether there is anything to do in them or below.
+local function reaches(starts)
+  local known = {}
+  for name in pairs(starts) do known[name] = true end
+  repeat
+    local more = false
+    for _, name in ipairs(names) do
+      for _, f in ipairs(schema.types[name].fields) do
+        local _, type = shape_of(f.type)
+        if not known[name] and known[type] and not raw[type] and not opaque[name .. " " .. f.name] then known[name], more = true, true end
+      end
+    end
+  until not more
+  return known
+end
+local checked, with_defaults = reaches(check_starts), {}
+for name, start in pairs(default_starts) do with_defaults[name] = start end
+for _, name in ipairs(names) do
+  for _, f in ipairs(schema.types[name].fields) do
+    if f.default then with_defaults[name] = with_defaults[name] or -1 end
+  end
+end
+local defaulted = reaches(with_defaults)
+
 local function fields_of(t, spread, into)
   for _, f in ipairs(t.fields) do
     if f.inlined and spread then fields_of(schema.types[f.type], spread, into) else into[#into + 1] = f end
   end
   return into
 end
-local function put_fields(array, list)
+local function put_fields(array, list, owner)
   local body = {}
-  for _, f in ipairs(list) do body[#body + 1] = field(f) end
+  for _, f in ipairs(list) do body[#body + 1] = field(f, opaque[owner .. " " .. f.name]) end
   put("static const kube_field_t %s[] = {", array)
   for _, l in ipairs(body) do put("%s", l) end
   put("  {0}};")
@@ -94,14 +217,16 @@ end
 local has_inline = {}
 for i, name in ipairs(names) do
   local t = schema.types[name]
-  put_fields("fields_" .. i, fields_of(t, true, {}))
+  put_fields("fields_" .. i, fields_of(t, true, {}), name)
   for _, f in ipairs(t.fields) do has_inline[i] = has_inline[i] or f.inlined end
-  if has_inline[i] then put_fields("own_" .. i, t.fields) end
+  if has_inline[i] then put_fields("own_" .. i, t.fields, name) end
 end
 put("const kube_type_t kube_types[] = {")
 for i, name in ipairs(names) do
-  put("  {.name = %s, .fields = fields_%d, .own = %s%d, .map_atomic = %s},", c_string(name), i, has_inline[i] and "own_" or "fields_", i,
-    schema.types[name].map == "atomic" and "true" or "false")
+  put("  {.name = %s, .fields = fields_%d, .own = %s%d, .map_atomic = %s, .checked = %s, .defaulted = %s%s%s},", c_string(name), i,
+    has_inline[i] and "own_" or "fields_", i, schema.types[name].map == "atomic", checked[name] or false, defaulted[name] or false,
+    check_starts[name] and (", .checks = &kube_check_rules[%d]"):format(check_starts[name]) or "",
+    default_starts[name] and (", .defaults = &kube_default_rules[%d]"):format(default_starts[name]) or "")
 end
 put("};\nconst size_t kube_type_count = %d;", #names)
 
@@ -133,31 +258,10 @@ put("const kube_resource_t kube_resources[] = {")
 for _, row in ipairs(rows) do put("%s", row) end
 put("};\nconst size_t kube_resource_count = %d;", #rows)
 
--- Defaults: rules by type, in the order of the file.
-put("const kube_default_rule_t kube_default_rules[] = {")
-local by_type = {}
-for _, d in ipairs(schema.defaults) do by_type[#by_type + 1] = d end
-table.sort(by_type, function(a, b)
-  if index[a.type] ~= index[b.type] then return index[a.type] < index[b.type] end
-  return a.line < b.line
-end)
-for _, d in ipairs(by_type) do
-  put("  {%d, %s, %s, %s},", index[d.type], c_string(d.field), c_string(d.value), c_string(d.condition))
-end
-put("  {0}};\nconst size_t kube_default_rule_count = %d;", #by_type)
 
--- Validation: rules by type, in the order of the file.
-put("const kube_check_rule_t kube_check_rules[] = {")
-table.sort(schema.checks, function(a, b)
-  if index[a.type] ~= index[b.type] then return index[a.type] < index[b.type] end
-  return a.line < b.line
-end)
-for _, d in ipairs(schema.checks) do
-  put("  {%d, %s, %s, %s, %s, %s},", index[d.type], c_string(d.field), c_string(d.check), c_string(d.args), c_string(d.as),
-    c_string(d.condition))
-end
-put("  {0}};\nconst size_t kube_check_rule_count = %d;", #schema.checks)
-
+local head = {'#include "validate.h"', "/* Made by generate.lua from plugins/kube/schema. */"}
+for line in pairs(declared) do head[#head + 1] = line .. ";" end
+table.sort(head, function(a, b) return (a:match("^#") and 1 or 2) < (b:match("^#") and 1 or 2) or a:match("^#") == b:match("^#") and a < b end)
 local f = assert(io.open(output, "w"))
-f:write(table.concat(out, "\n"), "\n")
+f:write(table.concat(head, "\n"), "\n", table.concat(out, "\n"), "\n")
 f:close()

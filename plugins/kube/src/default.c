@@ -2,8 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "default_calls.h"
-#include "schema_tables.h"
+#include "validate.h"
 
 /* --- literals
  * ---------------------------------------------------------------------------------------------------------- */
@@ -51,71 +50,59 @@ kube_node_t *kube_literal(kube_arena_t *a, const char *json) {
   return literal(a, &json);
 }
 
-/* --- paths and conditions
- * ------------------------------------------------------------------------------------------------ */
-
-static const kube_node_t *look(const kube_node_t *n, const char *path, size_t length) {
-  for (const char *end = path + length; n && path < end;) {
-    const char *dot = memchr(path, '.', (size_t)(end - path));
-    kg_str_t key = {path, (size_t)((dot ? dot : end) - path)};
-    n = kube_getn(n, key);
-    path = dot ? dot + 1 : end;
-  }
-  return n;
-}
-
-static bool empty(const kube_node_t *n) {
-  if (!n) return true;
-  switch (n->type) {
-  case KG_V_NIL:
-    return true;
-  case KG_V_INT:
-    return n->i == 0;
+static kube_node_t *value_of(kube_arena_t *a, const kube_literal_t *v) {
+  switch (v->type) {
   case KG_V_STR:
-    return n->s.n == 0;
-  case KG_V_ARRAY:
-    return n->c.n == 0;
+    return kube_str(a, v->text);
+  case KG_V_BOOL:
+    return kube_bool(a, v->number);
+  case KG_V_INT:
+    return kube_int(a, v->number);
   default:
-    return false;
+    return kube_literal(a, v->text);
   }
 }
 
-/* One "FIELD = VALUE" of a condition; *text is moved past it and a following " and ". */
-static bool clause(kube_arena_t *a, const kube_node_t *n, const char **text) {
-  const char *p = *text, *blank = strchr(p, ' ');
-  const kube_node_t *v = look(n, p, (size_t)(blank - p));
-  bool holds;
-  p = blank + 1;
-  if (strncmp(p, "present", 7) == 0) {
-    holds = !empty(v);
-    p += 7;
-  } else if (strncmp(p, "absent", 6) == 0) {
-    holds = empty(v);
-    p += 6;
-  } else {
-    char op = *p;
-    p = strchr(p, ' ') + 1;
-    kube_node_t *than = literal(a, &p);
-    bool number = v && v->type == KG_V_INT && than->type == KG_V_INT;
-    if (op == '<' || op == '>') {
-      holds = number && (op == '<' ? v->i < than->i : v->i > than->i);
-    } else {
-      holds = kube_tree_equal(v, than) != (op == '!');
-    }
-  }
-  *text = strncmp(p, " and ", 5) == 0 ? p + 5 : p + strlen(p);
-  return holds;
+/* --- conditions ------------------------------------------------------------------------------------------------ */
+
+static bool equals(const kube_node_t *n, const kube_literal_t *v) {
+  if (!n || n->type != v->type) return false;
+  return v->type == KG_V_STR    ? kg_str_is(n->s, v->text)
+         : v->type == KG_V_INT  ? n->i == v->number
+         : v->type == KG_V_BOOL ? n->b == (v->number != 0)
+                                : false;
 }
 
-bool kube_condition(kube_arena_t *a, const kube_node_t *n, const char *text) {
-  while (*text) {
-    if (!clause(a, n, &text)) return false;
+static bool clause(const kube_node_t *n, const kube_clause_t *w) {
+  const kube_node_t *v = kube_node_look(n, w->field);
+  bool number = v && v->type == KG_V_INT && w->value.type == KG_V_INT;
+  switch (w->op) {
+  case KUBE_IF_PRESENT:
+    return !kube_node_empty(v);
+  case KUBE_IF_ABSENT:
+    return kube_node_empty(v);
+  case KUBE_IF_THERE:
+    return v && v->type != KG_V_NIL;
+  case KUBE_IF_GONE:
+    return !v || v->type == KG_V_NIL;
+  case KUBE_IF_EQUAL:
+    return equals(v, &w->value);
+  case KUBE_IF_DIFFERENT:
+    return !equals(v, &w->value);
+  case KUBE_IF_LESS:
+    return number && v->i < w->value.number;
+  default:
+    return number && v->i > w->value.number;
   }
+}
+
+bool kube_condition(const kube_node_t *n, const kube_clause_t *when) {
+  for (; when && when->field; when++)
+    if (!clause(n, when)) return false;
   return true;
 }
 
-/* --- applying
- * -------------------------------------------------------------------------------------------------------------- */
+/* --- applying -------------------------------------------------------------------------------------------------- */
 
 /* Whether Go would see no value: fields that are no pointers cannot be told from their zero. */
 static bool unset(const kube_type_t *t, const char *field, const kube_node_t *v) {
@@ -123,7 +110,7 @@ static bool unset(const kube_type_t *t, const char *field, const kube_node_t *v)
   const kube_field_t *f = kube_field_find(t, kg_str(field));
   if (f && f->ptr) return false;
   if (f && f->shape == KUBE_ONE && f->kind == KUBE_T_STRUCT) return false;
-  return empty(v) || (v->type == KG_V_MAP && v->c.n == 0);
+  return kube_node_empty(v);
 }
 
 static void set_path(kube_arena_t *a, kube_node_t *n, const char *path, kube_node_t *v) {
@@ -136,43 +123,26 @@ static void set_path(kube_arena_t *a, kube_node_t *n, const char *path, kube_nod
 }
 
 static void apply(kube_arena_t *a, const kube_default_rule_t *rule, const kube_type_t *t, kube_node_t *n) {
-  if (rule->condition && !kube_condition(a, n, rule->condition)) return;
-  if (strncmp(rule->value, "call:", 5) == 0) {
-    kube_default_call(a, rule->value + 5, n);
+  if (!kube_condition(n, rule->when)) return;
+  if (rule->call) return rule->call(a, n);
+  if (!unset(t, rule->field, kube_node_look(n, rule->field))) return;
+  if (rule->same) {
+    const kube_node_t *from = kube_node_look(n, rule->same);
+    if (!kube_node_empty(from)) set_path(a, n, rule->field, kube_tree_clone(a, from));
     return;
   }
-  if (!unset(t, rule->field, look(n, rule->field, strlen(rule->field)))) return;
-  if (strncmp(rule->value, "same:", 5) == 0) {
-    const kube_node_t *from = look(n, rule->value + 5, strlen(rule->value + 5));
-    if (!empty(from)) set_path(a, n, rule->field, kube_tree_clone(a, from));
-    return;
-  }
-  set_path(a, n, rule->field, kube_literal(a, rule->value));
-}
-
-static const kube_default_rule_t *rules_of(const kube_type_t *t) {
-  size_t low = 0, high = kube_default_rule_count;
-  unsigned want = (unsigned)(t - kube_types);
-  while (low < high) {
-    size_t mid = (low + high) / 2;
-    if (kube_default_rules[mid].type < want) {
-      low = mid + 1;
-    } else {
-      high = mid;
-    }
-  }
-  return low < kube_default_rule_count && kube_default_rules[low].type == want ? &kube_default_rules[low] : NULL;
+  set_path(a, n, rule->field, value_of(a, &rule->value));
 }
 
 static void walk(kube_arena_t *a, const kube_type_t *t, kube_node_t *n);
 
 static void walk_field(kube_arena_t *a, const kube_field_t *f, kube_node_t *n) {
   kube_node_t *v = kube_get(n, f->name);
-  if (f->dflt && (!v || v->type == KG_V_NIL || (!f->ptr && empty(v)))) {
+  if (f->dflt && (!v || v->type == KG_V_NIL || (!f->ptr && kube_node_empty(v)))) {
     kube_node_t *d = kube_literal(a, f->dflt);
-    if (f->ptr || f->always || !empty(d)) kube_set(a, n, f->name, d);
+    if (f->ptr || f->always || !kube_node_empty(d)) kube_set(a, n, f->name, d);
   }
-  if (f->kind != KUBE_T_STRUCT || !v) return;
+  if (f->kind != KUBE_T_STRUCT || !v || !f->type->defaulted) return;
   if (f->shape == KUBE_ONE) {
     walk(a, f->type, v);
     return;
@@ -183,11 +153,9 @@ static void walk_field(kube_arena_t *a, const kube_field_t *f, kube_node_t *n) {
 
 static void walk(kube_arena_t *a, const kube_type_t *t, kube_node_t *n) {
   if (!n || n->type != KG_V_MAP) return;
-  bool built_in = t >= kube_types && t < kube_types + kube_type_count;
-  const kube_default_rule_t *rule = built_in ? rules_of(t) : NULL;
-  for (; rule && rule->field && &kube_types[rule->type] == t; rule++) apply(a, rule, t, n);
+  for (const kube_default_rule_t *rule = t->defaults; rule && rule->field; rule++) apply(a, rule, t, n);
   for (const kube_field_t *f = t->fields; f->name; f++) {
-    if (f->dflt || f->kind == KUBE_T_STRUCT) walk_field(a, f, n);
+    if (f->dflt || (f->kind == KUBE_T_STRUCT && f->type->defaulted)) walk_field(a, f, n);
   }
 }
 

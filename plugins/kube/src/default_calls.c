@@ -1,4 +1,4 @@
-/* The defaults that need logic. */
+/* The defaults that need logic: what `call:NAME` in schema/defaults.txt runs. */
 #include <stdlib.h>
 #include <string.h>
 #include <ctype.h>
@@ -27,7 +27,7 @@ static bool wants_latest(kg_str_t image) {
   return true;
 }
 
-static void image_pull_policy(kube_arena_t *a, kube_node_t *n) {
+void kube_default_image_pull_policy(kube_arena_t *a, kube_node_t *n) {
   if (has_text(kube_get(n, "imagePullPolicy"))) return;
   kg_str_t image = kube_node_str(kube_get(n, "image"));
   kube_set(a, n, "imagePullPolicy", kube_str(a, wants_latest(image) ? "Always" : "IfNotPresent"));
@@ -49,7 +49,7 @@ static void each(kube_arena_t *a, kube_node_t *list, void (*fn)(kube_arena_t *, 
   for (uint32_t i = 0; i < list->c.n; i++) fn(a, list->c.items[i]);
 }
 
-static void pod_resources(kube_arena_t *a, kube_node_t *n) {
+void kube_default_pod_resources(kube_arena_t *a, kube_node_t *n) {
   kube_node_t *spec = kube_get(n, "spec");
   each(a, kube_get(spec, "containers"), requests_from_limits);
   each(a, kube_get(spec, "initContainers"), requests_from_limits);
@@ -64,7 +64,7 @@ static void host_port(kube_arena_t *a, kube_node_t *port) {
 static void container_host_ports(kube_arena_t *a, kube_node_t *container) {
   each(a, kube_get(container, "ports"), host_port);
 }
-static void host_ports(kube_arena_t *a, kube_node_t *n) {
+void kube_default_host_ports(kube_arena_t *a, kube_node_t *n) {
   kube_node_t *spec = kube_get(n, "spec");
   if (!kube_node_bool(kube_get(spec, "hostNetwork"), false)) return;
   each(a, kube_get(spec, "containers"), container_host_ports);
@@ -72,7 +72,7 @@ static void host_ports(kube_arena_t *a, kube_node_t *n) {
 }
 
 /* The old name of the field always says the same. */
-static void service_account(kube_arena_t *a, kube_node_t *n) {
+void kube_default_service_account(kube_arena_t *a, kube_node_t *n) {
   kube_node_t *name = kube_get(n, "serviceAccountName");
   if (has_text(name)) kube_set(a, n, "serviceAccount", kube_tree_clone(a, name));
 }
@@ -89,12 +89,12 @@ static void round_list(kube_arena_t *a, kube_node_t *list) {
     free(text);
   }
 }
-static void container_resources(kube_arena_t *a, kube_node_t *n) {
+void kube_default_container_resources(kube_arena_t *a, kube_node_t *n) {
   round_list(a, kube_get(n, "limits"));
   round_list(a, kube_get(n, "requests"));
 }
 
-static void volume_source(kube_arena_t *a, kube_node_t *n) {
+void kube_default_volume_source(kube_arena_t *a, kube_node_t *n) {
   for (uint32_t i = 0; i < n->c.n; i++) {
     if (!kg_str_is(n->c.keys[i], "name") && n->c.items[i]->type != KG_V_NIL) return;
   }
@@ -117,7 +117,7 @@ static char *to_base64(kube_arena_t *a, kg_str_t s) {
 }
 
 /* stringData is written only: it becomes data. */
-static void string_data(kube_arena_t *a, kube_node_t *n) {
+void kube_default_string_data(kube_arena_t *a, kube_node_t *n) {
   kube_node_t *from = kube_get(n, "stringData");
   if (!from) return;
   if (from->type == KG_V_MAP && from->c.n) {
@@ -129,12 +129,12 @@ static void string_data(kube_arena_t *a, kube_node_t *n) {
   kube_del(n, "stringData");
 }
 
-static void namespace_label(kube_arena_t *a, kube_node_t *n) {
+void kube_default_namespace_label(kube_arena_t *a, kube_node_t *n) {
   kube_node_t *meta = kube_sub(a, n, "metadata"), *name = kube_get(meta, "name");
   if (has_text(name)) kube_set(a, kube_sub(a, meta, "labels"), "kubernetes.io/metadata.name", kube_tree_clone(a, name));
 }
 
-static void labels_from_template(kube_arena_t *a, kube_node_t *n) {
+void kube_default_labels_from_template(kube_arena_t *a, kube_node_t *n) {
   kube_node_t *labels = kube_path(n, "spec", "template", "metadata", "labels", NULL),
               *meta = kube_sub(a, n, "metadata");
   kube_node_t *own = kube_get(meta, "labels");
@@ -152,14 +152,14 @@ static void fill(kube_arena_t *a, kube_node_t *n, const char *to, const char *fr
       kube_setn(a, target, source->c.keys[i], kube_tree_clone(a, source->c.items[i]));
   }
 }
-static void limit_range(kube_arena_t *a, kube_node_t *n) {
+void kube_default_limit_range(kube_arena_t *a, kube_node_t *n) {
   if (!kg_str_is(kube_node_str(kube_get(n, "type")), "Container")) return;
   fill(a, n, "default", "max");
   fill(a, n, "defaultRequest", "default");
   fill(a, n, "defaultRequest", "min");
 }
 
-static void crd_names(kube_arena_t *a, kube_node_t *n) {
+void kube_default_crd_names(kube_arena_t *a, kube_node_t *n) {
   kube_node_t *names = kube_sub(a, n, "names");
   kg_str_t kind = kube_node_str(kube_get(names, "kind"));
   if (!kind.n) return;
@@ -173,7 +173,7 @@ static void crd_names(kube_arena_t *a, kube_node_t *n) {
 }
 
 /* podCIDR is the first of podCIDRs. */
-static void pod_cidrs(kube_arena_t *a, kube_node_t *n) {
+void kube_default_pod_cidrs(kube_arena_t *a, kube_node_t *n) {
   kube_node_t *one = kube_get(n, "podCIDR"), *list = kube_get(n, "podCIDRs");
   if (has_text(one) && (!list || list->type != KG_V_ARRAY || !list->c.n)) {
     kube_set(a, n, "podCIDRs", list = kube_array(a));
@@ -187,38 +187,6 @@ static void claim_kind(kube_arena_t *a, kube_node_t *claim) {
   kube_set(a, claim, "kind", kube_str(a, "PersistentVolumeClaim"));
   kube_set(a, claim, "apiVersion", kube_str(a, "v1"));
 }
-static void claim_templates(kube_arena_t *a, kube_node_t *n) {
+void kube_default_claim_templates(kube_arena_t *a, kube_node_t *n) {
   each(a, kube_get(n, "volumeClaimTemplates"), claim_kind);
-}
-
-static const struct {
-  const char *name;
-  void (*fn)(kube_arena_t *a, kube_node_t *n);
-} calls[] = {
-    {"image_pull_policy", image_pull_policy},
-    {"pod_resources", pod_resources},
-    {"host_ports", host_ports},
-    {"service_account", service_account},
-    {"container_resources", container_resources},
-    {"volume_source", volume_source},
-    {"string_data", string_data},
-    {"namespace_label", namespace_label},
-    {"labels_from_template", labels_from_template},
-    {"limit_range", limit_range},
-    {"crd_names", crd_names},
-    {"pod_cidrs", pod_cidrs},
-    {"claim_templates", claim_templates},
-};
-
-void kube_default_call(kube_arena_t *a, const char *name, kube_node_t *n) {
-  for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
-    if (strcmp(calls[i].name, name) == 0) calls[i].fn(a, n);
-  }
-}
-
-bool kube_default_call_known(const char *name) {
-  for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
-    if (strcmp(calls[i].name, name) == 0) return true;
-  }
-  return false;
 }

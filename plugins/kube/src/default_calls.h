@@ -1,14 +1,20 @@
 #ifndef KUBE_DEFAULT_CALLS_H
 #define KUBE_DEFAULT_CALLS_H
+/* The functions that `call:NAME` in schema/defaults.txt names; each works on one struct. */
 #include "kube/tree.h"
 
-/* Runs the rule `call:NAME` of defaults.txt on a struct; unknown names do nothing (the unit test asks that all are
- * known). */
-void kube_default_call(kube_arena_t *a, const char *name, kube_node_t *n);
-bool kube_default_call_known(const char *name);
-/* A JSON value as the tables write it (no escapes). */
-kube_node_t *kube_literal(kube_arena_t *a, const char *json);
-/* "FIELD = VALUE and FIELD absent": whether it holds for the struct n. */
-bool kube_condition(kube_arena_t *a, const kube_node_t *n, const char *text);
+void kube_default_image_pull_policy(kube_arena_t *a, kube_node_t *n);
+void kube_default_pod_resources(kube_arena_t *a, kube_node_t *n);
+void kube_default_host_ports(kube_arena_t *a, kube_node_t *n);
+void kube_default_service_account(kube_arena_t *a, kube_node_t *n);
+void kube_default_container_resources(kube_arena_t *a, kube_node_t *n);
+void kube_default_volume_source(kube_arena_t *a, kube_node_t *n);
+void kube_default_string_data(kube_arena_t *a, kube_node_t *n);
+void kube_default_namespace_label(kube_arena_t *a, kube_node_t *n);
+void kube_default_labels_from_template(kube_arena_t *a, kube_node_t *n);
+void kube_default_limit_range(kube_arena_t *a, kube_node_t *n);
+void kube_default_crd_names(kube_arena_t *a, kube_node_t *n);
+void kube_default_pod_cidrs(kube_arena_t *a, kube_node_t *n);
+void kube_default_claim_templates(kube_arena_t *a, kube_node_t *n);
 
 #endif

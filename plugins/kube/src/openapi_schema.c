@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "default_calls.h"
+#include "schema_tables.h"
 #include "openapi.h"
 
 void kube_openapi_mark(bool *marks, const kube_type_t *t) {

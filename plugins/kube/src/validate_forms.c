@@ -101,7 +101,7 @@ static void complain_prefixed(void *arg, const char *sentence) {
   p->complain(p->arg, text);
 }
 
-void kube_form_qualified(kg_str_t s, kube_complaint_fn complain, void *arg) {
+void kube_form_qualified_name(kg_str_t s, kube_complaint_fn complain, void *arg) {
   const char *slash = s.n ? memchr(s.p, '/', s.n) : NULL;
   kg_str_t name = s;
   if (slash) {
@@ -134,7 +134,7 @@ void kube_form_label_value(kg_str_t s, kube_complaint_fn complain, void *arg) {
  * ----------------------------------------------------------------------------------------------------------------- */
 
 /* Names that become a segment of a URL. */
-static void path_segment(kg_str_t s, kube_complaint_fn complain, void *arg) {
+void kube_form_path_segment(kg_str_t s, kube_complaint_fn complain, void *arg) {
   if (kg_str_is(s, ".") || kg_str_is(s, "..")) {
     char text[32];
     snprintf(text, sizeof text, "may not be '" KG_STR_FMT "'", KG_STR_ARG(s));
@@ -146,7 +146,7 @@ static void path_segment(kg_str_t s, kube_complaint_fn complain, void *arg) {
 }
 
 /* Since 1.32: any printable ASCII but '='. */
-static void env_name(kg_str_t s, kube_complaint_fn complain, void *arg) {
+void kube_form_env_name(kg_str_t s, kube_complaint_fn complain, void *arg) {
   for (size_t i = 0; i < s.n; i++) {
     if (s.p[i] < 0x20 || s.p[i] > 0x7e || s.p[i] == '=') {
       complain(arg, "a valid environment variable name must consist only of printable ASCII characters other than '='");
@@ -155,7 +155,7 @@ static void env_name(kg_str_t s, kube_complaint_fn complain, void *arg) {
   }
 }
 
-static void config_key(kg_str_t s, kube_complaint_fn complain, void *arg) {
+void kube_form_config_key(kg_str_t s, kube_complaint_fn complain, void *arg) {
   if (s.n > 253) too_long(253, complain, arg);
   bool good = s.n > 0;
   for (size_t i = 0; i < s.n; i++)
@@ -180,15 +180,15 @@ static bool is_ip(kg_str_t s, int *family) {
   *family = inet_pton(AF_INET, text, out) == 1 ? 4 : inet_pton(AF_INET6, text, out) == 1 ? 6 : 0;
   return *family != 0;
 }
-static void ip(kg_str_t s, kube_complaint_fn complain, void *arg) {
+void kube_form_ip(kg_str_t s, kube_complaint_fn complain, void *arg) {
   int family;
   if (!is_ip(s, &family)) complain(arg, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
 }
-static void ipv4(kg_str_t s, kube_complaint_fn complain, void *arg) {
+void kube_form_ipv4(kg_str_t s, kube_complaint_fn complain, void *arg) {
   int family = 0;
   if (!is_ip(s, &family) || family != 4) complain(arg, "must be a valid IPv4 address");
 }
-static void cidr(kg_str_t s, kube_complaint_fn complain, void *arg) {
+void kube_form_cidr(kg_str_t s, kube_complaint_fn complain, void *arg) {
   const char *slash = s.n ? memchr(s.p, '/', s.n) : NULL;
   int family = 0;
   bool good = slash && is_ip((kg_str_t){s.p, (size_t)(slash - s.p)}, &family);
@@ -205,7 +205,7 @@ static void cidr(kg_str_t s, kube_complaint_fn complain, void *arg) {
 }
 
 /* IANA_SVC_NAME of a container port */
-static void port_name(kg_str_t s, kube_complaint_fn complain, void *arg) {
+void kube_form_port_name(kg_str_t s, kube_complaint_fn complain, void *arg) {
   bool letters = false, good = true, twice = false;
   for (size_t i = 0; i < s.n; i++) {
     letters = letters || lower(s.p[i]);
@@ -219,7 +219,7 @@ static void port_name(kg_str_t s, kube_complaint_fn complain, void *arg) {
   if (s.n && (s.p[0] == '-' || s.p[s.n - 1] == '-')) complain(arg, "must not begin or end with a hyphen");
 }
 
-static void percent(kg_str_t s, kube_complaint_fn complain, void *arg) {
+void kube_form_percent(kg_str_t s, kube_complaint_fn complain, void *arg) {
   bool good = s.n > 1 && s.p[s.n - 1] == '%';
   for (size_t i = 0; i + 1 < s.n; i++) good = good && digit(s.p[i]);
   if (!good) {
@@ -229,25 +229,12 @@ static void percent(kg_str_t s, kube_complaint_fn complain, void *arg) {
   }
 }
 
-kube_form_fn kube_form_find(kg_str_t name) {
-  static const struct {
-    const char *name;
-    kube_form_fn fn;
-  } forms[] = {{"dns1123_label", kube_form_dns1123_label},
-               {"dns1123_subdomain", kube_form_dns1123_subdomain},
-               {"dns1035_label", kube_form_dns1035_label},
-               {"qualified_name", kube_form_qualified},
-               {"label_value", kube_form_label_value},
-               {"path_segment", path_segment},
-               {"env_name", env_name},
-               {"config_key", config_key},
-               {"ip", ip},
-               {"ipv4", ipv4},
-               {"cidr", cidr},
-               {"port_name", port_name},
-               {"percent", percent}};
-  for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
-    if (kg_str_is(name, forms[i].name)) return forms[i].fn;
-  }
-  return NULL;
+/* A token of HTTP. */
+void kube_form_header_name(kg_str_t s, kube_complaint_fn complain, void *arg) {
+  bool good = s.n > 0;
+  for (size_t i = 0; i < s.n; i++) good = good && (lower(s.p[i]) || upper(s.p[i]) || digit(s.p[i]) || s.p[i] == '-');
+  if (!good)
+    complain(arg,
+             "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for "
+             "validation is '[-A-Za-z0-9]+')");
 }

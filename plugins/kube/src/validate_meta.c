@@ -22,7 +22,7 @@ void kube_check_form(kube_check_t *c, const char *field, kg_str_t value, kube_fo
 void kube_check_labels(kube_check_t *c, const char *field, const kube_node_t *labels) {
   if (!labels || labels->type != KG_V_MAP) return;
   for (uint32_t i = 0; i < labels->c.n; i++) {
-    kube_check_form(c, field, labels->c.keys[i], kube_form_qualified);
+    kube_check_form(c, field, labels->c.keys[i], kube_form_qualified_name);
     kube_check_form(c, field, kube_node_str(labels->c.items[i]), kube_form_label_value);
   }
 }
@@ -37,7 +37,7 @@ void kube_check_annotations(kube_check_t *c, const char *field, const kube_node_
     char *low = kube_arena_fmt(c->a, KG_STR_FMT, KG_STR_ARG(key));
     for (char *p = low; *p; p++) *p = *p >= 'A' && *p <= 'Z' ? (char)(*p | 0x20) : *p;
     at_t at = {c, field, key};
-    kube_form_qualified(kg_str(low), complain_at, &at);
+    kube_form_qualified_name(kg_str(low), complain_at, &at);
     bytes += key.n + kube_node_str(annotations->c.items[i]).n;
   }
   if (bytes > MOST_ANNOTATION_BYTES) kube_too_long(c, field, MOST_ANNOTATION_BYTES);
@@ -82,7 +82,7 @@ void kube_check_finalizers(kube_check_t *c, const char *field, const kube_node_t
   for (uint32_t i = 0; i < list->c.n; i++) {
     kg_str_t s = kube_node_str(list->c.items[i]);
     uint32_t before = c->causes->c.n;
-    kube_check_form(c, field, s, kube_form_qualified);
+    kube_check_form(c, field, s, kube_form_qualified_name);
     bool standard = kg_str_is(s, "kubernetes") || kg_str_is(s, "orphan") || kg_str_is(s, "foregroundDeletion");
     if (c->causes->c.n != before || standard || (s.n && memchr(s.p, '/', s.n))) continue;
     kube_invalid_str(c, field, s, "name is neither a standard finalizer name nor is it fully qualified");
@@ -119,15 +119,14 @@ static void check_kept(kube_check_t *c, const kube_node_t *meta, const kube_node
   kube_invalid(c, key, now, "field is immutable");
 }
 
-void kube_check_metadata(kube_check_t *c, kg_str_t name_form) {
+void kube_check_metadata(kube_check_t *c, kube_form_fn name_form) {
   const kube_node_t *meta = kube_get(c->root, "metadata"), *old = kube_get(c->old_root, "metadata");
   size_t n = kube_path_push(c, "metadata");
   if (c->old_root) {
     static const char *const kept[] = {"name", "namespace", "uid", "creationTimestamp", "deletionTimestamp"};
     for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) check_kept(c, meta, old, kept[i]);
   } else {
-    kube_form_fn form = kube_form_find(name_form);
-    check_names(c, meta, form ? form : kube_form_dns1123_subdomain);
+    check_names(c, meta, name_form);
   }
   kube_check_labels(c, "labels", kube_get(meta, "labels"));
   kube_check_annotations(c, "annotations", kube_get(meta, "annotations"));

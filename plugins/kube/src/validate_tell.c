@@ -1,32 +1,39 @@
 /* Paths and errors of the validation. */
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "kube/json.h"
 #include "validate.h"
 
-static size_t append(kube_check_t *c, const char *fmt, ...) KG_PRINTF(2, 3);
-static size_t append(kube_check_t *c, const char *fmt, ...) {
-  size_t before = c->n;
-  va_list ap;
-  va_start(ap, fmt);
-  int n = vsnprintf(c->path + c->n, sizeof c->path - c->n, fmt, ap);
-  va_end(ap);
-  c->n += n < 0 ? 0 : (size_t)n;
-  if (c->n >= sizeof c->path) c->n = sizeof c->path - 1;
-  return before;
+static void append(kube_check_t *c, const char *text, size_t n) {
+  size_t room = sizeof c->path - 1 - c->n;
+  if (n > room) n = room;
+  memcpy(c->path + c->n, text, n);
+  c->n += n;
+  c->path[c->n] = 0;
 }
 
 size_t kube_path_push(kube_check_t *c, const char *name) {
-  return append(c, "%s%s", c->n ? "." : "", name);
+  size_t before = c->n;
+  if (before && name[0] != '[') append(c, ".", 1);
+  append(c, name, strlen(name));
+  return before;
 }
 size_t kube_path_index(kube_check_t *c, uint32_t index) {
-  return append(c, "[%u]", index);
+  char text[16];
+  size_t before = c->n, at = sizeof text;
+  text[--at] = ']';
+  do text[--at] = (char)('0' + index % 10);
+  while (index /= 10);
+  text[--at] = '[';
+  append(c, text + at, sizeof text - at);
+  return before;
 }
 size_t kube_path_key(kube_check_t *c, kg_str_t key) {
-  return append(c, "[" KG_STR_FMT "]", KG_STR_ARG(key));
+  size_t before = c->n;
+  append(c, "[", 1);
+  append(c, key.p, key.n);
+  append(c, "]", 1);
+  return before;
 }
 void kube_path_pop(kube_check_t *c, size_t n) {
   c->n = n;
@@ -78,6 +85,9 @@ void kube_forbidden(kube_check_t *c, const char *field, const char *detail) {
 }
 void kube_too_long(kube_check_t *c, const char *field, size_t most) {
   tell(c, field, "FieldValueTooLong", kube_arena_fmt(c->a, "Too long: may not be more than %zu bytes", most));
+}
+void kube_too_many(kube_check_t *c, const char *field, size_t count, size_t most) {
+  tell(c, field, "FieldValueTooMany", kube_arena_fmt(c->a, "Too many: %zu: must have at most %zu items", count, most));
 }
 void kube_unsupported(kube_check_t *c, const char *field, const kube_node_t *value, const char *values) {
   kube_buf_t b = {0};

@@ -36,6 +36,7 @@ typedef struct kube_field {
   uint8_t patch;           /* KUBE_PATCH_* */
   kube_list_t list;
   bool map_atomic, required, always, ptr, inlined;
+  bool opaque;                  /* what is in it is not validated */
   const char *patch_key;        /* strategic merge key or NULL */
   const char *const *list_keys; /* NULL-terminated or NULL */
   const char *const *enums;     /* NULL-terminated allowed values of a closed enum, or NULL */
@@ -48,6 +49,9 @@ struct kube_type {
   const kube_field_t *fields; /* ends with name NULL; inlined structs are already spread for JSON */
   const kube_field_t *own; /* as declared, for protobuf: an embedded struct is one field with `inlined` and name "" */
   bool map_atomic;
+  bool checked, defaulted;                  /* there is something to validate or to fill in here or below */
+  const struct kube_check_rule *checks;     /* of schema/validate.txt, NULL: none; built-in kinds only */
+  const struct kube_default_rule *defaults; /* of schema/defaults.txt */
 };
 
 typedef struct kube_column {
@@ -100,9 +104,10 @@ int kube_decode(kube_arena_t *a, const kube_resource_t *r, kube_node_t *object, 
 void kube_default(kube_arena_t *a, const kube_resource_t *r, kube_node_t *object);
 
 /* A field error list: nodes {reason: "FieldValueInvalid"|"FieldValueRequired"|..., message, field}, as StatusCause. */
-/* Validates create (old NULL) or update; appends causes to the array `causes`. */
+/* Validates create (old NULL) or update; appends causes to the array `causes`. status: it is the status that is
+ * written, so it is checked, else all but the status. */
 void kube_validate(kube_arena_t *a, const kube_resource_t *r, const kube_node_t *object, const kube_node_t *old,
-                   kube_node_t *causes);
+                   bool status, kube_node_t *causes);
 
 /* Patches. The result is a new tree; NULL with a sentence (KG_EINVAL 400/422, KG_ECONFLICT for a failed JSON patch
  * test). */

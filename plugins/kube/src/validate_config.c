@@ -1,0 +1,174 @@
+/* ConfigMaps, Secrets, roles, nodes and other small things. */
+#include <string.h>
+
+#include "kube/json.h"
+#include "kube/values.h"
+#include "validate.h"
+
+enum { MOST_DATA = 1024 * 1024 };
+
+static size_t decoded(kg_str_t s) {
+  size_t n = s.n / 4 * 3;
+  while (s.n && s.p[s.n - 1] == '=' && n) s.n--, n--;
+  return n;
+}
+
+static size_t bytes_in(const kube_node_t *m, bool base64) {
+  size_t n = 0;
+  for (uint32_t i = 0; m && m->type == KG_V_MAP && i < m->c.n; i++) {
+    kg_str_t s = kube_node_str(m->c.items[i]);
+    n += base64 ? decoded(s) : s.n;
+  }
+  return n;
+}
+
+KUBE_CALL(config_data) {
+  (void)r, (void)old;
+  const kube_node_t *data = kube_get(v, "data"), *binary = kube_get(v, "binaryData");
+  for (uint32_t i = 0; binary && binary->type == KG_V_MAP && i < binary->c.n; i++) {
+    if (!kube_getn(data, binary->c.keys[i])) continue;
+    kube_invalid_str(c, kube_arena_fmt(c->a, "binaryData[" KG_STR_FMT "]", KG_STR_ARG(binary->c.keys[i])),
+                     binary->c.keys[i], "duplicate of key present in data");
+  }
+  if (bytes_in(data, false) + bytes_in(binary, true) > MOST_DATA) kube_too_long(c, "", MOST_DATA);
+}
+
+/* What was declared immutable stays so, and its data with it. */
+KUBE_CALL(immutable_data) {
+  (void)r;
+  static const char *const keys[] = {"data", "binaryData"};
+  if (!old || !kube_node_bool(kube_get(old, "immutable"), false)) return;
+  if (!kube_node_bool(kube_get(v, "immutable"), false))
+    kube_forbidden(c, "immutable", "field is immutable when `immutable` is set");
+  for (int i = 0; i < 2; i++) {
+    const kube_node_t *a = kube_get(v, keys[i]), *b = kube_get(old, keys[i]);
+    if ((kube_count(a) || kube_count(b)) && !kube_tree_equal(a, b))
+      kube_forbidden(c, keys[i], "field is immutable when `immutable` is set");
+  }
+}
+
+static bool decode(kube_check_t *c, kg_str_t s, kg_str_t *out) {
+  static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  char *p = kube_arena_alloc(c->a, s.n + 1);
+  uint32_t v = 0;
+  unsigned bits = 0;
+  size_t n = 0;
+  for (size_t i = 0; i < s.n && s.p[i] != '='; i++) {
+    const char *at = strchr(digits, s.p[i]);
+    if (!at) return false;
+    v = v << 6 | (uint32_t)(at - digits);
+    if ((bits += 6) >= 8) p[n++] = (char)(v >> (bits -= 8));
+  }
+  *out = (kg_str_t){p, n};
+  return true;
+}
+
+static void needs(kube_check_t *c, const kube_node_t *data, const char *key) {
+  if (!kube_get(data, key)) kube_required(c, kube_arena_fmt(c->a, "data[%s]", key), NULL);
+}
+
+static void needs_json(kube_check_t *c, const kube_node_t *data, const char *key) {
+  const kube_node_t *v = kube_get(data, key);
+  kg_str_t text;
+  kg_error_t err = {0};
+  if (!v) return needs(c, data, key);
+  if (!decode(c, kube_node_str(v), &text)) return;
+  kg_doc_t *doc = kube_json_parse(text.p, text.n, NULL, NULL, &err);
+  if (!doc || kg_view_type(kg_view_of(doc)) != KG_V_MAP)
+    kube_invalid_str(c, kube_arena_fmt(c->a, "data[%s]", key), KG_STR("<secret contents redacted>"),
+                     doc ? "json: cannot unmarshal into Go value" : err.text);
+  kg_doc_unref(doc);
+}
+
+/* What each type of Secret must hold. */
+KUBE_CALL(secret_data) {
+  (void)r, (void)old;
+  const kube_node_t *data = kube_get(v, "data");
+  kg_str_t type = kube_text(v, "type");
+  if (bytes_in(data, true) > MOST_DATA) kube_too_long(c, "data", MOST_DATA);
+  if (kg_str_is(type, "kubernetes.io/service-account-token")) {
+    if (!kube_node_str(kube_path(v, "metadata", "annotations", "kubernetes.io/service-account.name", NULL)).n)
+      kube_required(c, "metadata.annotations[kubernetes.io/service-account.name]", NULL);
+  } else if (kg_str_is(type, "kubernetes.io/dockercfg")) {
+    needs_json(c, data, ".dockercfg");
+  } else if (kg_str_is(type, "kubernetes.io/dockerconfigjson")) {
+    needs_json(c, data, ".dockerconfigjson");
+  } else if (kg_str_is(type, "kubernetes.io/basic-auth")) {
+    if (!kube_get(data, "username") && !kube_get(data, "password"))
+      needs(c, data, "username"), needs(c, data, "password");
+  } else if (kg_str_is(type, "kubernetes.io/ssh-auth")) {
+    needs(c, data, "ssh-privatekey");
+  } else if (kg_str_is(type, "kubernetes.io/tls")) {
+    needs(c, data, "tls.crt"), needs(c, data, "tls.key");
+  }
+}
+
+/* --- nodes ------------------------------------------------------------------------------------------------------ */
+
+/* What of a node's spec may change: labels, taints and whether it takes pods; its networks and name elsewhere once. */
+KUBE_CALL(node_update) {
+  (void)r;
+  const kube_node_t *was = kube_get(old, "podCIDRs"), *is = kube_get(v, "podCIDRs");
+  static const char *const kept[] = {"configSource", "externalID"};
+  if (!c->old_root || !old) return;
+  if (kube_count(was) && !kube_tree_equal(was, is))
+    kube_forbidden(c, "podCIDRs", "node updates may not change podCIDR except from \"\" to valid");
+  kg_str_t id = kube_text(old, "providerID");
+  if (id.n && !kg_str_eq(id, kube_text(v, "providerID")))
+    kube_forbidden(c, "providerID", "node updates may not change providerID except from \"\" to valid");
+  for (int i = 0; i < 2; i++) {
+    if (kube_tree_equal(kube_get(v, kept[i]), kube_get(old, kept[i]))) continue;
+    size_t n = c->n;
+    c->n = 0;
+    kube_forbidden(c, "", "node updates may only change labels, taints, or capacity");
+    c->n = n;
+  }
+}
+
+KUBE_CALL(pod_cidrs) {
+  (void)r, (void)old;
+  if (kube_count(v) > 2) kube_invalid(c, "podCIDRs", v, "may specify no more than one CIDR for each IP family");
+  for (uint32_t i = 0; i < kube_count(v); i++) {
+    size_t n = kube_path_push(c, "podCIDRs");
+    kube_path_index(c, i);
+    kube_check_form(c, NULL, kube_node_str(v->c.items[i]), kube_form_cidr);
+    kube_path_pop(c, n);
+  }
+}
+
+/* --- roles ------------------------------------------------------------------------------------------------------ */
+
+KUBE_CALL(policy_rule) {
+  (void)r, (void)old;
+  bool urls = kube_count(kube_get(v, "nonResourceURLs")) > 0, groups = kube_count(kube_get(v, "apiGroups")) > 0,
+       resources = kube_count(kube_get(v, "resources")) > 0, names = kube_count(kube_get(v, "resourceNames")) > 0;
+  if (!kube_count(kube_get(v, "verbs"))) kube_required(c, "verbs", "verbs must contain at least one value");
+  if (urls) {
+    if (c->r->namespaced)
+      kube_invalid(c, "nonResourceURLs", kube_get(v, "nonResourceURLs"),
+                   "namespaced rules cannot apply to non-resource URLs");
+    if (groups || resources || names)
+      kube_invalid(c, "nonResourceURLs", kube_get(v, "nonResourceURLs"),
+                   "rules cannot apply to both regular resources and non-resource URLs");
+    return;
+  }
+  if (!groups) kube_required(c, "apiGroups", "resource rules must supply at least one api group");
+  if (!resources) kube_required(c, "resources", "resource rules must supply at least one resource");
+}
+
+/* --- things that may only grow or stay -------------------------------------------------------------------------- */
+
+/* Drivers of a CSINode may come and go, but not become others. */
+KUBE_CALL(csi_drivers) {
+  const kube_node_t *before = kube_get(old, "drivers"), *now = kube_get(v, "drivers");
+  (void)r;
+  for (uint32_t i = 0; c->old_root && i < kube_count(before); i++) {
+    for (uint32_t k = 0; k < kube_count(now); k++) {
+      const kube_node_t *a = before->c.items[i], *b = now->c.items[k];
+      if (!kg_str_eq(kube_text(a, "name"), kube_text(b, "name"))) continue;
+      if (!kg_str_eq(kube_text(a, "nodeID"), kube_text(b, "nodeID")) ||
+          !kube_tree_equal(kube_get(a, "topologyKeys"), kube_get(b, "topologyKeys")))
+        kube_invalid(c, "drivers", now, "field is immutable");
+    }
+  }
+}

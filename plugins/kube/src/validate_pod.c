@@ -1,0 +1,412 @@
+/* What the checks of pods need code for: containers and their parts. */
+#include <string.h>
+
+#include "kube/values.h"
+#include "validate.h"
+
+static bool named(const kube_node_t *list, kg_str_t name) {
+  for (uint32_t i = 0; i < kube_count(list); i++)
+    if (kg_str_eq(kube_text(list->c.items[i], "name"), name)) return true;
+  return false;
+}
+
+/* Init containers may not be called as containers are, ephemeral ones not as either. */
+KUBE_CALL(container_names) {
+  (void)r, (void)old;
+  static const char *const later[] = {"initContainers", "ephemeralContainers"};
+  for (int l = 0; l < 2; l++) {
+    const kube_node_t *list = kube_get(v, later[l]);
+    for (uint32_t i = 0; i < kube_count(list); i++) {
+      kg_str_t name = kube_text(list->c.items[i], "name");
+      bool taken = named(kube_get(v, "containers"), name) || (l && named(kube_get(v, "initContainers"), name));
+      if (!name.n || !taken) continue;
+      size_t n = kube_path_push(c, later[l]);
+      kube_path_index(c, i);
+      kube_duplicate(c, "name", kube_get(list->c.items[i], "name"));
+      kube_path_pop(c, n);
+    }
+  }
+}
+
+/* --- ports ------------------------------------------------------------------------------------------------------ */
+
+static const kube_node_t *port_at(const kube_node_t *containers, uint32_t i, uint32_t k) {
+  return kube_at(kube_get(kube_at(containers, i), "ports"), k);
+}
+
+static bool same_host_port(const kube_node_t *a, const kube_node_t *b) {
+  return kube_node_int(kube_get(a, "hostPort"), 0) == kube_node_int(kube_get(b, "hostPort"), 0) &&
+         kg_str_eq(kube_text(a, "protocol"), kube_text(b, "protocol")) &&
+         kg_str_eq(kube_text(a, "hostIP"), kube_text(b, "hostIP"));
+}
+
+static bool taken_before(const kube_node_t *list, uint32_t i, uint32_t k) {
+  const kube_node_t *port = port_at(list, i, k), *other;
+  for (uint32_t x = 0; x <= i; x++)
+    for (uint32_t y = 0; (x < i || y < k) && (other = port_at(list, x, y)); y++)
+      if (same_host_port(port, other)) return true;
+  return false;
+}
+
+/* A port of the host can be had once in a pod. */
+KUBE_CALL(host_ports) {
+  (void)old;
+  const kube_node_t *port;
+  for (uint32_t i = 0; i < kube_count(v); i++) {
+    for (uint32_t k = 0; (port = port_at(v, i, k)); k++) {
+      int64_t number = kube_node_int(kube_get(port, "hostPort"), 0);
+      if (!number || !taken_before(v, i, k)) continue;
+      kg_str_t protocol = kube_text(port, "protocol"), ip = kube_text(port, "hostIP");
+      size_t n = kube_path_push(c, r->field);
+      kube_path_index(c, i);
+      kube_path_push(c, "ports");
+      kube_path_index(c, k);
+      kube_duplicate(
+          c, "hostPort",
+          kube_strf(c->a, KG_STR_FMT "/" KG_STR_FMT "/%lld", KG_STR_ARG(protocol), KG_STR_ARG(ip), (long long)number));
+      kube_path_pop(c, n);
+    }
+  }
+}
+
+KUBE_CALL(host_network) {
+  (void)old;
+  const kube_node_t *port;
+  for (uint32_t i = 0; i < kube_count(v); i++) {
+    for (uint32_t k = 0; (port = port_at(v, i, k)); k++) {
+      if (kube_node_int(kube_get(port, "hostPort"), 0) == kube_node_int(kube_get(port, "containerPort"), 0)) continue;
+      size_t n = kube_path_push(c, r->field);
+      kube_path_index(c, i);
+      kube_path_push(c, "ports");
+      kube_path_index(c, k);
+      kube_invalid(c, "containerPort", kube_get(port, "containerPort"),
+                   "must match `hostPort` when `hostNetwork` is true");
+      kube_path_pop(c, n);
+    }
+  }
+}
+
+/* --- environment ------------------------------------------------------------------------------------------------ */
+
+static unsigned count_there(const kube_node_t *n, const char *const *keys) {
+  unsigned there = 0;
+  for (; *keys; keys++) {
+    const kube_node_t *v = kube_get(n, *keys);
+    there += v && v->type != KG_V_NIL;
+  }
+  return there;
+}
+
+KUBE_CALL(env_source) {
+  (void)old, (void)r;
+  static const char *const keys[] = {"fieldRef",     "resourceFieldRef", "configMapKeyRef",
+                                     "secretKeyRef", "fileKeyRef",       NULL};
+  if (!v || v->type == KG_V_NIL) return;
+  unsigned n = count_there(v, keys);
+  kg_str_t none = KG_STR("");
+  if (!n)
+    kube_invalid_str(c, "valueFrom", none,
+                     "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`");
+  else if (kube_text(c->self, "value").n)
+    kube_invalid_str(c, "valueFrom", none, "may not be specified when `value` is not empty");
+  else if (n > 1)
+    kube_invalid_str(c, "valueFrom", none, "may not have more than one field specified at a time");
+}
+
+KUBE_CALL(env_from) {
+  (void)old, (void)r;
+  static const char *const keys[] = {"configMapRef", "secretRef", NULL};
+  for (uint32_t i = 0; i < kube_count(v); i++) {
+    unsigned n = count_there(v->c.items[i], keys);
+    if (!n) kube_invalid_str(c, "envFrom", KG_STR(""), "must specify one of: `configMapRef` or `secretRef`");
+    if (n > 1) kube_invalid_str(c, "envFrom", KG_STR(""), "may not have more than one field specified at a time");
+  }
+}
+
+static bool listed(const char *const *list, kg_str_t s) {
+  for (; *list; list++)
+    if (kg_str_is(s, *list)) return true;
+  return false;
+}
+
+/* "metadata.annotations['key']": the part before the bracket, and the key. */
+static kg_str_t subscript(kg_str_t path, kg_str_t *key) {
+  const char *open = path.n ? memchr(path.p, '[', path.n) : NULL;
+  *key = (kg_str_t){0};
+  if (!open || path.p[path.n - 1] != ']' || path.p + path.n - open < 4 || open[1] != '\'') return path;
+  *key = (kg_str_t){open + 2, (size_t)(path.p + path.n - 2 - (open + 2))};
+  return (kg_str_t){path.p, (size_t)(open - path.p)};
+}
+
+static void check_subscript(kube_check_t *c, kg_str_t path, kg_str_t base, kg_str_t key) {
+  if (kg_str_is(base, "metadata.annotations") || kg_str_is(base, "metadata.labels"))
+    kube_check_form(c, "fieldPath", key, kube_form_qualified_name);
+  else
+    kube_invalid_str(c, "fieldPath", path, "does not support subscript");
+}
+
+/* What of a pod its containers can be told: not the same in the environment and in files. */
+KUBE_CALL(field_path) {
+  (void)old, (void)r;
+  static const char *const known[] = {"metadata.name",
+                                      "metadata.namespace",
+                                      "metadata.labels",
+                                      "metadata.annotations",
+                                      "metadata.uid",
+                                      "spec.nodeName",
+                                      "spec.serviceAccountName",
+                                      "spec.hostNetwork",
+                                      "spec.restartPolicy",
+                                      "status.phase",
+                                      "spec.schedulerName",
+                                      "status.hostIP",
+                                      "status.hostIPs",
+                                      "status.podIP",
+                                      "status.podIPs",
+                                      "status.nominatedNodeName",
+                                      NULL};
+  static const char *const env[] = {
+      "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName",
+      "status.hostIP", "status.hostIPs",     "status.podIP", "status.podIPs", NULL};
+  static const char *const files[] = {"metadata.annotations", "metadata.labels", "metadata.name",
+                                      "metadata.namespace",   "metadata.uid",    NULL};
+  kg_str_t path = kube_node_str(v), key, base = subscript(path, &key);
+  bool in_env = strstr(c->path, ".env[") != NULL;
+  if (key.p) return check_subscript(c, path, base, key);
+  if (!listed(known, path))
+    kube_invalid_str(
+        c, "fieldPath", path,
+        kube_arena_fmt(c->a, "error converting fieldPath: field label not supported: " KG_STR_FMT, KG_STR_ARG(path)));
+  else if (!listed(in_env ? env : files, path))
+    kube_unsupported(c, "fieldPath", v,
+                     in_env ? "metadata.name metadata.namespace metadata.uid spec.nodeName spec.serviceAccountName "
+                              "status.hostIP status.hostIPs status.podIP status.podIPs"
+                            : "metadata.annotations metadata.labels metadata.name metadata.namespace metadata.uid");
+}
+
+KUBE_CALL(resource_field) {
+  (void)old, (void)r;
+  static const char *const known[] = {"limits.cpu",
+                                      "limits.ephemeral-storage",
+                                      "limits.memory",
+                                      "requests.cpu",
+                                      "requests.ephemeral-storage",
+                                      "requests.memory",
+                                      NULL};
+  kg_str_t name = kube_node_str(v);
+  bool pages = name.n > 16 && (strstr(kube_arena_fmt(c->a, KG_STR_FMT, KG_STR_ARG(name)), "s.hugepages-"));
+  if (!listed(known, name) && !pages)
+    kube_unsupported(c, "resource", v,
+                     "limits.cpu limits.ephemeral-storage limits.memory requests.cpu requests.ephemeral-storage "
+                     "requests.memory");
+}
+
+KUBE_CALL(downward_source) {
+  (void)old, (void)r;
+  const kube_node_t *field = kube_get(v, "fieldRef"), *resource = kube_get(v, "resourceFieldRef");
+  if (field && resource)
+    kube_invalid(c, "resource", resource, "fieldRef and resourceFieldRef can not be specified simultaneously");
+  else if (!field && !resource)
+    kube_required(c, NULL, "one of fieldRef and resourceFieldRef is required");
+  if (resource && !kube_text(resource, "containerName").n) kube_required(c, "resourceFieldRef.containerName", NULL);
+}
+
+/* --- mounts ----------------------------------------------------------------------------------------------------- */
+
+static const kube_node_t *pod_spec(const kube_check_t *c) {
+  static const char *const paths[] = {"spec", "template.spec", "spec.template.spec",
+                                      "spec.jobTemplate.spec.template.spec"};
+  for (int i = 0; i < 4; i++) {
+    const kube_node_t *n = kube_node_look(c->root, paths[i]);
+    if (kube_get(n, "containers")) return n;
+  }
+  return NULL;
+}
+
+/* A mount needs a volume; a StatefulSet's may come from its claims. */
+static bool has_volume(const kube_check_t *c, kg_str_t name) {
+  const kube_node_t *claims = kube_path(c->root, "spec", "volumeClaimTemplates", NULL);
+  for (uint32_t i = 0; i < kube_count(claims); i++)
+    if (kg_str_eq(kube_node_str(kube_path(claims->c.items[i], "metadata", "name", NULL)), name)) return true;
+  return named(kube_get(pod_spec(c), "volumes"), name);
+}
+
+KUBE_CALL(mounts) {
+  (void)r, (void)old;
+  const kube_node_t *list = kube_get(v, "volumeMounts"), *devices = kube_get(v, "volumeDevices");
+  for (uint32_t i = 0; i < kube_count(list); i++) {
+    const kube_node_t *m = list->c.items[i];
+    size_t n = kube_path_push(c, "volumeMounts");
+    kube_path_index(c, i);
+    kg_str_t name = kube_text(m, "name");
+    kube_node_t empty = {.type = KG_V_STR, .s = KG_STR("")};
+    if (!has_volume(c, name)) kube_not_found(c, "name", name.n ? kube_get(m, "name") : &empty);
+    if (name.n && named(devices, name))
+      kube_invalid(c, "name", kube_get(m, "name"), "must not already exist in volumeDevices");
+    if (kube_text(m, "subPath").n && kube_text(m, "subPathExpr").n)
+      kube_invalid(c, "subPathExpr", kube_get(m, "subPathExpr"), "subPathExpr and subPath are mutually exclusive");
+    kube_path_pop(c, n);
+  }
+}
+
+static bool has_backstep(kg_str_t s) {
+  for (size_t i = 0, start = 0; i <= s.n; i++) {
+    if (i < s.n && s.p[i] != '/') continue;
+    if (i - start == 2 && !memcmp(s.p + start, "..", 2)) return true;
+    start = i + 1;
+  }
+  return false;
+}
+
+KUBE_CALL(no_backsteps) {
+  (void)old;
+  kg_str_t s = kube_node_str(v);
+  if (has_backstep(s)) kube_invalid_str(c, r->field, s, "must not contain '..'");
+}
+
+KUBE_CALL(local_path) {
+  (void)old;
+  kg_str_t s = kube_node_str(v);
+  if (s.n && s.p[0] == '/') kube_invalid_str(c, r->field, s, "must be a relative path");
+  if (has_backstep(s)) kube_invalid_str(c, r->field, s, "must not contain '..'");
+}
+
+/* The same, for names that volumes keep for themselves. */
+KUBE_CALL(local_file) {
+  kube_call_local_path(c, r, v, old);
+  kg_str_t s = kube_node_str(v);
+  if (s.n > 2 && !memcmp(s.p, "..", 2) && s.p[2] != '/') kube_invalid_str(c, r->field, s, "must not start with '..'");
+}
+
+/* --- unions ----------------------------------------------------------------------------------------------------- */
+
+KUBE_CALL(one_handler) {
+  (void)r, (void)old;
+  static const char *const keys[] = {"exec", "httpGet", "tcpSocket", "grpc", "sleep"};
+  unsigned n = 0;
+  for (int i = 0; i < 5; i++) {
+    const kube_node_t *h = kube_get(v, keys[i]);
+    if (!h || h->type == KG_V_NIL) continue;
+    if (n++) kube_forbidden(c, keys[i], "may not specify more than 1 handler type");
+  }
+  if (!n) kube_required(c, NULL, "must specify a handler type");
+}
+
+/* Exactly one of the volume's members besides its name. r->text: how many other members there are to leave out. */
+KUBE_CALL(one_volume) {
+  (void)r, (void)old;
+  unsigned n = 0;
+  for (uint32_t i = 0; i < kube_count(v); i++) {
+    if (kg_str_is(v->c.keys[i], "name") || v->c.items[i]->type == KG_V_NIL) continue;
+    if (!n++) continue;
+    kube_forbidden(c, kube_arena_fmt(c->a, KG_STR_FMT, KG_STR_ARG(v->c.keys[i])),
+                   "may not specify more than 1 volume type");
+  }
+  if (!n) kube_required(c, NULL, "must specify a volume type");
+}
+
+/* --- spreading, taints, affinity -------------------------------------------------------------------------------- */
+
+KUBE_CALL(spread_pairs) {
+  (void)r, (void)old;
+  for (uint32_t i = 0; i + 1 < kube_count(v); i++) {
+    kg_str_t key = kube_text(v->c.items[i], "topologyKey"), when = kube_text(v->c.items[i], "whenUnsatisfiable");
+    for (uint32_t k = i + 1; k < v->c.n; k++) {
+      if (!kg_str_eq(kube_text(v->c.items[k], "topologyKey"), key) ||
+          !kg_str_eq(kube_text(v->c.items[k], "whenUnsatisfiable"), when))
+        continue;
+      size_t n = kube_path_push(c, "topologySpreadConstraints");
+      kube_path_index(c, i);
+      kube_duplicate(c, "{topologyKey, whenUnsatisfiable}",
+                     kube_strf(c->a, "{" KG_STR_FMT ", " KG_STR_FMT "}", KG_STR_ARG(key), KG_STR_ARG(when)));
+      kube_path_pop(c, n);
+      break;
+    }
+  }
+}
+
+KUBE_CALL(positive) {
+  (void)old;
+  if (kube_node_int(v, 0) < 1) kube_invalid(c, r->field, v ? v : kube_int(c->a, 0), "must be greater than zero");
+}
+
+KUBE_CALL(search_domain) {
+  (void)r, (void)old;
+  kg_str_t s = kube_node_str(v);
+  if (kg_str_is(s, ".")) return;
+  if (s.n && s.p[s.n - 1] == '.') s.n--;
+  kube_check_form(c, NULL, s, kube_form_dns1123_subdomain);
+}
+
+KUBE_CALL(unique_taints) {
+  (void)old;
+  for (uint32_t i = 1; i < kube_count(v); i++) {
+    for (uint32_t k = 0; k < i; k++) {
+      const kube_node_t *a = v->c.items[i], *b = v->c.items[k];
+      if (!kg_str_eq(kube_text(a, "key"), kube_text(b, "key")) ||
+          !kg_str_eq(kube_text(a, "effect"), kube_text(b, "effect")))
+        continue;
+      size_t n = kube_path_push(c, r->field);
+      kube_path_index(c, i);
+      kube_duplicate(c, NULL, a);
+      kube_path_pop(c, n);
+      break;
+    }
+  }
+}
+
+static bool is_integer(kg_str_t s) {
+  size_t i = s.n && (s.p[0] == '-' || s.p[0] == '+');
+  bool good = i < s.n;
+  for (; i < s.n; i++) good = good && s.p[i] >= '0' && s.p[i] <= '9';
+  return good;
+}
+
+KUBE_CALL(node_selector_requirement) {
+  (void)r, (void)old;
+  kg_str_t op = kube_text(v, "operator");
+  const kube_node_t *values = kube_get(v, "values");
+  bool set = kg_str_is(op, "In") || kg_str_is(op, "NotIn"), order = kg_str_is(op, "Gt") || kg_str_is(op, "Lt"),
+       plain = kg_str_is(op, "Exists") || kg_str_is(op, "DoesNotExist");
+  if (set && !kube_count(values))
+    kube_required(c, "values", "must be specified when `operator` is 'In' or 'NotIn'");
+  else if (plain && kube_count(values))
+    kube_forbidden(c, "values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+  else if (order && kube_count(values) != 1)
+    kube_required(c, "values", "must be specified single value when `operator` is 'Lt' or 'Gt'");
+  else if (order && !is_integer(kube_node_str(values->c.items[0])))
+    kube_invalid(c, "values[0]", values->c.items[0], "for 'Gt', 'Lt' operators, the value must be an integer");
+  else if (!set && !plain && !order)
+    kube_invalid_str(c, "operator", op, "not a valid selector operator");
+}
+
+KUBE_CALL(selector_operator) {
+  (void)r, (void)old;
+  static const char *const known[] = {"In", "NotIn", "Exists", "DoesNotExist", NULL};
+  if (!listed(known, kube_node_str(v)))
+    kube_invalid_str(c, "operator", kube_node_str(v), "not a valid selector operator");
+}
+
+/* "kernel.shm_rmid_forced", or with slashes. */
+KUBE_CALL(sysctl_name) {
+  (void)r, (void)old;
+  kg_str_t s = kube_node_str(v);
+  bool good = s.n && s.n <= 253, edge = true;
+  for (size_t i = 0; i < s.n; i++) {
+    bool plain = (s.p[i] >= 'a' && s.p[i] <= 'z') || (s.p[i] >= '0' && s.p[i] <= '9');
+    bool dot = s.p[i] == '.' || s.p[i] == '/', inner = s.p[i] == '-' || s.p[i] == '_';
+    good = good && (plain || ((dot || inner) && !edge && i + 1 < s.n));
+    if (dot && i && (s.p[i - 1] == '-' || s.p[i - 1] == '_')) good = false;
+    edge = dot;
+  }
+  if (!good)
+    kube_invalid_str(c, "name", s,
+                     "must have at most 253 characters and match regex "
+                     "^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*([a-z0-9][-_a-z0-9]*)?[a-z0-9]$");
+}
+
+KUBE_CALL(headers) {
+  (void)old;
+  for (uint32_t i = 0; i < kube_count(v); i++)
+    kube_check_form(c, r->field, kube_text(v->c.items[i], "name"), kube_form_header_name);
+}

@@ -1,0 +1,321 @@
+/* Deployments and their like, jobs, autoscalers; and what of a pod may change. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "kube/values.h"
+#include "validate.h"
+
+/* --- selectors and templates ------------------------------------------------------------------------------------ */
+
+/* The selector of a controller: there, and choosing something. r->text: what has it. */
+KUBE_CALL(selector_of) {
+  (void)old;
+  if (!v || v->type == KG_V_NIL) return kube_required(c, "selector", NULL);
+  if (kube_count(kube_get(v, "matchLabels")) || kube_count(kube_get(v, "matchExpressions"))) return;
+  kube_invalid(c, "selector", v, kube_arena_fmt(c->a, "empty selector is invalid for %s", r->text));
+}
+
+static bool selects(const kube_node_t *selector, const kube_node_t *labels, bool plain, bool *bad) {
+  kg_doc_t *s = kube_tree_doc(selector), *l = labels ? kube_tree_doc(labels) : NULL;
+  kube_selector_t *sel = !s      ? NULL
+                         : plain ? kube_selector_of_map(kg_view_of(s))
+                                 : kube_selector_of(kg_view_of(s), NULL);
+  bool good = sel && kube_selector_matches(sel, l ? kg_view_of(l) : (kg_view_t){0});
+  *bad = !sel;
+  kube_selector_free(sel);
+  kg_doc_unref(s);
+  kg_doc_unref(l);
+  return good;
+}
+
+static void template_matches(kube_check_t *c, const kube_node_t *v, bool plain) {
+  const kube_node_t *selector = kube_get(v, "selector"), *labels = kube_node_look(v, "template.metadata.labels");
+  bool bad;
+  if (!kube_count(plain ? selector : kube_get(selector, "matchLabels")) &&
+      (plain || !kube_count(kube_get(selector, "matchExpressions"))))
+    return;
+  if (selects(selector, labels, plain, &bad)) return;
+  if (bad) return kube_invalid(c, "selector", selector, "invalid label selector");
+  kube_invalid(c, "template.metadata.labels", labels ? labels : kube_map(c->a),
+               "`selector` does not match template `labels`");
+}
+
+KUBE_CALL(template_matches) {
+  (void)r, (void)old;
+  template_matches(c, v, false);
+}
+
+KUBE_CALL(template_matches_map) {
+  (void)r, (void)old;
+  template_matches(c, v, true);
+}
+
+/* --- updates in steps ------------------------------------------------------------------------------------------- */
+
+static int64_t count_of(const kube_node_t *v) {
+  return v && v->type == KG_V_STR ? strtoll(v->s.n ? v->s.p : "0", NULL, 10) : kube_node_int(v, 0);
+}
+
+static void at_most_all(kube_check_t *c, const char *key, const kube_node_t *v) {
+  if (v && v->type == KG_V_STR && v->s.n && v->s.p[v->s.n - 1] == '%' && count_of(v) > 100)
+    kube_invalid(c, key, v, "must not be greater than 100%");
+}
+
+KUBE_CALL(rolling_update) {
+  (void)r, (void)old;
+  const kube_node_t *down = kube_get(v, "maxUnavailable"), *up = kube_get(v, "maxSurge");
+  if (!count_of(down) && !count_of(up))
+    kube_invalid(c, "maxUnavailable", down ? down : kube_int(c->a, 0), "may not be 0 when `maxSurge` is 0");
+  at_most_all(c, "maxUnavailable", down);
+}
+
+KUBE_CALL(rolling_daemons) {
+  (void)r, (void)old;
+  const kube_node_t *down = kube_get(v, "maxUnavailable"), *up = kube_get(v, "maxSurge");
+  if (!count_of(down) && !count_of(up))
+    kube_required(c, "maxUnavailable", "cannot be 0 when maxSurge is 0");
+  else if (count_of(down) && count_of(up))
+    kube_invalid(c, "maxSurge", up, "may not be set when maxUnavailable is non-zero");
+  at_most_all(c, "maxUnavailable", down);
+  at_most_all(c, "maxSurge", up);
+}
+
+KUBE_CALL(deadline_after_ready) {
+  (void)r, (void)old;
+  if (v && v->type == KG_V_INT && v->i <= kube_node_int(kube_get(c->self, "minReadySeconds"), 0))
+    kube_invalid(c, "progressDeadlineSeconds", v, "must be greater than minReadySeconds");
+}
+
+static bool among(const char *values, kg_str_t s) {
+  for (const char *p = values; *p;) {
+    size_t n = strcspn(p, " ");
+    if (n == s.n && !memcmp(p, s.p, n)) return true;
+    p += n + (p[n] == ' ');
+  }
+  return false;
+}
+
+/* Whether two structs differ in a field that `free` does not name. */
+static bool differ(const kube_node_t *a, const kube_node_t *b, const char *free) {
+  for (uint32_t i = 0; i < kube_count(a); i++)
+    if (!among(free, a->c.keys[i]) && !kube_tree_equal(a->c.items[i], kube_getn(b, a->c.keys[i]))) return true;
+  for (uint32_t i = 0; i < kube_count(b); i++)
+    if (!among(free, b->c.keys[i]) && !kube_getn(a, b->c.keys[i]) && b->c.items[i]->type != KG_V_NIL) return true;
+  return false;
+}
+
+/* r->text: the fields that may change, then a bar and the words for the others. */
+KUBE_CALL(only) {
+  if (!c->old_root || !old) return;
+  size_t n = strcspn(r->text, "|");
+  char *free = kube_arena_fmt(c->a, "%.*s", (int)n, r->text);
+  while (n && free[n - 1] == ' ') free[--n] = '\0';
+  const char *words = r->text + strcspn(r->text, "|");
+  if (differ(v, old, free))
+    kube_forbidden(c, r->as ? r->as : r->field[0] == '-' ? NULL : r->field, *words ? words + 2 : "");
+}
+
+KUBE_CALL(management_policy) {
+  (void)r, (void)old;
+  kg_str_t s = kube_node_str(v);
+  if (!kg_str_is(s, "OrderedReady") && !kg_str_is(s, "Parallel"))
+    kube_invalid_str(c, "podManagementPolicy", s, "must be 'OrderedReady' or 'Parallel'");
+}
+
+KUBE_CALL(update_strategy) {
+  (void)r, (void)old;
+  kg_str_t s = kube_node_str(v);
+  if (!kg_str_is(s, "RollingUpdate") && !kg_str_is(s, "OnDelete"))
+    kube_invalid_str(c, "type", s, "must be 'RollingUpdate' or 'OnDelete'");
+}
+
+KUBE_CALL(no_rolling) {
+  (void)r, (void)old;
+  if (v) kube_invalid(c, "rollingUpdate", v, "only allowed for updateStrategy 'RollingUpdate'");
+}
+
+/* --- jobs, autoscalers ------------------------------------------------------------------------------------------ */
+
+KUBE_CALL(hpa_range) {
+  (void)r, (void)old;
+  const kube_node_t *low = kube_get(c->self, "minReplicas");
+  int64_t most = kube_node_int(v, 0);
+  if (most < 1) kube_invalid(c, "maxReplicas", v ? v : kube_int(c->a, 0), "must be greater than 0");
+  if (most < kube_node_int(low, 1)) kube_invalid(c, "maxReplicas", v, "must be greater than or equal to `minReplicas`");
+}
+
+/* A Job chooses its pods by labels it makes itself, unless it is told by which. */
+KUBE_CALL(job_selector) {
+  (void)r, (void)old;
+  const kube_node_t *selector = kube_get(v, "selector"), *labels = kube_node_look(v, "template.metadata.labels");
+  bool manual = kube_node_bool(kube_get(v, "manualSelector"), false), bad;
+  if (!manual || !selector || selector->type == KG_V_NIL) {
+    if (manual) kube_required(c, "selector", NULL);
+    return;
+  }
+  if (!selects(selector, labels, false, &bad) && !bad)
+    kube_invalid(c, "template.metadata.labels", labels ? labels : kube_map(c->a),
+                 "`selector` does not match template `labels`");
+}
+
+KUBE_CALL(no_manual) {
+  (void)r, (void)old;
+  kube_unsupported(c, "jobTemplate.spec.manualSelector", v, "nil false");
+}
+
+/* --- pods ------------------------------------------------------------------------------------------------------- */
+
+static kube_node_t *without(kube_arena_t *a, const kube_node_t *spec, const char *free, bool images) {
+  static const char *const lists[] = {"containers", "initContainers"};
+  kube_node_t *out = kube_tree_clone(a, spec);
+  for (uint32_t i = out->c.n; i-- > 0;)
+    if (among(free, out->c.keys[i])) kube_deln(out, out->c.keys[i]);
+  for (int l = 0; images && l < 2; l++) {
+    kube_node_t *list = kube_get(out, lists[l]);
+    for (uint32_t i = 0; i < kube_count(list); i++) kube_del(list->c.items[i], "image");
+  }
+  return out;
+}
+
+static bool same_count(kube_check_t *c, const kube_node_t *v, const kube_node_t *old, const char *key,
+                       const char *words) {
+  if (kube_count(kube_get(v, key)) == kube_count(kube_get(old, key))) return true;
+  kube_forbidden(c, key, words);
+  return false;
+}
+
+static bool tolerates_still(const kube_node_t *list, const kube_node_t *old) {
+  for (uint32_t i = 0; i < kube_count(list); i++)
+    if (!differ(list->c.items[i], old, "tolerationSeconds")) return true;
+  return false;
+}
+
+static void check_deadline(kube_check_t *c, const kube_node_t *now, const kube_node_t *old) {
+  if (!old) return;
+  if (!now)
+    kube_invalid(c, "activeDeadlineSeconds", kube_nil(c->a), "must not update from a positive integer to nil value");
+  else if (kube_node_int(now, 0) > kube_node_int(old, 0))
+    kube_invalid(c, "activeDeadlineSeconds", now, "must be less than or equal to previous value");
+}
+
+static bool gated(const kube_node_t *spec) {
+  return kube_count(kube_get(spec, "schedulingGates")) > 0;
+}
+
+/* Gates may only be taken away; while one is left, what chooses the node may become narrower. */
+static void check_gates(kube_check_t *c, const kube_node_t *v, const kube_node_t *old) {
+  const kube_node_t *now = kube_get(v, "schedulingGates"), *before = kube_get(old, "schedulingGates");
+  for (uint32_t i = 0; i < kube_count(now); i++) {
+    bool known = false;
+    for (uint32_t k = 0; k < kube_count(before); k++) known |= kube_tree_equal(now->c.items[i], before->c.items[k]);
+    if (!known) kube_forbidden(c, "schedulingGates", "only deletion is allowed, but found new scheduling gate");
+  }
+}
+
+#define POD_MAY_CHANGE                                                                                                 \
+  "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"            \
+  "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"                          \
+  "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
+
+static void pod_spec_update(kube_check_t *c, const kube_node_t *v, const kube_node_t *old) {
+  const kube_node_t *list = kube_get(v, "tolerations"), *before = kube_get(old, "tolerations");
+  check_deadline(c, kube_get(v, "activeDeadlineSeconds"), kube_get(old, "activeDeadlineSeconds"));
+  bool kept = true;
+  for (uint32_t i = 0; i < kube_count(before) && kept; i++) kept = tolerates_still(list, before->c.items[i]);
+  if (!kept) kube_forbidden(c, "tolerations", "existing toleration can not be modified except its tolerationSeconds");
+  check_gates(c, v, old);
+  char *free = kube_arena_fmt(c->a, "activeDeadlineSeconds tolerations schedulingGates%s%s",
+                              gated(old) ? " nodeSelector affinity" : "",
+                              kube_node_int(kube_get(old, "terminationGracePeriodSeconds"), 0) < 0 &&
+                                      kube_node_int(kube_get(v, "terminationGracePeriodSeconds"), 0) == 1
+                                  ? " terminationGracePeriodSeconds"
+                                  : "");
+  if (!kube_tree_equal(without(c->a, v, free, true), without(c->a, old, free, true)))
+    kube_forbidden(c, NULL, POD_MAY_CHANGE);
+}
+
+/* What an update of the pod itself may change. */
+KUBE_CALL(pod_update) {
+  (void)r;
+  if (!c->old_root || !old || !v) return;
+  size_t n = kube_path_push(c, "spec");
+  if (same_count(c, v, old, "containers", "pod updates may not add or remove containers") &&
+      same_count(c, v, old, "initContainers", "pod updates may not add or remove containers"))
+    pod_spec_update(c, v, old);
+  kube_path_pop(c, n);
+}
+
+/* --- cron ------------------------------------------------------------------------------------------------------- */
+
+static bool cron_number(const char **p, int low, int high, const char *names, int *out) {
+  if (**p >= '0' && **p <= '9') {
+    *out = (int)strtol(*p, (char **)p, 10);
+  } else {
+    const char *at = names;
+    int i = low;
+    for (; at && *at; at += 3, i++)
+      if (!strncasecmp(at, *p, 3)) break;
+    if (!at || !*at) return false;
+    *out = i;
+    *p += 3;
+  }
+  return *out >= low && *out <= high;
+}
+
+/* One part of a field: star, n, a-b, each with /step. */
+static bool cron_part(const char **p, int low, int high, const char *names) {
+  int a = low, b = high, step;
+  if (**p == '*' || **p == '?') {
+    ++*p;
+  } else {
+    if (!cron_number(p, low, high, names, &a)) return false;
+    b = a;
+    if (**p == '-') {
+      ++*p;
+      if (!cron_number(p, low, high, names, &b) || b < a) return false;
+    }
+  }
+  if (**p != '/') return true;
+  ++*p;
+  if (**p < '0' || **p > '9') return false;
+  step = (int)strtol(*p, (char **)p, 10);
+  return step > 0;
+}
+
+static const char *cron_problem(char *text) {
+  static const struct {
+    int low, high;
+    const char *names;
+  } fields[] = {{0, 59, NULL},
+                {0, 23, NULL},
+                {1, 31, NULL},
+                {1, 12, "janfebmaraprmayjunjulaugsepoctnovdec"},
+                {0, 6, "sunmontuewedthufrisat"}};
+  static const char *const words[] = {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"};
+  if (text[0] == '@') {
+    for (int i = 0; i < 7; i++)
+      if (!strcmp(text, words[i])) return NULL;
+    return !strncmp(text, "@every ", 7) && text[7] ? NULL : "unrecognized descriptor";
+  }
+  int n = 0;
+  char *save = NULL;
+  for (char *word = strtok_r(text, " \t", &save); word; word = strtok_r(NULL, " \t", &save), n++) {
+    const char *p = word;
+    if (n == 5) return "expected exactly 5 fields";
+    do {
+      if (!cron_part(&p, fields[n].low, fields[n].high, fields[n].names)) return "failed to parse a field";
+    } while (*p == ',' && p++);
+    if (*p) return "failed to parse a field";
+  }
+  return n == 5 ? NULL : "expected exactly 5 fields";
+}
+
+KUBE_CALL(cron) {
+  (void)r, (void)old;
+  kg_str_t s = kube_node_str(v);
+  bool zone = s.n > 2 && (!strncmp(s.p, "TZ=", 3) || (s.n > 7 && !strncmp(s.p, "CRON_TZ=", 8)));
+  if (zone)
+    return kube_invalid_str(c, "schedule", s, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
+  const char *problem = cron_problem(kube_arena_fmt(c->a, KG_STR_FMT, KG_STR_ARG(s)));
+  if (problem) kube_invalid_str(c, "schedule", s, problem);
+}
