@@ -82,7 +82,7 @@ int record_sandbox(oci_t *o, const sandbox_t *s, kg_error_t *err) {
 }
 
 int record_container(oci_t *o, const container_t *c, kg_error_t *err) {
-  char path[PATH_SIZE], dir[PATH_SIZE - 16];
+  char path[PATH_SIZE + 16], dir[PATH_SIZE];
   kg_pack_t p = kg_pack();
   container_dir(o, c->id, dir);
   snprintf(path, sizeof path, "%s/record", dir);

@@ -1,0 +1,71 @@
+/* An image from its OCI configuration (image-spec, config.md). */
+#include <stdio.h>
+#include <openssl/evp.h>
+
+#include "image_store.h"
+
+void stored_free(stored_t *s) {
+  if (!s) return;
+  for (size_t i = 0; i < s->nnames; i++) free(s->names[i]);
+  for (size_t i = 0; i < s->nlayers; i++) free(s->layers[i]);
+  free(s->names);
+  free(s->layers);
+  free(s->id);
+  kg_doc_unref(s->config);
+  free(s);
+}
+
+int stored_add_name(stored_t *s, const char *name) {
+  char **more = realloc(s->names, (s->nnames + 1) * sizeof *more);
+  if (!more) return -1;
+  s->names = more;
+  return (s->names[s->nnames] = strdup(name)) ? (s->nnames++, 0) : -1;
+}
+
+kg_view_t config_diff_ids(kg_view_t config) {
+  return kg_view_path(config, "rootfs", "diff_ids", NULL);
+}
+
+static char *id_of(const char *text, size_t n) {
+  unsigned char sum[32];
+  unsigned len = sizeof sum;
+  char *id = malloc(8 + HEX);
+  if (!id || EVP_Digest(text, n, sum, &len, EVP_sha256(), NULL) != 1) {
+    free(id);
+    return NULL;
+  }
+  memcpy(id, "sha256:", 8);
+  for (int i = 0; i < 32; i++) snprintf(id + 7 + 2 * i, 3, "%02x", sum[i]);
+  return id;
+}
+
+static int read_layers(stored_t *s, kg_view_t ids, kg_error_t *err) {
+  s->layers = calloc(kg_view_count(ids) + 1, sizeof *s->layers);
+  for (kg_iter_t it = kg_iter(ids); s->layers && kg_iter_next(&it);) {
+    kg_str_t id = kg_view_str(it.value);
+    if (id.n != 7 + HEX || memcmp(id.p, "sha256:", 7) || !image_is_hex(id.p + 7, HEX))
+      return kg_error_set(err, KG_EINVAL, "the image configuration has a layer id that is no SHA-256: " KG_STR_FMT,
+                          KG_STR_ARG(id));
+    s->layers[s->nlayers++] = strndup(id.p + 7, HEX);
+  }
+  return s->nlayers ? 0 : kg_error_set(err, KG_EINVAL, "the image configuration names no layers");
+}
+
+stored_t *stored_of_config(const char *text, size_t n, kg_error_t *err) {
+  kg_doc_t *doc = kube_json_parse(text, n, NULL, NULL, err);
+  stored_t *s = doc ? calloc(1, sizeof *s) : NULL;
+  if (!s) {
+    kg_error_prefix(err, "the image configuration cannot be read");
+    kg_doc_unref(doc);
+    return NULL;
+  }
+  kg_view_t config = kg_view_get(kg_view_of(doc), "config");
+  s->id = id_of(text, n);
+  s->config = kg_view_type(config) == KG_V_MAP ? kg_doc_copy(config.p, kg_view_span(config)) : kg_doc_copy("\x80", 1);
+  int bad = !s->id || !s->config ? kg_error_set(err, KG_EINTERNAL, "out of memory")
+                                 : read_layers(s, config_diff_ids(kg_view_of(doc)), err);
+  kg_doc_unref(doc);
+  if (!bad) return s;
+  stored_free(s);
+  return NULL;
+}

@@ -1,0 +1,111 @@
+#ifndef OCI_IMAGE_STORE_H
+#define OCI_IMAGE_STORE_H
+/*
+ * Inside the image store. On disk, below its directory:
+ *   layers/HEX      a layer unpacked; HEX: SHA-256 of its uncompressed tar (its "diff id")
+ *   images/HEX      record of an image (msgpack); HEX: SHA-256 of its configuration
+ *   tmp/            what is being made; emptied at start. A layer or record comes into its place by rename, whole.
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "image.h"
+#include "kube/json.h"
+
+enum { IMAGE_PATH = 1024, HEX = 64 };
+
+/* --- image_names.c ----------------------------------------------------------------------------------------------- */
+
+/* "busybox" -> "docker.io/library/busybox:latest", "a/b@sha256:..." stays by its digest. malloc'ed; NULL with a
+ * sentence: it is no image name (github.com/distribution/reference). */
+char *image_name_full(kg_str_t name, kg_error_t *err);
+bool image_is_hex(const char *p, size_t n);
+
+/* --- what is known (lane thread) --------------------------------------------------------------------------------- */
+
+typedef struct stored {
+  struct stored *next;
+  char *id;               /* "sha256:HEX" */
+  char **names, **layers; /* full names; HEX of the layers, lowest first */
+  size_t nnames, nlayers;
+  kg_doc_t *config; /* of the OCI configuration: its "config" map */
+  int64_t size, created_us;
+  unsigned uses;
+} stored_t;
+
+typedef struct job job_t;
+struct images {
+  kg_ctx_t *ctx;
+  char *dir;
+  stored_t *list;
+  job_t *jobs;
+  int events; /* eventfd: threads have something to tell */
+};
+
+stored_t *images_by_name(images_t *im, kg_str_t name);
+void stored_free(stored_t *s);
+kg_doc_t *images_list_doc(images_t *im); /* {images: [...]}; caller owns */
+/* Removes a name; the image itself when it was its last one or `name` is its id. */
+int images_remove(images_t *im, kg_str_t name, kg_error_t *err);
+
+/* Puts what a thread made into the list and on disk; `image` stays the caller's. */
+int images_take(images_t *im, stored_t *image, kg_error_t *err);
+
+/* --- image_job.c: work in a thread of its own -------------------------------------------------------------------- */
+
+/* An image that a thread made: its layers are in place; the lane writes the record. */
+typedef struct made {
+  struct made *next;
+  stored_t *image;
+} made_t;
+
+struct job {
+  job_t *next;
+  images_t *im;
+  pthread_t thread;
+  int (*work)(job_t *j, kg_error_t *err); /* in the thread: sees only what is below, and the directory */
+  char *path, *name;                      /* of the archive, for the image */
+  made_t *made;
+  kg_error_t err;
+  int result;
+  atomic_bool done, stop; /* stop: the store closes */
+  pthread_mutex_t lock;
+  kube_buf_t progress; /* lines not yet shown; under lock */
+  kg_msg_t *request;   /* answered when it is done */
+  bool cli;            /* the request is of the command line: lines go there */
+};
+/* Starts a thread; takes its own reference of the request. Answers the request itself, also on failure. */
+void job_start(images_t *im, const kg_msg_t *request, bool cli, int (*work)(job_t *j, kg_error_t *err), kg_str_t path,
+               kg_str_t name);
+void jobs_end(images_t *im); /* tells them to stop and waits */
+int jobs_open(images_t *im, kg_error_t *err);
+void job_say(job_t *j, const char *fmt, ...) KG_PRINTF(2, 3); /* a line of progress; from the job's thread */
+int job_add(job_t *j, stored_t *image);                       /* takes it over */
+
+/* --- work in threads --------------------------------------------------------------------------------------------- */
+
+int import_archive(job_t *j, kg_error_t *err); /* image_import.c */
+int build_rootfs(job_t *j, kg_error_t *err);   /* image_rootfs.c */
+
+/* image_unpack.c: unpacks the layer in `file` (a tar, compressed or not) into layers/HEX unless it is there.
+ * `expected`: its diff id ("sha256:HEX"), checked. *size: bytes unpacked. */
+int unpack_layer(job_t *j, const char *file, kg_str_t expected, int64_t *size, kg_error_t *err);
+/* SHA-256 of a whole file as 64 hex digits and a NUL. */
+int file_digest(const char *file, char hex[HEX + 1], kg_error_t *err);
+/* image_config.c: an image of its configuration's text, size 0, no names; NULL with a sentence. */
+stored_t *stored_of_config(const char *text, size_t n, kg_error_t *err);
+int stored_add_name(stored_t *s, const char *name);
+kg_view_t config_diff_ids(kg_view_t config);
+
+/* Makes a directory of its own below tmp/; to be removed with tree_remove. */
+int temporary_dir(const images_t *im, char path[IMAGE_PATH], kg_error_t *err);
+void tree_remove(const char *path);
+
+/* --- image_cli.c ------------------------------------------------------------------------------------------------- */
+
+void cli_out(images_t *im, const kg_msg_t *m, const char *key, const void *p, size_t n);
+void cli_exit(images_t *im, const kg_msg_t *m, int code);
+
+#endif
