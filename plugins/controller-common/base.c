@@ -43,7 +43,7 @@ int ctl_base_start(kg_ctx_t *ctx, void *self, kg_error_t *err) {
                                                                          .on_synced = on_synced});
     if (!c->informers[i]) return kg_error_set(err, KG_EINTERNAL, "out of memory");
   }
-  return 0;
+  return c->spec->start ? c->spec->start(ctx, self, err) : 0;
 }
 
 void ctl_base_activate(kg_ctx_t *ctx, void *self) {

@@ -85,7 +85,9 @@ struct ctl_spec {
   unsigned parallel;                                        /* 0: 64 */
   ctl_watch_t watches[CTL_INFORMERS + 1];                   /* ends with {0} */
   int (*begin)(kg_ctx_t *ctx, void *self, kg_error_t *err); /* at the end of create() */
-  void (*active)(kg_ctx_t *ctx, void *self);                /* at the end of activate() and resume() */
+  int (*start)(kg_ctx_t *ctx, void *self,
+               kg_error_t *err);             /* at the end of start(); with no watches, it says kg_ready() */
+  void (*active)(kg_ctx_t *ctx, void *self); /* at the end of activate() and resume() */
   void (*stats)(void *self, kg_pack_t *p);
   void (*end)(kg_ctx_t *ctx, void *self); /* at the beginning of destroy() */
 };
