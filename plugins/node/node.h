@@ -36,17 +36,19 @@ typedef struct box_end {
 
 typedef enum { PROBE_STARTUP, PROBE_LIVENESS, PROBE_READINESS, PROBE_KINDS } probe_kind_t;
 
+typedef struct probe_net probe_net_t; /* probe_net.c: a connection under way */
+
 /* One probe of one running container. */
 typedef struct probe {
   box_t *box;
   probe_kind_t kind;
-  bool there, known, good; /* the container has such a probe; a result counts; which */
-  int64_t successes, failures;
+  bool there, known, good;     /* the container has such a probe; a result counts; which */
+  bool on;                     /* it runs, or its next turn is due; false: never again for this container */
+  int64_t successes, failures; /* in a row */
   uint64_t timer, timeout, call;
-  int fd; /* -1: none */
-  size_t sent;
-  kube_buf_t *out; /* request to send, then what came back */
-  int64_t exit;    /* of an exec probe; -1: not yet */
+  probe_net_t *net; /* NULL: none */
+  kube_buf_t out;   /* what an exec probe said */
+  int64_t exit;     /* of an exec probe; -1: not yet */
 } probe_t;
 
 struct box {
@@ -95,11 +97,12 @@ typedef void (*op_fn)(pod_t *p, box_t *b, const kg_msg_t *m);
 /* A service account token for one projected source. */
 typedef struct token {
   struct token *next;
-  char *key; /* audience and lifetime */
-  char *text;
-  int64_t renew_ms; /* monotonic */
-  bool asked;
-  char *error;
+  pod_t *pod;
+  char *audience; /* "": the API server's */
+  int64_t seconds;
+  char *text;           /* NULL: none yet */
+  uint64_t call, timer; /* a request under way; when the next one is due */
+  char *error;          /* of the last request, until it was told */
 } token_t;
 
 struct pod {
@@ -136,6 +139,12 @@ struct pod {
 /* --- agent
  * --------------------------------------------------------------------------------------------------------------- */
 
+enum { NODE_MEMORY, NODE_DISK, NODE_PID, NODE_READY, NODE_CONDITIONS };
+typedef struct node_condition {
+  bool known, on;
+  char since[32];
+} node_condition_t;
+
 struct agent {
   kg_ctx_t *ctx;
   char *name, *runtime, *network, *pod_cidr, *log_dir, *pods_dir, *ip, *cgroup_root;
@@ -155,10 +164,11 @@ struct agent {
   bool registered, registering, node_sending, node_again, lease_there;
   char *node_uid;
   kg_doc_t *images;
-  uint64_t node_timer, lease_timer;
-  char ready_since[32];
-  int ready_shown; /* -1: none yet */
-  int64_t lease_renewed;
+  uint64_t node_timer, lease_timer, sweep_timer;
+  node_condition_t conditions[NODE_CONDITIONS];
+  kg_doc_t *node_sent;  /* status that the API has, without its heartbeats */
+  int64_t node_sent_ms; /* when */
+  uint64_t lease_call;
 };
 
 /* agent.c */
@@ -269,8 +279,18 @@ void box_limits(kg_view_t container, limits_t *l);
 int volumes_prepare(pod_t *p, kg_error_t *err);
 void volumes_refresh(pod_t *p); /* sources changed: write them again */
 void volumes_remove(pod_t *p);
-int volume_mounts(box_t *b, const env_t *e, kg_pack_t *out, kg_error_t *err); /* packs into an open array */
-int etc_files(pod_t *p, kg_error_t *err);
+const char *volume_path(const pod_t *p, kg_view_t volume, char *buf, size_t n); /* on the host; NULL: not supported */
+bool volume_is_source(kg_view_t volume); /* configMap, secret, downwardAPI, projected: read-only for containers */
+void volumes_sweep(agent_t *a);          /* what was left in the trash, bit by bit */
+
+/* mounts.c: the volumes a container wants, and hosts, host name and resolver; packs into an open array */
+int volume_mounts(box_t *b, const env_t *e, kg_pack_t *out, kg_error_t *err);
+/* Mounts path `sub` of directory `root` at `target`, whatever links are on the way; made if it is not there. */
+int mount_beneath(const char *root, const char *sub, const char *target, kg_error_t *err);
+
+/* etc.c */
+int etc_files(pod_t *p, kg_error_t *err); /* hosts, hostname, resolv.conf; once the address is known */
+void pod_hostname(const pod_t *p, char buf[256]);
 
 /* sources.c: files of one configMap, secret, downwardAPI or projected volume */
 typedef struct file {
@@ -287,7 +307,11 @@ void files_free(file_t *f);
 int make_dirs(const char *path, int mode, kg_error_t *err);
 int write_file(const char *path, const void *data, size_t n, int mode, kg_error_t *err); /* whole or not at all */
 int write_atomically(const char *dir, const file_t *files, int64_t gid, int64_t now_us, kg_error_t *err);
+/* Never goes into mounts: they are taken off. remove_some: at most *budget entries, counted down; true: nothing left.
+ */
 void remove_tree(const char *path);
+bool remove_some(const char *path, unsigned *budget);
+bool is_mounted(const char *path); /* a file system of its own */
 bool path_is_local(kg_str_t path); /* relative, without .. */
 
 /* tokens.c */
@@ -299,8 +323,16 @@ void probes_start(box_t *b);
 void probes_stop(box_t *b);
 void probe_done(probe_t *pr, bool good, const char *text);
 void probe_unknown(probe_t *pr, const char *text);
-void probe_quiet(probe_t *pr); /* ends what is under way */
-void probe_connect(probe_t *pr, kg_view_t spec);
+void probe_quiet(probe_t *pr);                   /* ends what is under way */
+void probe_connect(probe_t *pr, kg_view_t spec); /* httpGet, tcpSocket, grpc */
+void probe_net_free(probe_t *pr);
+/* probe_grpc.c: frames of one call of grpc.health.v1.Health/Check */
+typedef struct grpc_check grpc_check_t;
+grpc_check_t *grpc_check_new(const char *authority, kg_str_t service);
+void grpc_check_free(grpc_check_t *g);
+int grpc_check_in(grpc_check_t *g, const void *data, size_t n); /* -1: this is no HTTP/2 */
+int grpc_check_out(grpc_check_t *g, kube_buf_t *out);
+bool grpc_check_over(const grpc_check_t *g, bool *good, char text[256]);
 
 /* status.c */
 kube_node_t *box_status(kube_arena_t *ar, box_t *b);
@@ -316,6 +348,9 @@ void node_changed(agent_t *a);                         /* send the node's status
 kube_node_t *node_facts(agent_t *a, kube_arena_t *ar); /* capacity, allocatable, addresses, nodeInfo, ... */
 void lease_start(agent_t *a);
 char *host_ip(void); /* malloc'ed */
+void node_labels(agent_t *a, kube_arena_t *ar, kube_node_t *labels);
+bool node_pressure(agent_t *a, int condition);
+kube_node_t *node_image_list(agent_t *a, kube_arena_t *ar);
 
 /* logs.c, streams.c, portforward.c, relay.c */
 void node_logs(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
