@@ -45,6 +45,7 @@ typedef struct probe {
   bool there, known, good;     /* the container has such a probe; a result counts; which */
   bool on;                     /* it runs, or its next turn is due; false: never again for this container */
   int64_t successes, failures; /* in a row */
+  int64_t began_ms;            /* the last turn */
   uint64_t timer, timeout, call;
   probe_net_t *net; /* NULL: none */
   kube_buf_t out;   /* what an exec probe said */
@@ -322,9 +323,10 @@ void tokens_free(pod_t *p);
 void probes_start(box_t *b);
 void probes_stop(box_t *b);
 void probe_done(probe_t *pr, bool good, const char *text);
-void probe_unknown(probe_t *pr, const char *text);
-void probe_quiet(probe_t *pr);                   /* ends what is under way */
-void probe_connect(probe_t *pr, kg_view_t spec); /* httpGet, tcpSocket, grpc */
+void probe_unknown(probe_t *pr, const char *text); /* it could not be done: counts for nothing */
+void probe_warning(probe_t *pr, const char *text); /* good, but */
+void probe_quiet(probe_t *pr);                     /* ends what is under way */
+void probe_connect(probe_t *pr, kg_view_t spec);   /* httpGet, tcpSocket, grpc */
 void probe_net_free(probe_t *pr);
 /* probe_grpc.c: frames of one call of grpc.health.v1.Health/Check */
 typedef struct grpc_check grpc_check_t;
@@ -349,8 +351,8 @@ kube_node_t *node_facts(agent_t *a, kube_arena_t *ar); /* capacity, allocatable,
 void lease_start(agent_t *a);
 char *host_ip(void); /* malloc'ed */
 void node_labels(agent_t *a, kube_arena_t *ar, kube_node_t *labels);
+/* Whether one of the first three conditions holds: too little memory, disk or process ids left. */
 bool node_pressure(agent_t *a, int condition);
-kube_node_t *node_image_list(agent_t *a, kube_arena_t *ar);
 
 /* logs.c, streams.c, portforward.c, relay.c */
 void node_logs(kg_ctx_t *ctx, void *self, const kg_msg_t *m);

@@ -1,0 +1,432 @@
+/* Probes over the network: HTTP, HTTPS, TCP, gRPC. One socket a turn, never waited for. */
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <netdb.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "node.h"
+
+enum { MOST_HEAD = 65536, MOST_BODY = 10240, MOST_REDIRECTS = 10 };
+
+typedef enum { NET_HTTP, NET_TCP, NET_GRPC } how_t;
+
+struct probe_net {
+  probe_t *pr;
+  how_t how;
+  bool https, connected, shaken;
+  int fd;
+  SSL_CTX *tls_ctx;
+  SSL *tls;
+  kube_buf_t out, in;
+  size_t sent;
+  char *host, *path;
+  int port;
+  unsigned redirects;
+  int64_t timeout_ms;
+  grpc_check_t *grpc;
+};
+
+static kg_ctx_t *ctx_of(const probe_net_t *n) {
+  return n->pr->box->pod->agent->ctx;
+}
+
+static void close_socket(probe_net_t *n) {
+  if (n->tls) SSL_free(n->tls);
+  if (n->tls_ctx) SSL_CTX_free(n->tls_ctx);
+  if (n->fd >= 0) {
+    kg_fd_forget(ctx_of(n), n->fd);
+    close(n->fd);
+  }
+  kube_buf_free(&n->out);
+  kube_buf_free(&n->in);
+  n->tls = NULL;
+  n->tls_ctx = NULL;
+  n->fd = -1;
+  n->out = n->in = (kube_buf_t){0};
+  n->sent = 0;
+  n->connected = n->shaken = false;
+}
+
+void probe_net_free(probe_t *pr) {
+  probe_net_t *n = pr->net;
+  if (!n) return;
+  close_socket(n);
+  grpc_check_free(n->grpc);
+  free(n->host);
+  free(n->path);
+  free(n);
+  pr->net = NULL;
+}
+
+/* --- words, as Go's libraries say them
+ * --------------------------------------------------------------------------------------- */
+
+static char *address(const probe_net_t *n) {
+  return format(strchr(n->host, ':') ? "[%s]:%d" : "%s:%d", n->host, n->port);
+}
+
+/* Fails the turn; text is what went wrong. The connection is gone after it. */
+static void fail(probe_net_t *n, const char *text) {
+  char *at = address(n);
+  char *whole = n->how == NET_HTTP ? format("Get \"%s://%s%s\": %s", n->https ? "https" : "http", at, n->path, text)
+                                   : strdup(text);
+  probe_done(n->pr, false, whole ? whole : text);
+  free(whole);
+  free(at);
+}
+
+static void fail_dial(probe_net_t *n, int why) {
+  char *at = address(n), *reason = strdup(strerror(why));
+  if (reason) *reason = (char)tolower((unsigned char)*reason);
+  char *text = n->how == NET_GRPC ? format("error: failed to connect service at \"%s\": %s", at, reason)
+                                  : format("dial tcp %s: connect: %s", at, reason);
+  fail(n, text ? text : "");
+  free(text);
+  free(reason);
+  free(at);
+}
+
+static void on_timeout(kg_ctx_t *ctx, void *self, void *arg) {
+  (void)ctx, (void)self;
+  probe_t *pr = arg;
+  probe_net_t *n = pr->net;
+  char duration[32], *at = address(n), *text;
+  pr->timeout = 0;
+  go_duration(n->timeout_ms, duration);
+  if (n->how == NET_GRPC && !n->connected)
+    text = format("timeout: failed to connect service \"%s\" within %s", at, duration);
+  else if (n->how == NET_GRPC)
+    text = format("timeout: health rpc did not complete within %s", duration);
+  else if (!n->connected)
+    text = format("dial tcp %s: i/o timeout%s", at,
+                  n->how == NET_HTTP ? " (Client.Timeout exceeded while awaiting headers)" : "");
+  else
+    text = strdup("context deadline exceeded (Client.Timeout exceeded while awaiting headers)");
+  fail(n, text ? text : "");
+  free(text);
+  free(at);
+}
+
+/* --- HTTP
+ * ---------------------------------------------------------------------------------------------------------------- */
+
+static void open_socket(probe_net_t *n);
+
+static bool has_header(kg_view_t headers, const char *name) {
+  for (kg_iter_t it = kg_iter(headers); kg_iter_next(&it);) {
+    kg_str_t own = VIEW_STR(it.value, "name");
+    if (own.n == strlen(name) && !strncasecmp(own.p, name, own.n)) return true;
+  }
+  return false;
+}
+
+static void http_request(probe_net_t *n) {
+  kg_view_t spec = kg_view_get(box_spec(n->pr->box), n->pr->kind == PROBE_STARTUP    ? "startupProbe"
+                                                     : n->pr->kind == PROBE_LIVENESS ? "livenessProbe"
+                                                                                     : "readinessProbe");
+  kg_view_t headers = kg_view_path(spec, "httpGet", "httpHeaders", NULL);
+  char *at = address(n);
+  kube_buf_fmt(&n->out, "GET %s HTTP/1.1\r\n", n->path);
+  if (!has_header(headers, "Host")) kube_buf_fmt(&n->out, "Host: %s\r\n", at);
+  if (!has_header(headers, "User-Agent")) kube_buf_addz(&n->out, "User-Agent: kube-probe/1.37\r\n");
+  if (!has_header(headers, "Accept")) kube_buf_addz(&n->out, "Accept: */*\r\n");
+  for (kg_iter_t it = kg_iter(headers); kg_iter_next(&it);) {
+    kg_str_t name = VIEW_STR(it.value, "name"), value = VIEW_STR(it.value, "value");
+    if (value.n || (!kg_str_is(name, "User-Agent") && !kg_str_is(name, "Accept"))) /* empty: not sent at all */
+      kube_buf_fmt(&n->out, KG_STR_FMT ": " KG_STR_FMT "\r\n", KG_STR_ARG(name), KG_STR_ARG(value));
+  }
+  kube_buf_addz(&n->out, "Connection: close\r\n\r\n");
+  free(at);
+}
+
+/* Value of a header in the head of the answer; absent if there is none. */
+static kg_str_t header(const char *head, const char *end, const char *name) {
+  size_t len = strlen(name);
+  for (const char *line = head; line && line < end; line = memchr(line, '\n', (size_t)(end - line))) {
+    if (*line == '\n') line++;
+    if ((size_t)(end - line) <= len || strncasecmp(line, name, len) || line[len] != ':') continue;
+    const char *v = line + len + 1, *stop = memchr(v, '\r', (size_t)(end - v));
+    while (v < end && (*v == ' ' || *v == '\t')) v++;
+    return (kg_str_t){v, (size_t)((stop ? stop : end) - v)};
+  }
+  return (kg_str_t){0};
+}
+
+/* 1: another request was made of it; 0: it leads elsewhere and is not followed; -1: too many, the turn is over. */
+static int redirect(probe_net_t *n, kg_str_t to) {
+  char *where = kg_str_dup(to), *rest = where;
+  bool https = n->https;
+  int port = n->port, r = 0;
+  if (!strncasecmp(rest, "http://", 7) || !strncasecmp(rest, "https://", 8)) {
+    https = !strncasecmp(rest, "https://", 8);
+    rest += https ? 8 : 7;
+    size_t len = strcspn(rest, "/?#");
+    char *colon = memchr(rest, ':', len);
+    port = colon ? atoi(colon + 1) : https ? 443 : 80;
+    size_t name = colon ? (size_t)(colon - rest) : len;
+    if (name != strlen(n->host) || strncasecmp(rest, n->host, name)) goto done;
+    rest += len;
+  }
+  rest[strcspn(rest, "#")] = 0;
+  if (++n->redirects >= MOST_REDIRECTS) {
+    fail(n, "stopped after 10 redirects");
+    r = -1;
+    goto done;
+  }
+  const char *last = strrchr(n->path, '/');
+  char *path = *rest == '/'   ? strdup(rest)
+               : *rest == '?' ? format("%.*s%s", (int)strcspn(n->path, "?"), n->path, rest)
+                              : format("%.*s%s", last ? (int)(last - n->path) + 1 : 0, n->path, rest);
+  set_str(&n->path, path);
+  n->https = https;
+  n->port = port;
+  close_socket(n);
+  open_socket(n);
+  r = 1;
+done:
+  free(where);
+  return r;
+}
+
+static void http_answered(probe_net_t *n, int code, const char *head, const char *body) {
+  kg_str_t to = header(head, body, "Location");
+  bool moved = code == 301 || code == 302 || code == 303 || code == 307 || code == 308;
+  char text[128];
+  if (moved && to.n && redirect(n, to)) return;
+  if (code >= 300 && code < 400) {
+    char *warning = format("Probe terminated redirects, Response body: %.*s", MOST_BODY, body);
+    probe_warning(n->pr, warning ? warning : "");
+    free(warning);
+    return;
+  }
+  snprintf(text, sizeof text, "HTTP probe failed with statuscode: %d", code);
+  probe_done(n->pr, code >= 200 && code < 300, text);
+}
+
+static bool body_whole(const probe_net_t *n, const char *head, const char *body) {
+  size_t have = n->in.n - 1 - (size_t)(body - n->in.p);
+  kg_str_t length = header(head, body, "Content-Length"), coding = header(head, body, "Transfer-Encoding");
+  if (have >= MOST_BODY) return true;
+  if (length.n) return have >= (size_t)atoll(length.p);
+  return coding.n && have >= 5 && !memcmp(n->in.p + n->in.n - 6, "0\r\n\r\n", 5);
+}
+
+/* Looks whether the answer is complete; true if the turn is over (n may be gone). in has a NUL at its end. */
+static bool http_look(probe_net_t *n, bool eof) {
+  char *head = n->in.p, *body;
+  int code = 0;
+  for (;; head = body) { /* 1xx: more comes */
+    body = strstr(head, "\r\n\r\n");
+    if (!body) break;
+    body += 4;
+    if (sscanf(head, "HTTP/%*d.%*d %d", &code) != 1) break;
+    if (code >= 200) break;
+  }
+  if (n->in.n >= 5 && strncmp(head, "HTTP/", 5)) {
+    head[strcspn(head, "\r\n")] = 0;
+    char *text = format("net/http: HTTP/1.x transport connection broken: malformed HTTP response \"%.100s\"", head);
+    fail(n, text ? text : "");
+    free(text);
+    return true;
+  }
+  if (body && code >= 200 && (eof || body_whole(n, head, body))) return http_answered(n, code, head, body), true;
+  if (!eof && (body || n->in.n < MOST_HEAD)) return false;
+  fail(n, eof ? "EOF" : "net/http: server response headers exceeded 65536 bytes; aborted");
+  return true;
+}
+
+/* --- the connection
+ * ------------------------------------------------------------------------------------------------------ */
+
+static void grpc_look(probe_net_t *n, bool eof) {
+  char text[256];
+  bool good;
+  if (grpc_check_over(n->grpc, &good, text)) return probe_done(n->pr, good, text);
+  if (eof) probe_done(n->pr, false, "error: health rpc probe failed: connection closed");
+}
+
+/* Bytes read, 0: end, -1: nothing now, -2: broken. */
+static ssize_t take(probe_net_t *n, char *buf, size_t size) {
+  if (!n->tls) {
+    ssize_t got = recv(n->fd, buf, size, 0);
+    return got >= 0 ? got : errno == EAGAIN || errno == EINTR ? -1 : -2;
+  }
+  ERR_clear_error();
+  int got = SSL_read(n->tls, buf, (int)size);
+  if (got > 0) return got;
+  int why = SSL_get_error(n->tls, got);
+  return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? -1 : 0;
+}
+
+static void read_more(probe_net_t *n) {
+  char buf[8192];
+  for (;;) {
+    ssize_t got = take(n, buf, sizeof buf);
+    if (got == -1) return;
+    if (got == -2) return fail(n, "read: connection reset by peer");
+    if (n->how == NET_GRPC) {
+      if (got > 0 && grpc_check_in(n->grpc, buf, (size_t)got))
+        return probe_done(n->pr, false, "error: health rpc probe failed: the server does not speak HTTP/2");
+      probe_t *pr = n->pr;
+      grpc_look(n, got == 0);
+      if (pr->net != n || grpc_check_out(n->grpc, &n->out)) return;
+      continue;
+    }
+    if (n->in.n) n->in.n--; /* the NUL */
+    kube_buf_add(&n->in, buf, (size_t)got);
+    kube_buf_add(&n->in, "", 1);
+    if (n->in.failed || http_look(n, got == 0)) return;
+  }
+}
+
+/* False: the turn is over. */
+static bool write_more(probe_net_t *n) {
+  while (n->sent < n->out.n) {
+    ssize_t did;
+    if (n->tls) {
+      ERR_clear_error();
+      did = SSL_write(n->tls, n->out.p + n->sent, (int)(n->out.n - n->sent));
+      if (did <= 0 && SSL_get_error(n->tls, (int)did) != SSL_ERROR_SSL) return true;
+    } else {
+      did = send(n->fd, n->out.p + n->sent, n->out.n - n->sent, MSG_NOSIGNAL);
+      if (did < 0 && (errno == EAGAIN || errno == EINTR)) return true;
+    }
+    if (did <= 0) {
+      fail(n, "write: broken pipe");
+      return false;
+    }
+    n->sent += (size_t)did;
+  }
+  return true;
+}
+
+static bool shake(probe_net_t *n) {
+  char text[256], why[160];
+  ERR_clear_error();
+  int r = SSL_do_handshake(n->tls), e = r == 1 ? 0 : SSL_get_error(n->tls, r);
+  n->shaken = r == 1;
+  if (r == 1 || e == SSL_ERROR_WANT_READ || e == SSL_ERROR_WANT_WRITE) return n->shaken;
+  ERR_error_string_n(ERR_get_error(), why, sizeof why);
+  snprintf(text, sizeof text, "tls: %s", why);
+  fail(n, text);
+  return false;
+}
+
+static void start_tls(probe_net_t *n) {
+  n->tls_ctx = SSL_CTX_new(TLS_client_method());
+  SSL_CTX_set_verify(n->tls_ctx, SSL_VERIFY_NONE, NULL); /* a probe asks whether it answers, not who it is */
+  n->tls = SSL_new(n->tls_ctx);
+  SSL_set_fd(n->tls, n->fd);
+  SSL_set_connect_state(n->tls);
+}
+
+/* False: the turn is over. */
+static bool connected(probe_net_t *n) {
+  int why = 0;
+  socklen_t len = sizeof why;
+  getsockopt(n->fd, SOL_SOCKET, SO_ERROR, &why, &len);
+  if (why) return fail_dial(n, why), false;
+  n->connected = true;
+  if (n->how == NET_TCP) return probe_done(n->pr, true, ""), false;
+  if (n->how == NET_GRPC && grpc_check_out(n->grpc, &n->out))
+    return probe_done(n->pr, false, "error: health rpc probe failed: out of memory"), false;
+  if (n->how == NET_HTTP) http_request(n);
+  if (n->https) start_tls(n);
+  return true;
+}
+
+static void on_socket(kg_ctx_t *ctx, void *self, int fd, uint32_t events, void *arg) {
+  (void)self, (void)events;
+  probe_t *pr = arg;
+  probe_net_t *n = pr->net;
+  if (!n || n->fd != fd || (!n->connected && !connected(n))) return;
+  if (n->tls && !n->shaken && !shake(n)) {
+    if (pr->net == n && n->fd == fd) kg_fd_change(ctx, fd, EPOLLIN | (SSL_want_write(n->tls) ? (uint32_t)EPOLLOUT : 0));
+    return;
+  }
+  if (!write_more(n)) return;
+  read_more(n);
+  if (pr->net == n && n->fd == fd && n->connected)
+    kg_fd_change(ctx, fd, EPOLLIN | (n->sent < n->out.n ? (uint32_t)EPOLLOUT : 0));
+}
+
+static void open_socket(probe_net_t *n) {
+  char port[16];
+  kg_error_t err = {0};
+  struct addrinfo *to = NULL, hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
+  snprintf(port, sizeof port, "%d", n->port);
+  if (getaddrinfo(strcmp(n->host, "localhost") ? n->host : "127.0.0.1", port, &hints, &to)) {
+    char *text = format("the host \"%s\" is no address: this node looks up no names for probes", n->host);
+    probe_unknown(n->pr, text ? text : "");
+    free(text);
+    return;
+  }
+  n->fd = socket(to->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  int r = n->fd < 0 ? -1 : connect(n->fd, to->ai_addr, to->ai_addrlen), why = errno;
+  freeaddrinfo(to);
+  if (r && why != EINPROGRESS) {
+    if (n->fd >= 0) close(n->fd);
+    n->fd = -1;
+    return fail_dial(n, why);
+  }
+  if (kg_fd_watch(ctx_of(n), n->fd, EPOLLOUT, on_socket, n->pr, &err)) probe_unknown(n->pr, err.text);
+}
+
+/* --- what to connect to
+ * -------------------------------------------------------------------------------------------------- */
+
+static int port_of(const box_t *b, kg_view_t port) {
+  kg_str_t name = kg_view_str(port);
+  if (!name.p) return (int)kg_view_int(port, 0);
+  for (kg_iter_t it = kg_iter(kg_view_get(box_spec(b), "ports")); kg_iter_next(&it);)
+    if (kg_str_eq(VIEW_STR(it.value, "name"), name)) return (int)kg_view_int(kg_view_get(it.value, "containerPort"), 0);
+  char text[16];
+  snprintf(text, sizeof text, KG_STR_FMT, KG_STR_ARG(name));
+  return atoi(text); /* digits in a string are a number, too */
+}
+
+static char *host_of(const pod_t *p, kg_view_t action) {
+  kg_str_t own = VIEW_STR(action, "host");
+  if (own.n > 2 && own.p[0] == '[' && own.p[own.n - 1] == ']') own = (kg_str_t){own.p + 1, own.n - 2};
+  if (own.n) return kg_str_dup(own);
+  bool host = kg_view_bool(kg_view_get(pod_spec(p), "hostNetwork"), false);
+  const char *ip = host || !p->ip ? p->agent->ip : p->ip;
+  return strdup(ip ? ip : "127.0.0.1");
+}
+
+static char *path_of(kg_view_t action) {
+  kg_str_t path = VIEW_STR(action, "path");
+  return format("%s" KG_STR_FMT, path.n && path.p[0] == '/' ? "" : "/", KG_STR_ARG(path));
+}
+
+void probe_connect(probe_t *pr, kg_view_t spec) {
+  static const char *const keys[] = {"httpGet", "tcpSocket", "grpc"};
+  kg_view_t action = {0};
+  how_t how = NET_HTTP;
+  for (; how <= NET_GRPC && kg_view_type(action = kg_view_get(spec, keys[how])) != KG_V_MAP; how++) {
+  }
+  if (how > NET_GRPC) return probe_unknown(pr, "missing probe handler");
+  probe_net_t *n = pr->net = calloc(1, sizeof *n);
+  if (!n) return probe_unknown(pr, "out of memory");
+  n->pr = pr;
+  n->how = how;
+  n->fd = -1;
+  n->https = how == NET_HTTP && kg_str_is(VIEW_STR(action, "scheme"), "HTTPS");
+  n->host = host_of(pr->box->pod, action);
+  n->path = path_of(action);
+  n->port = port_of(pr->box, kg_view_get(action, "port"));
+  n->timeout_ms = kg_view_int(kg_view_get(spec, "timeoutSeconds"), 1) * 1000;
+  if (!n->host || !n->path || n->port < 1 || n->port > 65535) return probe_unknown(pr, "invalid port number");
+  char *at = address(n);
+  if (how == NET_GRPC) n->grpc = grpc_check_new(at, VIEW_STR(action, "service"));
+  free(at);
+  if (how == NET_GRPC && !n->grpc) return probe_unknown(pr, "out of memory");
+  pr->timeout = kg_timer(ctx_of(n), n->timeout_ms, 0, on_timeout, pr);
+  open_socket(n);
+}
