@@ -6,30 +6,12 @@
 
 #include "node.h"
 
-enum { HOST_NAME_MAX_LENGTH = 63 };
-
 static bool spec_bool(const pod_t *p, const char *key) {
   return kg_view_bool(kg_view_get(pod_spec(p), key), false);
 }
 
 /* --- sandbox
  * ----------------------------------------------------------------------------------------------------------- */
-
-/* spec.hostname, or the pod's name cut to what a host name may have. */
-static void pack_hostname(kg_pack_t *k, const pod_t *p) {
-  char host[256];
-  kg_str_t own = VIEW_STR(pod_spec(p), "hostname"), domain = VIEW_STR(pod_spec(p), "subdomain");
-  snprintf(host, sizeof host, KG_STR_FMT, KG_STR_ARG(own.n ? own : kg_str(p->name)));
-  if (strlen(host) > HOST_NAME_MAX_LENGTH) host[HOST_NAME_MAX_LENGTH] = 0;
-  for (size_t n = strlen(host); n && strchr("-.", host[n - 1]); n--) host[n - 1] = 0;
-  if (spec_bool(p, "setHostnameAsFQDN") && domain.n) {
-    size_t n = strlen(host);
-    snprintf(host + n, sizeof host - n, "." KG_STR_FMT ".%s.svc.%s", KG_STR_ARG(domain), p->ns,
-             p->agent->cluster_domain);
-  }
-  if (spec_bool(p, "hostNetwork")) gethostname(host, sizeof host);
-  kg_pack_kv_str(k, "hostname", host);
-}
 
 static void pack_ports(kg_pack_t *k, const pod_t *p) {
   kg_pack_key(k, "ports");
@@ -60,6 +42,7 @@ static void pack_sysctls(kg_pack_t *k, const pod_t *p) {
 }
 
 kg_doc_t *sandbox_args(pod_t *p, const char *id) {
+  char host[256];
   kg_pack_t k = kg_pack();
   kg_pack_map(&k);
   kg_pack_kv_str(&k, "id", id);
@@ -67,7 +50,8 @@ kg_doc_t *sandbox_args(pod_t *p, const char *id) {
   kg_pack_kv_str(&k, "name", p->name);
   kg_pack_kv_str(&k, "namespace", p->ns);
   kg_pack_kv_int(&k, "attempt", p->sandbox_attempt);
-  pack_hostname(&k, p);
+  pod_hostname(p, host);
+  kg_pack_kv_str(&k, "hostname", host);
   kg_pack_kv_bool(&k, "hostNetwork", spec_bool(p, "hostNetwork"));
   kg_pack_kv_bool(&k, "hostPID", spec_bool(p, "hostPID"));
   kg_pack_kv_bool(&k, "hostIPC", spec_bool(p, "hostIPC"));

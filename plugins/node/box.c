@@ -24,7 +24,7 @@ static void add_boxes(pod_t *p, const char *list) {
     b->kind = BOX_MAIN;
     if (!strcmp(list, "initContainers"))
       b->kind = kg_str_is(VIEW_STR(it.value, "restartPolicy"), "Always") ? BOX_SIDECAR : BOX_INIT;
-    for (int k = 0; k < PROBE_KINDS; k++) b->probe[k] = (probe_t){.box = b, .kind = (probe_kind_t)k, .fd = -1};
+    for (int k = 0; k < PROBE_KINDS; k++) b->probe[k] = (probe_t){.box = b, .kind = (probe_kind_t)k};
   }
 }
 

@@ -213,6 +213,10 @@ static void resolv_conf(const pod_t *p, kube_buf_t *b) {
 static int put(const char *dir, const char *name, kube_buf_t *b, kg_error_t *err) {
   char path[PATH_SIZE];
   snprintf(path, sizeof path, "%s/%s", dir, name);
+  char *now = read_text(path); /* what is right stays: containers may have it mounted, and written to it */
+  bool same = now && !b->failed && strlen(now) == b->n && !memcmp(now, b->p, b->n);
+  free(now);
+  if (same) return kube_buf_free(b), 0;
   int r = b->failed ? kg_error_set(err, KG_EINTERNAL, "out of memory") : write_file(path, b->p, b->n, 0644, err);
   kube_buf_free(b);
   return r;

@@ -73,5 +73,5 @@ static void renew(agent_t *a) {
 }
 
 void lease_start(agent_t *a) {
-  renew(a);
+  if (a->registered) renew(a); /* its owner is known then */
 }

@@ -285,6 +285,7 @@ static kg_doc_t *node_object(agent_t *a) {
 }
 
 void node_register(agent_t *a) {
+  if (a->registered) arm(a, 0); /* it acts for the node again */
   if (a->registering || a->registered) return;
   kg_doc_t *node = node_object(a);
   a->registering = true;

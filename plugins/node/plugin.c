@@ -25,6 +25,7 @@ static void destroy(kg_ctx_t *ctx, void *self) {
   for (size_t i = 0; i < sizeof informers / sizeof informers[0]; i++) kube_informer_stop(ctx, informers[i]);
   kube_recorder_free(a->recorder);
   kg_doc_unref(a->images);
+  kg_doc_unref(a->node_sent);
   char *const owned[] = {a->name,           a->runtime,     a->network,      a->pod_cidr,
                          a->log_dir,        a->pods_dir,    a->ip,           a->cgroup_root,
                          a->cluster_domain, a->cluster_dns, a->runtime_name, a->runtime_version,
@@ -59,7 +60,6 @@ static int create(kg_ctx_t *ctx, void **self, kg_error_t *err) {
   agent_t *a = calloc(1, sizeof *a);
   if (!a) return kg_error_set(err, KG_EINTERNAL, "out of memory");
   a->ctx = ctx;
-  a->ready_shown = -1;
   read_config(a, kg_config(ctx));
   set_dirs(a);
   a->recorder = kube_recorder_new("kubelet", a->name);
@@ -85,6 +85,7 @@ static void activate(kg_ctx_t *ctx, void *self) {
   (void)ctx;
   agent_t *a = self;
   a->active = true;
+  volumes_sweep(a);
   node_register(a);
   lease_start(a);
   agent_connect(a);

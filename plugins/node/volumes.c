@@ -33,7 +33,7 @@ bool volume_is_source(kg_view_t volume) {
   return k && k->source;
 }
 
-/* Beside the directory of the pods, on the same disk: DATA/node/NAME. */
+/* Beside the directory of the pods, on the same disk: DATA/NAME. */
 static void beside(const agent_t *a, const char *name, char *buf, size_t n) {
   const char *slash = strrchr(a->pods_dir, '/');
   snprintf(buf, n, "%.*s/%s", slash ? (int)(slash - a->pods_dir) : 0, a->pods_dir, name);
@@ -46,7 +46,7 @@ const char *volume_path(const pod_t *p, kg_view_t volume, char *buf, size_t n) {
   if (host.p) return snprintf(buf, n, KG_STR_FMT, KG_STR_ARG(host)), buf;
   if (!k) return NULL;
   if (k->secret) {
-    beside(p->agent, "secrets", top, sizeof top);
+    beside(p->agent, "pod-secrets", top, sizeof top);
     snprintf(buf, n, "%s/%s/" KG_STR_FMT, top, p->uid, KG_STR_ARG(name));
   } else {
     pod_dir(p, top, sizeof top);
@@ -168,7 +168,7 @@ static int host_path(kg_view_t volume, kg_error_t *err) {
 /* Secrets and tokens are never written to a disk: one file system in memory holds them for all pods. */
 static int secrets_mount(agent_t *a, kg_error_t *err) {
   char top[PATH_SIZE];
-  beside(a, "secrets", top, sizeof top);
+  beside(a, "pod-secrets", top, sizeof top);
   if (make_dirs(top, 0700, err)) return -1;
   if (is_mounted(top) || !mount("tmpfs", top, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700")) return 0;
   return kg_error_set(err, KG_EINTERNAL, "mount of tmpfs at %s: %s", top, strerror(errno));
@@ -177,7 +177,7 @@ static int secrets_mount(agent_t *a, kg_error_t *err) {
 /* With the last pod's secrets the file system goes, too. */
 static void secrets_remove(const pod_t *p) {
   char top[PATH_SIZE / 2], own[PATH_SIZE];
-  beside(p->agent, "secrets", top, sizeof top);
+  beside(p->agent, "pod-secrets", top, sizeof top);
   snprintf(own, sizeof own, "%s/%s", top, p->uid);
   remove_tree(own);
   DIR *d = opendir(top);
@@ -273,7 +273,7 @@ static void on_sweep(kg_ctx_t *ctx, void *self, void *arg) {
 void volumes_sweep(agent_t *a) {
   char trash[PATH_SIZE / 2], path[PATH_SIZE];
   unsigned budget = SWEEP_ENTRIES;
-  beside(a, "trash", trash, sizeof trash);
+  beside(a, "pod-trash", trash, sizeof trash);
   DIR *d = opendir(trash);
   bool whole = true;
   for (struct dirent *e; d && whole && (e = readdir(d));) {
@@ -293,8 +293,8 @@ void volumes_remove(pod_t *p) {
   secrets_remove(p);
   pod_dir(p, dir, sizeof dir);
   if (access(dir, F_OK)) return;
-  beside(p->agent, "trash", trash, sizeof trash);
-  snprintf(to, sizeof to, "%s/%s", trash, p->uid);
+  beside(p->agent, "pod-trash", trash, sizeof trash);
+  snprintf(to, sizeof to, "%s/%s-%lld", trash, p->uid, (long long)kg_wall_us(p->agent->ctx));
   if (make_dirs(trash, 0700, NULL) || rename(dir, to)) return remove_tree(dir);
   volumes_sweep(p->agent);
 }
