@@ -161,6 +161,9 @@ bool ctl_pod_available(kg_view_t pod, int64_t min_ready_s, int64_t now_us, int64
 /* A pod of the template: labels, annotations, finalizers, spec, generateName "<owner>-", owner reference. */
 kube_node_t *ctl_pod_from_template(kube_arena_t *a, kg_view_t tmpl, const ctl_owner_t *owner);
 
+/* Sets the DisruptionTarget condition of a pod that is about to be deleted. */
+void ctl_mark_disrupted(kg_ctx_t *ctx, ctl_sync_t *s, kg_view_t pod, const char *reason, const char *message);
+
 /* --- conditions.c
  * ------------------------------------------------------------------------------------------------------ */
 

@@ -47,3 +47,22 @@ kube_node_t *ctl_pod_from_template(kube_arena_t *a, kg_view_t tmpl, const ctl_ow
   copy(a, pod, tmpl, "spec");
   return pod;
 }
+
+void ctl_mark_disrupted(kg_ctx_t *ctx, ctl_sync_t *s, kg_view_t pod, const char *reason, const char *message) {
+  kube_arena_t *a = ctl_arena(s);
+  kube_node_t *patch = kube_map(a), *list = kube_array(a);
+  ctl_condition_set(a, list, "DisruptionTarget", "True", reason, message, kg_wall_us(ctx), false);
+  kube_set(a, kube_sub(a, patch, "metadata"), "uid", kube_strn(a, kube_uid(pod)));
+  kube_set(a, kube_sub(a, patch, "status"), "conditions", list);
+  kg_doc_t *doc = kube_tree_doc(patch);
+  ctl_send(ctx, s, CTL_PATCH,
+           &(kube_call_t){.gvr = {"", "v1", "pods"},
+                          .ns = ctl_text(a, kube_namespace(pod)),
+                          .name = ctl_text(a, kube_name(pod)),
+                          .sub = "status",
+                          .object = doc,
+                          .patch_type = "strategic",
+                          .grace_seconds = -1},
+           NULL, NULL);
+  kg_doc_unref(doc);
+}
