@@ -100,7 +100,8 @@ typedef struct api {
   write_t **waiting_end;
   unsigned booting; /* first objects that are still on their way */
   services_t *services;
-  uint64_t expire_timer, aggregate_timer;
+  uint64_t expire_timer, aggregate_timer, protect_timer;
+  size_t held; /* volumes and claims that are deleted but in use */
   uint64_t gets, lists, writes, conflicts, items;
   size_t nwatchers;
 } api_t;
@@ -156,6 +157,7 @@ typedef struct fault {
   kg_str_t uid;
   const kube_node_t *causes; /* array of {reason, message, field}; NULL: none */
   int retry_after;
+  bool bare; /* details are there, with nothing in them */
 } fault_t;
 
 /* Each fills *f and returns false, so that a check can `return fault_...`. */
@@ -303,8 +305,13 @@ void services_first_ip(const api_t *api, char text[32]);
 /* --- kinds.c: what the server sets in new objects of certain kinds
  * -------------------------------------------------------- */
 void kind_created(write_t *w, kube_node_t *object);
+void kind_updated(write_t *w, kube_node_t *object, const kube_node_t *old);
 bool fault_method(fault_t *f);   /* 405 */
 bool fault_resource(fault_t *f); /* 404: no such resource */
+
+/* --- protect.c: volumes and claims in use --------------------------------------------------------------------- */
+void protect_created(write_t *w, kube_node_t *object);
+void protect_seen(api_t *api, const collection_t *c, const object_t *now); /* now NULL: it was deleted */
 
 /* --- boot.c
  * ------------------------------------------------------------------------------------------------------------ */

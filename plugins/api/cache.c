@@ -214,6 +214,7 @@ static void changed(api_t *api, collection_t *c, int64_t rev, object_t *old, obj
     if (now) services_seen(api, object_view(now), true);
   }
   if (!strcmp(c->r->resource, "clusterroles")) rbac_role_seen(api);
+  if (api->loaded) protect_seen(api, c, now);
   change_t *e = api->loaded ? calloc(1, sizeof *e) : NULL;
   if (!e) {
     object_unref(old);

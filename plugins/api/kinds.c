@@ -1,4 +1,5 @@
 /* What the server sets in new objects of certain kinds, and kinds that are answered instead of kept. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "api.h"
@@ -49,20 +50,59 @@ static void namespace_created(write_t *w, kube_node_t *object, kube_node_t *stat
   kube_set(a, status, "phase", kube_str(a, "Active"));
 }
 
+/* --- daemon sets: each change of the template has a number ------------------------------------------------------- */
+
+#define TEMPLATE_GENERATION "deprecated.daemonset.template.generation"
+
+static void set_template_generation(write_t *w, kube_node_t *object, int64_t n) {
+  kube_arena_t *a = w->arena;
+  kube_set(a, kube_sub(a, kube_sub(a, object, "metadata"), "annotations"), TEMPLATE_GENERATION,
+           kube_strf(a, "%lld", (long long)n));
+}
+
+/* --- jobs: pods are chosen by a label of the job's own ----------------------------------------------------------- */
+
+static void job_created(write_t *w, kube_node_t *object) {
+  static const char *const names[] = {"batch.kubernetes.io/controller-uid", "controller-uid",
+                                      "batch.kubernetes.io/job-name", "job-name"};
+  kube_arena_t *a = w->arena;
+  kube_node_t *spec = kube_sub(a, object, "spec"), *meta = kube_sub(a, object, "metadata");
+  if (kube_node_bool(kube_get(spec, "manualSelector"), false)) return;
+  kube_node_t *selector = kube_map(a), *uid = kube_get(meta, "uid"), *name = kube_get(meta, "name");
+  kube_node_t *labels = kube_sub(a, kube_sub(a, kube_sub(a, spec, "template"), "metadata"), "labels");
+  bool shared = kube_tree_equal(labels, kube_get(meta, "labels")) || !kube_get(meta, "labels");
+  kube_set(a, selector, names[0], uid);
+  kube_set(a, kube_sub(a, spec, "selector"), "matchLabels", selector);
+  for (int i = 0; i < 4; i++) kube_set(a, labels, names[i], i < 2 ? uid : name);
+  if (shared) kube_set(a, meta, "labels", labels); /* they were the template's by default, and follow it */
+}
+
+void kind_updated(write_t *w, kube_node_t *object, const kube_node_t *old) {
+  if (!is_resource(w->q.r, "apps", "daemonsets")) return;
+  kube_node_t *had = kube_path(old, "metadata", "annotations", TEMPLATE_GENERATION, NULL);
+  int64_t n = had ? strtoll(kube_node_str(had).n ? kube_node_str(had).p : "0", NULL, 10) : 0;
+  bool same = kube_tree_equal(kube_path(object, "spec", "template", NULL), kube_path(old, "spec", "template", NULL));
+  set_template_generation(w, object, same ? n : n + 1);
+}
+
 void kind_created(write_t *w, kube_node_t *object) {
   const kube_resource_t *r = w->q.r;
   kube_arena_t *a = w->arena;
   if (!r->has_status || !r->has_spec || is_resource(r, "", "nodes")) return; /* a node brings its status along */
-  kube_node_t *status = kube_map(a);
+  const kube_field_t *f = kube_field_find(r->type, KG_STR("status"));
+  kube_node_t *status = f && f->type ? kube_empty(a, f->type) : kube_map(a);
   kube_set(a, object, "status", status);
   if (is_resource(r, "", "pods")) {
     kube_set(a, status, "phase", kube_str(a, "Pending"));
     kube_set(a, status, "qosClass", kube_str(a, qos_class(object)));
   } else if (is_resource(r, "", "namespaces")) {
     namespace_created(w, object, status);
-  } else if (is_resource(r, "", "services")) {
-    kube_set(a, status, "loadBalancer", kube_map(a));
+  } else if (is_resource(r, "apps", "daemonsets")) {
+    set_template_generation(w, object, 1);
+  } else if (is_resource(r, "batch", "jobs")) {
+    job_created(w, object);
   } else if (is_resource(r, "", "persistentvolumes") || is_resource(r, "", "persistentvolumeclaims")) {
     kube_set(a, status, "phase", kube_str(a, "Pending"));
+    protect_created(w, object);
   }
 }

@@ -32,7 +32,7 @@ bool meta_name(write_t *w, kube_node_t *object) {
   kube_node_t *meta = kube_sub(a, object, "metadata");
   kg_str_t ns = kube_node_str(kube_get(meta, "namespace")), name = kube_node_str(kube_get(meta, "name"));
   kg_str_t base = kube_node_str(kube_get(meta, "generateName"));
-  if (!w->q.r->namespaced && ns.n) return fault_bad(&w->fault, "namespace may not be set on a cluster-scoped object");
+  if (!w->q.r->namespaced) kube_del(meta, "namespace");
   if (w->q.r->namespaced && ns.n && !kg_str_eq(ns, w->q.ns))
     return fault_bad(&w->fault,
                      "the namespace of the provided object does not match the namespace sent on the request");
@@ -52,10 +52,11 @@ bool meta_name(write_t *w, kube_node_t *object) {
     kube_set(a, meta, "name", full);
     name = kube_node_str(full);
   }
-  if (!name.n) {
-    kube_node_t *causes = kube_array(a);
-    cause_add(a, causes, "FieldValueRequired", "metadata.name", "Required value: name or generateName is required");
-    return fault_invalid(&w->fault, w->q.r, name, causes);
+  if (!name.n && is_resource(w->q.r, "", "limitranges")) {
+    char uid[40];
+    meta_uuid(w->q.ctx, uid);
+    kube_set(a, meta, "name", kube_str(a, uid));
+    name = kube_node_str(kube_get(meta, "name"));
   }
   w->q.name = name;
   return true;
@@ -72,7 +73,10 @@ bool meta_matches(write_t *w, kube_node_t *object) {
   if (w->q.r->namespaced && ns.n && !kg_str_eq(ns, w->q.ns))
     return fault_bad(&w->fault,
                      "the namespace of the provided object does not match the namespace sent on the request");
-  if (w->q.r->namespaced) kube_set(w->arena, meta, "namespace", kube_strn(w->arena, w->q.ns));
+  if (w->q.r->namespaced)
+    kube_set(w->arena, meta, "namespace", kube_strn(w->arena, w->q.ns));
+  else
+    kube_del(meta, "namespace");
   return true;
 }
 
@@ -108,16 +112,19 @@ void meta_created(write_t *w, kube_node_t *object) {
 }
 
 void meta_carry(write_t *w, kube_node_t *object, const kube_node_t *old) {
-  static const char *const kept[] = {
-      "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "generateName"};
-  kube_node_t *meta = kube_sub(w->arena, object, "metadata");
+  static const char *const kept[] = {"creationTimestamp", "generation"}, *const once[] = {"uid", "deletionTimestamp",
+                                                                                          "deletionGracePeriodSeconds"};
+  kube_node_t *meta = kube_sub(w->arena, object, "metadata"), *v;
   const kube_node_t *before = kube_get(old, "metadata");
-  for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) {
-    kube_node_t *v = kube_get(before, kept[i]);
-    if (v)
+  for (size_t i = 0; i < 2; i++) {
+    if ((v = kube_get(before, kept[i])))
       kube_set(w->arena, meta, kept[i], v);
     else
       kube_del(meta, kept[i]);
+  }
+  for (size_t i = 0; i < 3; i++) {
+    if (i == 0 && kube_node_str(kube_get(meta, "uid")).n) continue; /* validation says whether it is the right one */
+    if ((v = kube_get(before, once[i]))) kube_set(w->arena, meta, once[i], v);
   }
   kube_del(meta, "selfLink");
   kube_del(meta, "resourceVersion");

@@ -254,10 +254,26 @@ bool service_create(write_t *w, kube_node_t *object) {
   return node_ports(w, spec, NULL);
 }
 
+/* What only another type of service has goes with that type, unless it is asked for anew. */
+static void drop_unfit(kube_node_t *spec, const kube_node_t *before) {
+  static const struct {
+    const char *key;
+    bool node_port; /* also what a NodePort service has */
+  } keys[] = {{"externalTrafficPolicy", true},
+              {"allocateLoadBalancerNodePorts", false},
+              {"loadBalancerClass", false},
+              {"healthCheckNodePort", false}};
+  bool balanced = node_is(kube_get(spec, "type"), "LoadBalancer"), port = node_is(kube_get(spec, "type"), "NodePort");
+  for (size_t i = 0; i < sizeof keys / sizeof *keys && !balanced; i++)
+    if (!(port && keys[i].node_port) && kube_tree_equal(kube_get(spec, keys[i].key), kube_get(before, keys[i].key)))
+      kube_del(spec, keys[i].key);
+}
+
 bool service_update(write_t *w, kube_node_t *object, const kube_node_t *old) {
   kube_arena_t *a = w->arena;
   kube_node_t *spec = kube_sub(a, object, "spec"), *before = kube_get(old, "spec");
   service_undo(w); /* of the try before */
+  drop_unfit(spec, before);
   if (is_external(spec)) {
     if (!is_external(before)) kube_del(spec, "clusterIP"), kube_del(spec, "clusterIPs");
     return node_ports(w, spec, old);

@@ -143,8 +143,8 @@ kg_doc_t *fault_doc(const fault_t *f) {
   kg_pack_t p = kg_pack();
   pack_head(&p, "Failure");
   kg_pack_kv_str(&p, "message", f->message);
-  kg_pack_kv_str(&p, "reason", f->reason);
-  if (f->kind.n || f->causes || f->retry_after) pack_details(&p, f);
+  if (f->reason[0]) kg_pack_kv_str(&p, "reason", f->reason);
+  if (f->kind.n || f->causes || f->retry_after || f->bare) pack_details(&p, f);
   kg_pack_kv_int(&p, "code", f->code);
   kg_pack_end(&p);
   return kg_pack_doc(&p);

@@ -60,12 +60,15 @@ static kube_node_t *set_kind(write_t *w, const kube_resource_t *r, kube_node_t *
   return out;
 }
 
-static bool decode(write_t *w, const kube_resource_t *r, kube_node_t *object) {
+static bool bad_result(write_t *w, const kube_node_t *out, const char *sentence);
+
+static bool decode(write_t *w, const kube_resource_t *r, kube_node_t *object, bool patched) {
   kube_node_t *unknown = kube_array(w->arena);
   kg_error_t err = {0};
   if (kube_decode(w->arena, r, object, unknown, &err) < 0)
-    return fault_bad(&w->fault, "%s in version \"%s\" cannot be handled as a %s: %s", r->kind, r->version, r->kind,
-                     err.text);
+    return patched ? bad_result(w, object, err.text)
+                   : fault_bad(&w->fault, "%s in version \"%s\" cannot be handled as a %s: %s", r->kind, r->version,
+                               r->kind, err.text);
   return judge_fields(w, r, unknown);
 }
 
@@ -77,7 +80,7 @@ bool body_read(write_t *w, kg_doc_t *body, const kube_resource_t *r, kube_node_t
   if (!check_kind(w, r, tree)) return false;
   const kube_resource_t *stored = w->q.c && r == w->q.r ? w->q.c->r : r;
   *object = set_kind(w, stored, tree);
-  if (!decode(w, r, *object)) return false;
+  if (!decode(w, r, *object, false)) return false;
   kube_default(w->arena, r, *object);
   return true;
 }
@@ -94,8 +97,8 @@ bool compute_create(write_t *w) {
   kube_node_t *object;
   if (!w->q.c) return compute_review(w);
   if (!body_read(w, w->body, w->q.r, &object)) return false;
-  if (kube_node_str(kube_path(object, "metadata", "resourceVersion", NULL)).n)
-    return fault_bad(&w->fault, "resourceVersion should not be set on objects to be created");
+  if (kube_node_str(kube_path(object, "metadata", "resourceVersion", NULL)).n && !w->q.dry_run)
+    return fault_other(&w->fault, 500, "", "resourceVersion should not be set on objects to be created");
   if (!meta_name(w, object)) return false;
   meta_created(w, object);
   kind_created(w, object);
@@ -106,15 +109,23 @@ bool compute_create(write_t *w) {
 
 /* --- update ------------------------------------------------------------------------------------------------------ */
 
+static bool must_name_revision(write_t *w) {
+  kube_node_t *causes = kube_array(w->arena);
+  cause_add(w->arena, causes, "FieldValueInvalid", "metadata.resourceVersion",
+            "Invalid value: 0: must be specified for an update");
+  return fault_invalid(&w->fault, w->q.r, w->q.name, causes);
+}
+
 static bool check_revision(write_t *w, const kube_node_t *object) {
   kg_str_t rv = kube_node_str(kube_path(object, "metadata", "resourceVersion", NULL));
   kg_str_t uid = kube_node_str(kube_path(object, "metadata", "uid", NULL)), now = kube_uid(object_view(w->old));
   if (!rv.n || kg_str_is(rv, "0")) {
+    if (w->verb == W_UPDATE && w->q.m && kube_guarded(w->q.r)) return must_name_revision(w);
     w->unguarded = true;
   } else if (!kg_str_eq(rv, kg_view_str(kg_view_path(object_view(w->old), "metadata", "resourceVersion", NULL)))) {
     return fault_modified(&w->fault, w->q.r, w->q.name);
   }
-  if (uid.n && !kg_str_eq(uid, now))
+  if (uid.n && w->verb == W_UPDATE && !kg_str_eq(uid, now))
     return fault_conflict(&w->fault, w->q.r, NULL, w->q.name,
                           "Precondition failed: UID in precondition: " KG_STR_FMT ", UID in object meta: " KG_STR_FMT,
                           KG_STR_ARG(uid), KG_STR_ARG(now));
@@ -158,6 +169,7 @@ bool update_to(write_t *w, kube_node_t *object, bool status) {
   meta_carry(w, object, old);
   kube_del(kube_get(old, "metadata"), "resourceVersion");
   if (!status && !admit_update(w, object, old)) return false;
+  if (!status) kind_updated(w, object, old);
   meta_generation(w, object, old);
   if (!validate(w, object, old)) return false;
   w->next_state = object;
@@ -174,6 +186,11 @@ bool compute_update(write_t *w) {
 /* --- patch ------------------------------------------------------------------------------------------------------- */
 
 static bool patch_fault(write_t *w, const kg_error_t *err) {
+  if (err->code == 422) {
+    fault_other(&w->fault, 422, "Invalid", "the server rejected our request due to an error in our request");
+    w->fault.bare = true;
+    return false;
+  }
   const char *reason = err->code == 409 ? "Conflict" : err->code == 422 ? "Invalid" : "BadRequest";
   return fault_other(&w->fault, err->code ? err->code : 400, reason, "%s", err->text);
 }
@@ -197,6 +214,21 @@ static kube_node_t *apply_patch(write_t *w, kube_node_t *object, kube_node_t *pa
   return out;
 }
 
+/* What the patch made is no object of this kind. */
+static bool bad_result(write_t *w, const kube_node_t *out, const char *sentence) {
+  kube_node_t *causes = kube_array(w->arena);
+  kube_buf_t b = {0}, text = {0};
+  kg_doc_t *doc = kube_tree_doc(out);
+  if (doc) kube_json_write(&b, kg_view_of(doc));
+  kube_json_string(&text, (kg_str_t){b.p, b.n});
+  cause_add(w->arena, causes, "FieldValueInvalid", "patch", "Invalid value: %.*s: %s", (int)text.n,
+            text.p ? text.p : "", sentence);
+  kube_buf_free(&b);
+  kube_buf_free(&text);
+  kg_doc_unref(doc);
+  return fault_invalid(&w->fault, &(kube_resource_t){.group = "", .kind = ""}, (kg_str_t){0}, causes);
+}
+
 bool compute_patch(write_t *w) {
   if (!w->old) return fault_not_found(&w->fault, w->q.r, w->q.name);
   kg_doc_t *shown = object_as(w->old, w->q.r, w->q.c);
@@ -206,10 +238,14 @@ bool compute_patch(write_t *w) {
   if (!patch) return fault_bad(&w->fault, "the patch is missing or malformed");
   kube_node_t *out = apply_patch(w, object, patch);
   if (!out) return false;
-  if (out->type != KG_V_MAP) return fault_bad(&w->fault, "the patch does not leave an object");
-  if (!check_kind(w, w->q.r, out)) return false;
+  if (out->type != KG_V_MAP)
+    return bad_result(w, out,
+                      "couldn't get version/kind; json parse error: json: cannot unmarshal array into Go value of type "
+                      "struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string "
+                      "\"json:\\\"kind,omitempty\\\"\" }");
+  if (!check_kind(w, w->q.r, out)) return bad_result(w, out, kube_arena_fmt(w->arena, "%s", w->fault.message));
   out = set_kind(w, w->q.c->r, out);
-  if (!decode(w, w->q.r, out)) return false;
+  if (!decode(w, w->q.r, out, true)) return false;
   kube_default(w->arena, w->q.r, out);
   if (!update_to(w, out, kg_str_is(w->q.sub, "status"))) return false;
   w->unguarded = true; /* a revision in the patch itself fails the comparison at the next try */

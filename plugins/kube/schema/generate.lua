@@ -139,7 +139,7 @@ local default_starts = rules_of(schema.defaults, "kube_default_rule_t kube_defau
   return table.concat(words, ", ")
 end)
 
-local formed = {form = true, form_always = true, keys = true, name = true}
+local formed = {form = true, form_always = true, form_there = true, required_form = true, keys = true, name = true}
 local opaque = {}
 local checks = {}
 for _, d in ipairs(schema.checks) do
@@ -158,11 +158,11 @@ local check_starts = rules_of(checks, "kube_check_rule_t kube_check_rules", func
   else
     declared[("void kube_rule_%s(kube_check_t *c, const kube_check_rule_t *r, const kube_node_t *v, const kube_node_t *old)"):format(d.check)] = true
     add(".fn = kube_rule_%s", d.check)
-    if d.check == "name" then add(".names = true") end
+    if d.check == "name" or d.check == "passes" or d.check == "generic" or d.check == "twice" or d.check == "guarded" then add(".names = true") end
     if formed[d.check] then
       declared[("void kube_form_%s(kg_str_t s, kube_complaint_fn complain, void *arg)"):format(d.args)] = true
       add(".form = kube_form_%s", d.args)
-    elseif d.check:match("^range") then
+    elseif d.check:match("^range") or d.check == "passes" then
       local low, high, more = d.args:match("^(%S+) (%S+)%s*(.*)$")
       add(".low = %s, .high = %s", low, high)
       if more ~= "" then add(".text = %s", c_string(more)) end
@@ -172,13 +172,19 @@ local check_starts = rules_of(checks, "kube_check_rule_t kube_check_rules", func
       add(".text = %s", c_string(d.args))
     end
   end
+  if d.check == "immutable" or d.check == "frozen" or d.args == "kept_once_set" then add(".kept = true") end
+  local when = d.condition and (" and " .. d.condition .. " and "):gsub(" and new and ", " and ")
+  if when and when ~= " and " .. d.condition .. " and " then
+    add(".fresh = true")
+    d.condition = when:match("^ and (.*) and $")
+  end
   if d.as then add(".as = %s", c_string(d.as)) end
   if d.condition then add(".when = %s", condition(d.condition)) end
   return table.concat(words, ", ")
 end)
 
 -- Types, and whether there is anything to do in them or below.
-local function reaches(starts)
+local function reaches(starts, stop)
   local known = {}
   for name in pairs(starts) do known[name] = true end
   repeat
@@ -186,20 +192,20 @@ local function reaches(starts)
     for _, name in ipairs(names) do
       for _, f in ipairs(schema.types[name].fields) do
         local _, type = shape_of(f.type)
-        if not known[name] and known[type] and not raw[type] and not opaque[name .. " " .. f.name] then known[name], more = true, true end
+        if not known[name] and known[type] and not raw[type] and not stop[name .. " " .. f.name] then known[name], more = true, true end
       end
     end
   until not more
   return known
 end
-local checked, with_defaults = reaches(check_starts), {}
+local checked, with_defaults = reaches(check_starts, opaque), {}
 for name, start in pairs(default_starts) do with_defaults[name] = start end
 for _, name in ipairs(names) do
   for _, f in ipairs(schema.types[name].fields) do
     if f.default then with_defaults[name] = with_defaults[name] or -1 end
   end
 end
-local defaulted = reaches(with_defaults)
+local defaulted = reaches(with_defaults, {})
 
 local function fields_of(t, spread, into)
   for _, f in ipairs(t.fields) do

@@ -345,3 +345,9 @@ int kube_decode(kube_arena_t *a, const kube_resource_t *r, kube_node_t *object, 
   *object = *out;
   return 0;
 }
+
+kube_node_t *kube_empty(kube_arena_t *a, const kube_type_t *t) {
+  kg_error_t err = {0};
+  decoder_t d = {.a = a, .err = &err};
+  return decode_struct(&d, NULL, t, kube_map(a));
+}

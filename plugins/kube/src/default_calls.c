@@ -190,3 +190,13 @@ static void claim_kind(kube_arena_t *a, kube_node_t *claim) {
 void kube_default_claim_templates(kube_arena_t *a, kube_node_t *n) {
   each(a, kube_get(n, "volumeClaimTemplates"), claim_kind);
 }
+
+/* How long a client stays with its pod, where clients do. */
+void kube_default_session_affinity(kube_arena_t *a, kube_node_t *n) {
+  if (!kg_str_is(kube_node_str(kube_get(n, "sessionAffinity")), "ClientIP")) {
+    if (kg_str_is(kube_node_str(kube_get(n, "sessionAffinity")), "None")) kube_del(n, "sessionAffinityConfig");
+    return;
+  }
+  kube_node_t *client = kube_sub(a, kube_sub(a, n, "sessionAffinityConfig"), "clientIP");
+  if (!kube_get(client, "timeoutSeconds")) kube_set(a, client, "timeoutSeconds", kube_int(a, 10800));
+}

@@ -16,5 +16,6 @@ void kube_default_limit_range(kube_arena_t *a, kube_node_t *n);
 void kube_default_crd_names(kube_arena_t *a, kube_node_t *n);
 void kube_default_pod_cidrs(kube_arena_t *a, kube_node_t *n);
 void kube_default_claim_templates(kube_arena_t *a, kube_node_t *n);
+void kube_default_session_affinity(kube_arena_t *a, kube_node_t *n);
 
 #endif

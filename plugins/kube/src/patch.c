@@ -32,7 +32,7 @@ typedef struct place {
 } place_t;
 
 static int refuse(kg_error_t *err, const char *operation, kg_str_t path, const char *why) {
-  return kg_error_set(err, KG_EINVAL, "the patch operation %s at \"" KG_STR_FMT "\" cannot be done: %s", operation,
+  return kg_error_set(err, 422, "the patch operation %s at \"" KG_STR_FMT "\" cannot be done: %s", operation,
                       KG_STR_ARG(path), why);
 }
 
@@ -147,7 +147,7 @@ static int apply_from(kube_arena_t *a, kube_node_t **root, const kube_node_t *op
 static int apply_one(kube_arena_t *a, kube_node_t **root, const kube_node_t *op, kg_error_t *err) {
   kg_str_t name, path;
   if (!text_of(op, "op", &name) || !text_of(op, "path", &path)) {
-    return kg_error_set(err, KG_EINVAL, "a patch operation needs `op` and `path`");
+    return kg_error_set(err, 422, "a patch operation needs `op` and `path`");
   }
   const kube_node_t *value = kube_get(op, "value");
   place_t place;
@@ -165,13 +165,12 @@ static int apply_one(kube_arena_t *a, kube_node_t **root, const kube_node_t *op,
     /* null is what a test may expect of something absent */
     if (test && value && value->type == KG_V_NIL) return 0;
     refuse(err, test ? "test" : replace ? "replace" : "remove", path, "there is no such place");
-    if (test && err) err->code = KG_ECONFLICT;
     return -1;
   }
   if (test) {
     static const kube_node_t nil = {.type = KG_V_NIL};
     if (kube_tree_equal(value_at(*root, &place), value ? value : &nil)) return 0;
-    return kg_error_set(err, KG_ECONFLICT, "testing value " KG_STR_FMT " failed", KG_STR_ARG(path));
+    return kg_error_set(err, 422, "testing value " KG_STR_FMT " failed", KG_STR_ARG(path));
   }
   take_out(root, &place, a);
   if (replace) insert(a, root, &place, value ? kube_tree_clone(a, value) : kube_nil(a));
@@ -181,7 +180,7 @@ static int apply_one(kube_arena_t *a, kube_node_t **root, const kube_node_t *op,
 kube_node_t *kube_patch_json(kube_arena_t *a, const kube_node_t *object, const kube_node_t *patch, kg_error_t *err) {
   if (!patch || patch->type != KG_V_ARRAY) {
     kg_error_set(err, KG_EINVAL,
-                 "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch");
+                 "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp");
     return NULL;
   }
   kube_node_t *root = kube_tree_clone(a, object);

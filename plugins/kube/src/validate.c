@@ -32,7 +32,8 @@ static void check_struct(kube_check_t *c, const kube_type_t *t, const kube_node_
   const kube_node_t *outer = c->self;
   c->self = n;
   for (const kube_check_rule_t *r = t->checks; r && r->field; r++) {
-    if (complained && !strcmp(complained, r->field) && r->field[0] != '-') continue;
+    if (complained && !strcmp(complained, r->field) && r->field[0] != '-' && !r->kept) continue;
+    if (r->fresh && c->updating) continue;
     if (r->when && !kube_condition(n, r->when)) continue;
     uint32_t before = c->causes->c.n;
     run(c, r, n, old);
@@ -70,16 +71,53 @@ static void walk(kube_check_t *c, const kube_type_t *t, const kube_node_t *n, co
   }
 }
 
-/* What metadata.name must look like. */
-static kube_form_fn name_form(const kube_type_t *t) {
-  for (const kube_check_rule_t *r = t->checks; r && r->field; r++)
-    if (r->names) return r->form;
-  return kube_form_dns1123_subdomain;
+void kube_check_struct(kube_check_t *c, const kube_type_t *t, const kube_node_t *n) {
+  walk(c, t, n, NULL);
+}
+
+/* What the rules of the kind itself say of its metadata. */
+static kube_form_fn read_passes(const kube_type_t *t, kube_passes_t *p) {
+  kube_form_fn form = kube_form_dns1123_subdomain;
+  *p = (kube_passes_t){.update = 1, .whole = 1, .spec = 1, .create = 1};
+  for (const kube_check_rule_t *r = t->checks; r && r->field; r++) {
+    if (!r->names) continue;
+    if (r->form) form = r->form;
+    if (r->fn == kube_rule_generic) p->generic = true;
+    if (r->fn == kube_rule_twice) p->create = 2;
+    if (r->fn == kube_rule_passes) p->update = (int)r->low, p->whole = (int)r->high, p->spec = r->text ? 2 : 1;
+  }
+  return form;
+}
+
+static void check_new(kube_check_t *c, kube_form_fn form, const kube_passes_t *p) {
+  for (int i = 0; i < p->create; i++) {
+    if (!c->r->virtual_) kube_check_metadata(c, form, p);
+    if (c->r->type->checked) walk(c, c->r->type, c->root, NULL);
+  }
+}
+
+static void check_changed(kube_check_t *c, kube_form_fn form, const kube_passes_t *p) {
+  kube_check_metadata(c, form, p);
+  if (!c->r->type->checked) return;
+  walk(c, c->r->type, c->root, c->old_root);
+  c->old_root = NULL; /* what compares with it was told */
+  for (int i = 1; i < p->spec; i++) walk(c, c->r->type, c->root, NULL);
 }
 
 void kube_validate(kube_arena_t *a, const kube_resource_t *r, const kube_node_t *object, const kube_node_t *old,
                    bool status, kube_node_t *causes) {
-  kube_check_t c = {.a = a, .causes = causes, .r = r, .root = object, .old_root = old, .status = status};
-  if (!r->virtual_) kube_check_metadata(&c, name_form(r->type));
-  if (r->type->checked) walk(&c, r->type, object, old);
+  kube_check_t c = {
+      .a = a, .causes = causes, .r = r, .root = object, .old_root = old, .status = status, .updating = old != NULL};
+  kube_passes_t passes;
+  kube_form_fn form = read_passes(r->type, &passes);
+  if (old)
+    check_changed(&c, form, &passes);
+  else
+    check_new(&c, form, &passes);
+}
+
+bool kube_guarded(const kube_resource_t *r) {
+  for (const kube_check_rule_t *rule = r->type->checks; rule && rule->field; rule++)
+    if (rule->fn == kube_rule_guarded) return true;
+  return false;
 }

@@ -16,7 +16,9 @@ typedef void (*kube_rule_fn)(kube_check_t *c, const kube_check_rule_t *r, const 
 struct kube_check_rule {
   const char *field; /* a path; "-": the struct itself */
   bool each;         /* every element of the list */
-  bool names;        /* the form of metadata.name */
+  bool names;        /* says something of the whole kind: the form of metadata.name, passes */
+  bool kept;         /* compares with what was before: also after other complaints */
+  bool fresh;        /* not in an update */
   kube_rule_fn fn;
   kube_form_fn form;
   int64_t low, high;
@@ -33,7 +35,8 @@ struct kube_check {
   const kube_node_t *root, *old_root; /* old_root NULL: a creation */
   const kube_node_t *self;            /* the struct whose rules run */
   char path[1024];
-  size_t n;    /* length of path */
+  size_t n; /* length of path */
+  bool updating;
   bool status; /* the status is what is written, else all but the status */
 };
 
@@ -74,11 +77,29 @@ void kube_form_header_name(kg_str_t s, kube_complaint_fn complain, void *arg);
 void kube_check_labels(kube_check_t *c, const char *field, const kube_node_t *labels);
 void kube_check_annotations(kube_check_t *c, const char *field, const kube_node_t *annotations);
 void kube_check_finalizers(kube_check_t *c, const char *field, const kube_node_t *list);
+/* How often a kind checks what is the same for all kinds (`passes` in validate.txt). */
+typedef struct kube_passes {
+  int update, whole; /* of the metadata, in an update */
+  int spec;          /* of the rest, in an update */
+  int create;        /* of everything, in a creation */
+  bool generic;      /* metadata as any object's: Kubernetes' own rules for finalizers do not count */
+} kube_passes_t;
 /* `metadata` of the object; name_form: what its name must look like. */
-void kube_check_metadata(kube_check_t *c, kube_form_fn name_form);
+void kube_check_metadata(kube_check_t *c, kube_form_fn name_form, const kube_passes_t *passes);
+/* Runs the rules of t and of what it contains on a new struct, at the path. */
+void kube_check_struct(kube_check_t *c, const kube_type_t *t, const kube_node_t *n);
+/* The elements of an array of strings: "a", "b" */
+const char *kube_value_list(kube_check_t *c, const kube_node_t *list);
 
 bool kube_node_empty(const kube_node_t *n);                                /* absent, null, "", 0, [] or {} */
 const kube_node_t *kube_node_look(const kube_node_t *n, const char *path); /* "a.b" */
+
+/* Marks of a kind: see schema/validate.txt. */
+void kube_rule_passes(kube_check_t *c, const kube_check_rule_t *r, const kube_node_t *v, const kube_node_t *old);
+void kube_rule_generic(kube_check_t *c, const kube_check_rule_t *r, const kube_node_t *v, const kube_node_t *old);
+void kube_rule_guarded(kube_check_t *c, const kube_check_rule_t *r, const kube_node_t *v, const kube_node_t *old);
+void kube_rule_twice(kube_check_t *c, const kube_check_rule_t *r, const kube_node_t *v, const kube_node_t *old);
+void kube_rule_required_form(kube_check_t *c, const kube_check_rule_t *r, const kube_node_t *v, const kube_node_t *old);
 
 /* For the files that define what `call NAME` runs. */
 #define KUBE_CALL(name)                                                                                                \

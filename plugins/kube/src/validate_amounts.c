@@ -247,7 +247,7 @@ KUBE_CALL(quota_scopes) {
       continue;
     }
     for (uint32_t k = 0; hard && hard->type == KG_V_MAP && k < hard->c.n; k++)
-      if (!fits_scope(s, hard->c.keys[k])) {
+      if (for_quota(hard->c.keys[k]) && !fits_scope(s, hard->c.keys[k])) {
         kube_invalid(
             c, "scopes", list,
             kube_arena_fmt(c->a, "unsupported scope applied to resource: " KG_STR_FMT, KG_STR_ARG(hard->c.keys[k])));
@@ -258,8 +258,7 @@ KUBE_CALL(quota_scopes) {
     if (has[2 * p] && has[2 * p + 1]) kube_invalid(c, "scopes", list, "conflicting scopes");
 }
 
-KUBE_CALL(scope_selector) {
-  (void)r, (void)old;
+static void scope_requirement(kube_check_t *c, const kube_node_t *v) {
   kg_str_t name = kube_text(v, "scopeName"), op = kube_text(v, "operator");
   uint32_t n = kube_count(kube_get(v, "values"));
   bool set = kg_str_is(op, "In") || kg_str_is(op, "NotIn"),
@@ -279,6 +278,14 @@ KUBE_CALL(scope_selector) {
     kube_invalid(c, "values", kube_get(v, "values"),
                  "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector");
   if (!set && !plain) kube_invalid_str(c, "operator", op, "not a valid selector operator");
+}
+
+/* Errors do not say which of the requirements. */
+KUBE_CALL(scope_selector) {
+  (void)r, (void)old;
+  size_t n = kube_path_push(c, "matchExpressions");
+  for (uint32_t i = 0; i < kube_count(v); i++) scope_requirement(c, v->c.items[i]);
+  kube_path_pop(c, n);
 }
 
 /* --- LimitRange ------------------------------------------------------------------------------------------------- */
@@ -355,6 +362,16 @@ KUBE_CALL(limit_range) {
     if (kube_getn(l.dflt, name) && huge(name) && !kube_getn(l.request, name))
       kube_required(c, kube_arena_fmt(c->a, "defaultRequest[" KG_STR_FMT "]", KG_STR_ARG(name)), NULL);
   }
+}
+
+KUBE_CALL(limit_type) {
+  (void)old;
+  kg_str_t s = kube_node_str(v);
+  uint32_t before = c->causes->c.n;
+  kube_check_form(c, r->field, s, kube_form_qualified_name);
+  bool known = kg_str_is(s, "Pod") || kg_str_is(s, "Container") || kg_str_is(s, "PersistentVolumeClaim");
+  if (c->causes->c.n == before && !known && !memchr(s.p, '/', s.n))
+    kube_invalid_str(c, r->field, s, "must be a standard limit type or fully qualified");
 }
 
 /* One entry for each type of thing. */

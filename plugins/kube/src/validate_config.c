@@ -105,24 +105,31 @@ KUBE_CALL(secret_data) {
 
 /* --- nodes ------------------------------------------------------------------------------------------------------ */
 
-/* What of a node's spec may change: labels, taints and whether it takes pods; its networks and name elsewhere once. */
+/* What of a node's spec may change: taints and whether it takes pods; its networks and its name elsewhere once. */
 KUBE_CALL(node_update) {
   (void)r;
-  const kube_node_t *was = kube_get(old, "podCIDRs"), *is = kube_get(v, "podCIDRs");
-  static const char *const kept[] = {"configSource", "externalID"};
-  if (!c->old_root || !old) return;
-  if (kube_count(was) && !kube_tree_equal(was, is))
-    kube_forbidden(c, "podCIDRs", "node updates may not change podCIDR except from \"\" to valid");
-  kg_str_t id = kube_text(old, "providerID");
-  if (id.n && !kg_str_eq(id, kube_text(v, "providerID")))
-    kube_forbidden(c, "providerID", "node updates may not change providerID except from \"\" to valid");
+  static const char *const once[] = {"podCIDRs", "providerID"};
+  static const char *const kept[] = {"podCIDRs", "providerID", "configSource", "externalID"};
+  bool changed = false;
+  if (!c->old_root) return;
   for (int i = 0; i < 2; i++) {
-    if (kube_tree_equal(kube_get(v, kept[i]), kube_get(old, kept[i]))) continue;
-    size_t n = c->n;
-    c->n = 0;
-    kube_forbidden(c, "", "node updates may only change labels, taints, or capacity");
-    c->n = n;
+    const kube_node_t *was = kube_get(old, once[i]), *is = kube_get(v, once[i]);
+    if (!kube_node_empty(was) && !kube_tree_equal(was, is))
+      kube_forbidden(c, once[i],
+                     i ? "node updates may not change providerID except from \"\" to valid"
+                       : "node updates may not change podCIDR except from \"\" to valid");
   }
+  for (int i = 0; i < 4; i++) {
+    const kube_node_t *was = kube_get(old, kept[i]), *is = kube_get(v, kept[i]);
+    changed |= (i > 1 || !kube_node_empty(was)) && !kube_tree_equal(was, is);
+  }
+  if (!changed) return;
+  size_t n = c->n;
+  c->n = 0;
+  c->path[0] = 0;
+  kube_forbidden(c, "[]", "node updates may only change labels, taints, or capacity");
+  c->n = n;
+  memcpy(c->path, "spec", sizeof "spec");
 }
 
 KUBE_CALL(pod_cidrs) {
@@ -156,7 +163,157 @@ KUBE_CALL(policy_rule) {
   if (!resources) kube_required(c, "resources", "resource rules must supply at least one resource");
 }
 
+KUBE_CALL(subject_namespace) {
+  (void)old;
+  if (!c->r->namespaced && kube_node_empty(v)) kube_required(c, r->field, NULL);
+}
+
+/* --- flow schemas, webhooks, certificates ----------------------------------------------------------------------- */
+
+static bool among(const char *const *list, kg_str_t s) {
+  for (; *list; list++)
+    if (kg_str_is(s, *list)) return true;
+  return false;
+}
+
+KUBE_CALL(flow_verbs) {
+  (void)old;
+  static const char *const known[] = {"create", "delete", "deletecollection", "get",   "list",
+                                      "patch",  "proxy",  "update",           "watch", NULL};
+  bool star = false, good = true;
+  for (uint32_t i = 0; i < kube_count(v); i++) {
+    star |= kg_str_is(kube_node_str(v->c.items[i]), "*");
+    good &= among(known, kube_node_str(v->c.items[i]));
+  }
+  if (star && kube_count(v) > 1)
+    kube_invalid(c, r->field, v, "if '*' is present, must not specify other verbs");
+  else if (!star && !good)
+    kube_unsupported(c, r->field, v, "create delete deletecollection get list patch proxy update watch");
+}
+
+KUBE_CALL(flow_url) {
+  (void)r, (void)old;
+  kg_str_t s = kube_node_str(v);
+  if (kg_str_is(s, "*")) return;
+  if (!s.n)
+    kube_invalid_str(c, NULL, s, "must not be empty");
+  else if (s.p[0] != '/')
+    kube_invalid_str(c, NULL, s, "must start with slash");
+  else if (memchr(s.p, ' ', s.n))
+    kube_invalid_str(c, NULL, s, "must not contain white-space");
+  else if (s.n > 1 && memchr(s.p, '*', s.n - 1))
+    kube_invalid_str(c, NULL, s, "wildcard can only do suffix matching");
+}
+
+/* At least one version of the review must be one that is spoken. */
+KUBE_CALL(review_versions) {
+  (void)r, (void)old;
+  const kube_node_t *list = kube_get(v, "admissionReviewVersions");
+  bool known = false;
+  for (uint32_t i = 0; i < kube_count(list); i++) {
+    kg_str_t s = kube_node_str(list->c.items[i]);
+    known |= kg_str_is(s, "v1") || kg_str_is(s, "v1beta1");
+    for (uint32_t k = 0; k < i; k++)
+      if (kg_str_eq(kube_node_str(list->c.items[k]), s)) {
+        kube_invalid(c, kube_arena_fmt(c->a, "admissionReviewVersions[%u]", i), list->c.items[i], "duplicate version");
+        break;
+      }
+  }
+  if (kube_count(list) && !known)
+    kube_invalid(c, "admissionReviewVersions", list, "must include at least one of v1, v1beta1");
+}
+
+KUBE_CALL(webhook_path) {
+  (void)old;
+  kg_str_t s = kube_node_str(v), rest;
+  if (!s.n) return;
+  if (s.p[0] != '/') kube_invalid_str(c, r->field, s, "must start with a '/'");
+  if (kg_str_is(s, "/")) return;
+  if (s.n > 1 && s.p[s.n - 1] == '/') s.n--;
+  rest = s.n && s.p[0] == '/' ? (kg_str_t){s.p + 1, s.n - 1} : s;
+  for (size_t i = 0, start = 0; i <= rest.n; i++) {
+    if (i < rest.n && rest.p[i] != '/') continue;
+    if (i == start)
+      kube_invalid_str(c, r->field, s, "segment may not be empty");
+    else
+      kube_check_form(c, r->field, (kg_str_t){rest.p + start, i - start}, kube_form_dns1123_subdomain);
+    start = i + 1;
+  }
+}
+
+KUBE_CALL(csr) {
+  (void)old;
+  static const char begin[] = "-----BEGIN CERTIFICATE REQUEST-----";
+  kg_str_t text = {0};
+  if (v && v->type == KG_V_STR && !decode(c, v->s, &text)) return;
+  if (!text.n || !memmem(text.p, text.n, begin, sizeof begin - 1))
+    kube_invalid(c, r->field, v ? v : kube_nil(c->a), "PEM block type must be CERTIFICATE REQUEST");
+}
+
+KUBE_CALL(key_usage) {
+  (void)r, (void)old;
+  static const char *const known[] = {"any",
+                                      "cert sign",
+                                      "client auth",
+                                      "code signing",
+                                      "content commitment",
+                                      "crl sign",
+                                      "data encipherment",
+                                      "decipher only",
+                                      "digital signature",
+                                      "email protection",
+                                      "encipher only",
+                                      "ipsec end system",
+                                      "ipsec tunnel",
+                                      "ipsec user",
+                                      "key agreement",
+                                      "key encipherment",
+                                      "microsoft sgc",
+                                      "netscape sgc",
+                                      "ocsp signing",
+                                      "s/mime",
+                                      "server auth",
+                                      "signing",
+                                      "timestamping",
+                                      NULL};
+  if (!among(known, kube_node_str(v))) kube_unsupported(c, NULL, v, "any");
+}
+
+/* "example.com/name" */
+KUBE_CALL(signer_name) {
+  (void)old;
+  kg_str_t s = kube_node_str(v);
+  const char *slash = s.n ? memchr(s.p, '/', s.n) : NULL;
+  if (!slash || memchr(slash + 1, '/', (size_t)(s.p + s.n - slash - 1)))
+    return kube_invalid_str(c, r->field, s,
+                            "must be a fully qualified domain and path of the form 'example.com/signer-name'");
+  kube_check_form(c, r->field, (kg_str_t){s.p, (size_t)(slash - s.p)}, kube_form_dns1123_subdomain);
+  kube_check_form(c, r->field, (kg_str_t){slash + 1, (size_t)(s.p + s.n - slash - 1)}, kube_form_dns1123_subdomain);
+}
+
 /* --- things that may only grow or stay -------------------------------------------------------------------------- */
+
+/* Errors call the struct, not the element: once for either of the two that are the same. */
+KUBE_CALL(unique_here) {
+  (void)r, (void)old;
+  for (uint32_t i = 1; i < kube_count(v); i++)
+    for (uint32_t k = 0; k < i; k++)
+      if (kube_tree_equal(v->c.items[i], v->c.items[k])) {
+        kube_duplicate(c, NULL, v->c.items[i]);
+        break;
+      }
+}
+
+static void csi_driver_changed(kube_check_t *c, const kube_node_t *driver) {
+  char whole[sizeof c->path];
+  size_t n = c->n;
+  memcpy(whole, c->path, sizeof whole);
+  c->n = 0;
+  kube_path_push(c, "CSINodeDriver");
+  kube_invalid(c, NULL, driver, "field is immutable");
+  memcpy(c->path, whole, sizeof whole);
+  c->n = n;
+}
 
 /* Drivers of a CSINode may come and go, but not become others. */
 KUBE_CALL(csi_drivers) {
@@ -168,7 +325,7 @@ KUBE_CALL(csi_drivers) {
       if (!kg_str_eq(kube_text(a, "name"), kube_text(b, "name"))) continue;
       if (!kg_str_eq(kube_text(a, "nodeID"), kube_text(b, "nodeID")) ||
           !kube_tree_equal(kube_get(a, "topologyKeys"), kube_get(b, "topologyKeys")))
-        kube_invalid(c, "drivers", now, "field is immutable");
+        csi_driver_changed(c, a);
     }
   }
 }

@@ -206,7 +206,7 @@ void kube_form_cidr(kg_str_t s, kube_complaint_fn complain, void *arg) {
 
 /* IANA_SVC_NAME of a container port */
 void kube_form_port_name(kg_str_t s, kube_complaint_fn complain, void *arg) {
-  bool letters = false, good = true, twice = false;
+  bool letters = false, good = s.n > 0, twice = false;
   for (size_t i = 0; i < s.n; i++) {
     letters = letters || lower(s.p[i]);
     good = good && (lower(s.p[i]) || digit(s.p[i]) || s.p[i] == '-');

@@ -77,16 +77,25 @@ static void check_owners(kube_check_t *c, const kube_node_t *meta) {
   kube_path_pop(c, n);
 }
 
-void kube_check_finalizers(kube_check_t *c, const char *field, const kube_node_t *list) {
-  if (!list || list->type != KG_V_ARRAY) return;
-  for (uint32_t i = 0; i < list->c.n; i++) {
+static void finalizer_names(kube_check_t *c, const char *field, const kube_node_t *list) {
+  for (uint32_t i = 0; list && list->type == KG_V_ARRAY && i < list->c.n; i++)
+    kube_check_form(c, field, kube_node_str(list->c.items[i]), kube_form_qualified_name);
+}
+
+/* What has no domain must be one of Kubernetes' own. at: what each error is told at, NULL: with its index. */
+static void own_finalizers(kube_check_t *c, const char *at, const kube_node_t *list) {
+  for (uint32_t i = 0; list && list->type == KG_V_ARRAY && i < list->c.n; i++) {
     kg_str_t s = kube_node_str(list->c.items[i]);
-    uint32_t before = c->causes->c.n;
-    kube_check_form(c, field, s, kube_form_qualified_name);
-    bool standard = kg_str_is(s, "kubernetes") || kg_str_is(s, "orphan") || kg_str_is(s, "foregroundDeletion");
-    if (c->causes->c.n != before || standard || (s.n && memchr(s.p, '/', s.n))) continue;
-    kube_invalid_str(c, field, s, "name is neither a standard finalizer name nor is it fully qualified");
+    bool own = kg_str_is(s, "kubernetes") || kg_str_is(s, "orphan") || kg_str_is(s, "foregroundDeletion");
+    if (own || (s.n && memchr(s.p, '/', s.n))) continue;
+    kube_invalid_str(c, at ? at : kube_arena_fmt(c->a, "finalizers[%u]", i), s,
+                     "name is neither a standard finalizer name nor is it fully qualified");
   }
+}
+
+void kube_check_finalizers(kube_check_t *c, const char *field, const kube_node_t *list) {
+  finalizer_names(c, field, list);
+  own_finalizers(c, field, list);
 }
 
 static void check_names(kube_check_t *c, const kube_node_t *meta, kube_form_fn form) {
@@ -113,24 +122,69 @@ static void check_names(kube_check_t *c, const kube_node_t *meta, kube_form_fn f
   }
 }
 
-static void check_kept(kube_check_t *c, const kube_node_t *meta, const kube_node_t *old, const char *key) {
-  const kube_node_t *now = kube_get(meta, key), *before = kube_get(old, key);
-  if (kube_node_empty(before) || kube_tree_equal(now, before)) return;
-  kube_invalid(c, key, now, "field is immutable");
+static void check_kept(kube_check_t *c, const kube_node_t *meta, const kube_node_t *old) {
+  static const char *const kept[] = {
+      "name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"};
+  for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) {
+    const kube_node_t *now = kube_get(meta, kept[i]), *before = kube_get(old, kept[i]);
+    if (kube_node_empty(now) && kube_node_empty(before)) continue;
+    if (!kube_tree_equal(now, before)) kube_invalid(c, kept[i], now ? now : kube_nil(c->a), "field is immutable");
+  }
 }
 
-void kube_check_metadata(kube_check_t *c, kube_form_fn name_form) {
-  const kube_node_t *meta = kube_get(c->root, "metadata"), *old = kube_get(c->old_root, "metadata");
-  size_t n = kube_path_push(c, "metadata");
-  if (c->old_root) {
-    static const char *const kept[] = {"name", "namespace", "uid", "creationTimestamp", "deletionTimestamp"};
-    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) check_kept(c, meta, old, kept[i]);
-  } else {
-    check_names(c, meta, name_form);
-  }
+static void check_maps(kube_check_t *c, const kube_node_t *meta) {
   kube_check_labels(c, "labels", kube_get(meta, "labels"));
   kube_check_annotations(c, "annotations", kube_get(meta, "annotations"));
   check_owners(c, meta);
-  kube_check_finalizers(c, "finalizers", kube_get(meta, "finalizers"));
+}
+
+/* As on a creation. */
+static void check_whole(kube_check_t *c, const kube_node_t *meta, kube_form_fn form, bool generic) {
+  check_names(c, meta, form);
+  check_maps(c, meta);
+  finalizer_names(c, "finalizers", kube_get(meta, "finalizers"));
+  if (!generic) own_finalizers(c, NULL, kube_get(meta, "finalizers"));
+}
+
+/* While an object goes, nothing new may hold it. */
+static void check_no_new_finalizers(kube_check_t *c, const kube_node_t *meta, const kube_node_t *old) {
+  const kube_node_t *now = kube_get(meta, "finalizers"), *before = kube_get(old, "finalizers");
+  kube_node_t *extra = kube_array(c->a);
+  if (kube_node_empty(kube_get(old, "deletionTimestamp"))) return;
+  for (uint32_t i = 0; i < kube_count(now); i++) {
+    bool known = false;
+    for (uint32_t k = 0; k < kube_count(before); k++) known |= kube_tree_equal(now->c.items[i], before->c.items[k]);
+    if (!known) kube_push(c->a, extra, now->c.items[i]);
+  }
+  if (extra->c.n)
+    kube_forbidden(
+        c, "finalizers",
+        kube_arena_fmt(
+            c->a, "no new finalizers can be added if the object is being deleted, found new finalizers []string{%s}",
+            kube_value_list(c, extra)));
+}
+
+static void check_update(kube_check_t *c, const kube_node_t *meta, const kube_node_t *old) {
+  check_no_new_finalizers(c, meta, old);
+  check_kept(c, meta, old);
+  check_maps(c, meta);
+}
+
+/* An update is looked at by what all kinds share and again by the kind, so that errors come several times: passes says
+ * how often the kind checks the update, and the new object as a whole. */
+void kube_check_metadata(kube_check_t *c, kube_form_fn name_form, const kube_passes_t *passes) {
+  const kube_node_t *meta = kube_get(c->root, "metadata"), *old = kube_get(c->old_root, "metadata");
+  size_t n = kube_path_push(c, "metadata");
+  if (!c->old_root) {
+    check_whole(c, meta, name_form, passes->generic);
+  } else {
+    check_whole(c, meta, kube_form_path_segment, true);
+    check_update(c, meta, old);
+    for (int i = 0; i < passes->update; i++) {
+      check_update(c, meta, old);
+      if (!passes->generic) own_finalizers(c, NULL, kube_get(meta, "finalizers"));
+    }
+    for (int i = 0; i < passes->whole && !c->status; i++) check_whole(c, meta, name_form, passes->generic);
+  }
   kube_path_pop(c, n);
 }

@@ -93,7 +93,7 @@ static void of_external_name(kube_check_t *c, const kube_node_t *spec) {
   static const char *const keys[] = {"clusterIPs", "ipFamilies", "ipFamilyPolicy"};
   kg_str_t name = kube_text(spec, "externalName"), host = name;
   for (int i = 0; i < 3; i++)
-    if (!kube_node_empty(kube_get(spec, keys[i])))
+    if (!kube_node_empty(kube_get(spec, keys[i])) || (i == 0 && kube_text(spec, "clusterIP").n))
       kube_forbidden(c, keys[i], "may not be set for ExternalName services");
   if (host.n && host.p[host.n - 1] == '.') host.n--;
   if (host.n)
@@ -131,12 +131,19 @@ KUBE_CALL(service) {
   if (!external && !kube_get(v, "internalTrafficPolicy")) kube_required(c, "internalTrafficPolicy", NULL);
 }
 
-KUBE_CALL(source_range) {
+/* Each may have blanks around it, as it once was an annotation. */
+KUBE_CALL(source_ranges) {
   (void)r, (void)old;
-  kg_str_t s = kube_node_str(v);
-  while (s.n && s.p[0] == ' ') s.p++, s.n--;
-  while (s.n && s.p[s.n - 1] == ' ') s.n--;
-  kube_check_form(c, NULL, s, kube_form_cidr);
+  size_t n = kube_path_push(c, "LoadBalancerSourceRanges");
+  for (uint32_t i = 0; i < kube_count(v); i++) {
+    kg_str_t s = kube_node_str(v->c.items[i]);
+    while (s.n && s.p[0] == ' ') s.p++, s.n--;
+    while (s.n && s.p[s.n - 1] == ' ') s.n--;
+    size_t inner = kube_path_index(c, i);
+    kube_check_form(c, NULL, s, kube_form_cidr);
+    kube_path_pop(c, inner);
+  }
+  kube_path_pop(c, n);
 }
 
 /* --- ingresses -------------------------------------------------------------------------------------------------- */
@@ -173,21 +180,6 @@ KUBE_CALL(host) {
   kube_form_dns1123_subdomain(rest, wildcard, arg);
 }
 
-KUBE_CALL(ingress_path) {
-  (void)r, (void)old;
-  static const char *const bad[] = {"//", "/./", "/../", "%2f", "%2F"};
-  const kube_node_t *path = kube_get(v, "path"), *type = kube_get(v, "pathType");
-  kg_str_t s = kube_node_str(path);
-  if (!type) return kube_required(c, "pathType", "pathType must be specified");
-  bool exact = kg_str_is(kube_node_str(type), "Exact") || kg_str_is(kube_node_str(type), "Prefix"),
-       own = kg_str_is(kube_node_str(type), "ImplementationSpecific");
-  if (!exact && !own) return kube_unsupported(c, "pathType", type, "Exact ImplementationSpecific Prefix");
-  if ((exact || s.n) && (!s.n || s.p[0] != '/')) kube_invalid_str(c, "path", s, "must be an absolute path");
-  const char *text = kube_arena_fmt(c->a, KG_STR_FMT, KG_STR_ARG(s));
-  for (int i = 0; exact && i < 5; i++)
-    if (strstr(text, bad[i])) kube_invalid_str(c, "path", s, kube_arena_fmt(c->a, "must not contain '%s'", bad[i]));
-}
-
 KUBE_CALL(ingress_backend) {
   (void)r, (void)old;
   const kube_node_t *service = kube_get(v, "service"), *resource = kube_get(v, "resource"),
@@ -195,7 +187,7 @@ KUBE_CALL(ingress_backend) {
   if (resource && service)
     kube_invalid_str(c, NULL, KG_STR(""), "cannot set both resource and service backends");
   else if (!resource && !service)
-    kube_required(c, NULL, "service name is required");
+    kube_invalid_str(c, NULL, KG_STR(""), "resource or service backend is required");
   if (!service || resource) return;
   kg_str_t name = kube_text(service, "name"), port_name = kube_text(port, "name");
   int64_t number = kube_node_int(kube_get(port, "number"), 0);
@@ -213,12 +205,30 @@ KUBE_CALL(ingress_backend) {
     kube_required(c, NULL, "port name or number is required");
 }
 
+KUBE_CALL(ingress_path) {
+  (void)r, (void)old;
+  static const char *const bad[] = {"//", "/./", "/../", "%2f", "%2F"};
+  const kube_node_t *path = kube_get(v, "path"), *type = kube_get(v, "pathType");
+  kg_str_t s = kube_node_str(path);
+  if (!type || type->type == KG_V_NIL) return kube_required(c, "pathType", "pathType must be specified");
+  bool exact = kg_str_is(kube_node_str(type), "Exact") || kg_str_is(kube_node_str(type), "Prefix"),
+       own = kg_str_is(kube_node_str(type), "ImplementationSpecific");
+  if (!exact && !own) return kube_unsupported(c, "pathType", type, "Exact ImplementationSpecific Prefix");
+  if ((exact || s.n) && (!s.n || s.p[0] != '/')) kube_invalid_str(c, "path", s, "must be an absolute path");
+  const char *text = kube_arena_fmt(c->a, KG_STR_FMT, KG_STR_ARG(s));
+  for (int i = 0; exact && i < 5; i++)
+    if (strstr(text, bad[i])) kube_invalid_str(c, "path", s, kube_arena_fmt(c->a, "must not contain '%s'", bad[i]));
+  size_t n = kube_path_push(c, "backend");
+  kube_call_ingress_backend(c, r, kube_get(v, "backend"), NULL);
+  kube_path_pop(c, n);
+}
+
 KUBE_CALL(class_parameters) {
   (void)r, (void)old;
   if (!v) return;
   kg_str_t group = kube_text(v, "apiGroup"), kind = kube_text(v, "kind"), name = kube_text(v, "name");
   size_t n = kube_path_push(c, "parameters");
-  if (group.n) kube_check_form(c, "apiGroup", group, kube_form_dns1123_subdomain);
+  if (kube_get(v, "apiGroup")) kube_check_form(c, "apiGroup", group, kube_form_dns1123_subdomain);
   if (kind.n)
     kube_check_form(c, "kind", kind, kube_form_path_segment);
   else
@@ -318,6 +328,15 @@ KUBE_CALL(end_port) {
 }
 
 /* --- endpoints -------------------------------------------------------------------------------------------------- */
+
+KUBE_CALL(endpoint_ip) {
+  unsigned char b[16];
+  int family;
+  kg_str_t s = kube_node_str(v);
+  kube_check_form(c, r->field, s, kube_form_ip);
+  if (!address(s, b, &family)) kube_invalid_str(c, r->field, s, "must be a valid IP address");
+  kube_call_nonspecial_ip(c, r, v, old);
+}
 
 /* Several ports need names. */
 KUBE_CALL(named_ports) {

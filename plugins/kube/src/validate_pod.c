@@ -338,28 +338,35 @@ KUBE_CALL(search_domain) {
   kube_check_form(c, NULL, s, kube_form_dns1123_subdomain);
 }
 
-KUBE_CALL(unique_taints) {
-  (void)old;
-  for (uint32_t i = 1; i < kube_count(v); i++) {
+static void taint(kube_check_t *c, const kube_node_t *t) {
+  static const char *const effects[] = {"NoSchedule", "PreferNoSchedule", "NoExecute", NULL};
+  kg_str_t value = kube_text(t, "value"), effect = kube_text(t, "effect");
+  kube_check_form(c, "key", kube_text(t, "key"), kube_form_qualified_name);
+  if (value.n) kube_check_form(c, "value", value, kube_form_label_value);
+  if (!effect.n)
+    kube_required(c, "effect", NULL);
+  else if (!listed(effects, effect))
+    kube_unsupported(c, "effect", kube_get(t, "effect"), "NoSchedule PreferNoSchedule NoExecute");
+}
+
+/* Errors call a node's taints metadata.taints. */
+KUBE_CALL(taints) {
+  (void)r, (void)old;
+  for (uint32_t i = 0; i < kube_count(v); i++) {
+    const kube_node_t *a = v->c.items[i];
+    size_t n = kube_path_push(c, "metadata.taints");
+    kube_path_index(c, i);
+    taint(c, a);
     for (uint32_t k = 0; k < i; k++) {
-      const kube_node_t *a = v->c.items[i], *b = v->c.items[k];
+      const kube_node_t *b = v->c.items[k];
       if (!kg_str_eq(kube_text(a, "key"), kube_text(b, "key")) ||
           !kg_str_eq(kube_text(a, "effect"), kube_text(b, "effect")))
         continue;
-      size_t n = kube_path_push(c, r->field);
-      kube_path_index(c, i);
       kube_duplicate(c, NULL, a);
-      kube_path_pop(c, n);
       break;
     }
+    kube_path_pop(c, n);
   }
-}
-
-static bool is_integer(kg_str_t s) {
-  size_t i = s.n && (s.p[0] == '-' || s.p[0] == '+');
-  bool good = i < s.n;
-  for (; i < s.n; i++) good = good && s.p[i] >= '0' && s.p[i] <= '9';
-  return good;
 }
 
 KUBE_CALL(node_selector_requirement) {
@@ -374,8 +381,6 @@ KUBE_CALL(node_selector_requirement) {
     kube_forbidden(c, "values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
   else if (order && kube_count(values) != 1)
     kube_required(c, "values", "must be specified single value when `operator` is 'Lt' or 'Gt'");
-  else if (order && !is_integer(kube_node_str(values->c.items[0])))
-    kube_invalid(c, "values[0]", values->c.items[0], "for 'Gt', 'Lt' operators, the value must be an integer");
   else if (!set && !plain && !order)
     kube_invalid_str(c, "operator", op, "not a valid selector operator");
 }
@@ -409,4 +414,105 @@ KUBE_CALL(headers) {
   (void)old;
   for (uint32_t i = 0; i < kube_count(v); i++)
     kube_check_form(c, r->field, kube_text(v->c.items[i], "name"), kube_form_header_name);
+}
+
+KUBE_CALL(message_policy) {
+  (void)r, (void)old;
+  kg_str_t s = kube_node_str(v);
+  if (!s.n)
+    kube_required(c, r->field, NULL);
+  else if (!kg_str_is(s, "File") && !kg_str_is(s, "FallbackToLogsOnError"))
+    kube_invalid_str(c, r->field, s, "must be 'File' or 'FallbackToLogsOnError'");
+}
+
+KUBE_CALL(unique_tolerations) {
+  (void)old;
+  for (uint32_t i = 1; i < kube_count(v); i++) {
+    uint32_t k = 0;
+    while (k < i && !kube_tree_equal(v->c.items[k], v->c.items[i])) k++;
+    if (k == i) continue;
+    size_t n = kube_path_push(c, r->field);
+    kube_path_index(c, i);
+    kube_duplicate(c, NULL, v->c.items[i]);
+    kube_path_pop(c, n);
+  }
+}
+
+/* What a toleration says wrong is told at a path that says its list twice. */
+KUBE_CALL(class_tolerations) {
+  (void)old;
+  const kube_type_t *t = kube_type_find(KG_STR("core.v1.Toleration"));
+  kube_call_unique_tolerations(c, r, v, old);
+  for (uint32_t i = 0; i < kube_count(v); i++) {
+    size_t n = kube_path_push(c, "tolerations.tolerations");
+    kube_path_index(c, i);
+    kube_check_struct(c, t, v->c.items[i]);
+    kube_path_pop(c, n);
+  }
+}
+
+/* --- projected volumes: errors do not say which of the sources' items ------------------------------------------- */
+
+/* The path as it is up to, and with, the last ".NAME". */
+static size_t cut_after(kube_check_t *c, const char *name) {
+  char *at = NULL;
+  size_t before = c->n;
+  for (char *p = c->path; (p = strstr(p, name)); p++) at = p;
+  if (at) c->n = (size_t)(at - c->path) + strlen(name);
+  return before;
+}
+
+KUBE_CALL(account_token) {
+  (void)r, (void)old;
+  char whole[sizeof c->path];
+  int64_t seconds = kube_node_int(kube_get(v, "expirationSeconds"), 3600);
+  kg_str_t path = kube_text(v, "path");
+  if (seconds < 600)
+    kube_invalid(c, "expirationSeconds", kube_get(v, "expirationSeconds"),
+                 "may not specify a duration less than 10 minutes");
+  if (seconds > INT64_C(1) << 32)
+    kube_invalid(c, "expirationSeconds", kube_get(v, "expirationSeconds"),
+                 "may not specify a duration larger than 2^32 seconds");
+  memcpy(whole, c->path, sizeof whole);
+  size_t n = cut_after(c, ".projected");
+  c->path[c->n] = 0;
+  if (!path.n)
+    kube_required(c, "path", NULL);
+  else
+    kube_call_local_file(c, &(kube_check_rule_t){.field = "path"}, kube_get(v, "path"), NULL);
+  memcpy(c->path, whole, sizeof whole);
+  c->n = n;
+}
+
+KUBE_CALL(projected_items) {
+  (void)r, (void)old;
+  const kube_type_t *t = kube_type_find(KG_STR("core.v1.DownwardAPIVolumeFile"));
+  for (uint32_t i = 0; i < kube_count(v); i++) kube_check_struct(c, t, v->c.items[i]);
+}
+
+static bool add_path(kube_check_t *c, kube_node_t *seen, const kube_node_t *item) {
+  kg_str_t path = kube_text(item, "path");
+  if (!path.n) return true;
+  if (kube_getn(seen, path)) {
+    kube_invalid_str(c, NULL, path, "conflicting duplicate paths");
+    return false;
+  }
+  kube_setn(c->a, seen, path, kube_bool(c->a, true));
+  return true;
+}
+
+/* Two sources may not give the same file. */
+KUBE_CALL(projected_paths) {
+  (void)r, (void)old;
+  static const char *const lists[] = {"secret", "configMap", "downwardAPI"};
+  const kube_node_t *sources = kube_get(v, "sources");
+  kube_node_t *seen = kube_map(c->a);
+  for (uint32_t i = 0; i < kube_count(sources); i++) {
+    const kube_node_t *s = sources->c.items[i];
+    for (int l = 0; l < 3; l++) {
+      const kube_node_t *items = kube_get(kube_get(s, lists[l]), "items");
+      for (uint32_t k = 0; k < kube_count(items); k++) add_path(c, seen, items->c.items[k]);
+    }
+    if (kube_get(s, "serviceAccountToken")) add_path(c, seen, kube_get(s, "serviceAccountToken"));
+  }
 }

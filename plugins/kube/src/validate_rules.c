@@ -102,8 +102,34 @@ RULE(form_always) {
   kube_check_form(c, called(r), kube_node_str(v), r->form);
 }
 
+/* These are asked for by the check of the metadata. */
 RULE(name) {
-  (void)c, (void)r, (void)v, (void)old; /* asked for by the check of the metadata */
+  (void)c, (void)r, (void)v, (void)old;
+}
+RULE(passes) {
+  (void)c, (void)r, (void)v, (void)old;
+}
+RULE(generic) {
+  (void)c, (void)r, (void)v, (void)old;
+}
+RULE(guarded) {
+  (void)c, (void)r, (void)v, (void)old;
+}
+RULE(twice) {
+  (void)c, (void)r, (void)v, (void)old;
+}
+
+/* For pointers: empty is not absent. */
+RULE(form_there) {
+  (void)old;
+  if (v && v->type == KG_V_STR) kube_check_form(c, called(r), v->s, r->form);
+}
+
+/* Absent or empty is told twice: as missing, and as no name. */
+RULE(required_form) {
+  (void)old;
+  if (!kube_node_str(v).n) kube_required(c, called(r), NULL);
+  kube_check_form(c, called(r), kube_node_str(v), r->form);
 }
 
 RULE(labels) {

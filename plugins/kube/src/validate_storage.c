@@ -37,9 +37,26 @@ KUBE_CALL(volume_source_kept) {
   }
 }
 
+KUBE_CALL(volume_capacity) {
+  (void)old;
+  if (!kube_count(v)) kube_required(c, r->field, NULL);
+  if (kube_count(v) != 1 || !kube_get(v, "storage")) kube_unsupported(c, r->field, v ? v : kube_nil(c->a), "storage");
+}
+
+/* Errors of these name the field alone, without what it is in. */
+static void told_at_root(kube_check_t *c, const char *field, const kube_node_t *v) {
+  char whole[sizeof c->path];
+  size_t n = c->n;
+  memcpy(whole, c->path, sizeof whole);
+  c->n = 0;
+  c->path[0] = 0;
+  kube_invalid(c, field, v ? v : kube_nil(c->a), "field is immutable");
+  memcpy(c->path, whole, sizeof whole);
+  c->n = n;
+}
+
 KUBE_CALL(kept_once_set) {
-  if (!c->old_root || kube_node_empty(old)) return;
-  if (!kube_tree_equal(v, old)) kube_invalid(c, r->field, v, r->text ? r->text : "field is immutable");
+  if (c->old_root && !kube_node_empty(old) && !kube_tree_equal(v, old)) told_at_root(c, r->field, v);
 }
 
 static void strip_requests(kube_node_t *spec) {
@@ -59,12 +76,11 @@ KUBE_CALL(claim_update) {
   if (!kube_text(old, "volumeName").n) kube_del(now, "volumeName"), kube_del(was, "volumeName");
   if (bound) strip_requests(now), strip_requests(was);
   if (!kube_tree_equal(now, was))
-    return kube_forbidden(
-        c, NULL,
-        "spec is immutable after creation except resources.requests and volumeAttributesClassName for "
-        "bound claims");
-  if (wanted && had && !kube_quantity_milli(kube_node_str(wanted), &a) &&
-      !kube_quantity_milli(kube_node_str(had), &b) && a < b)
+    kube_forbidden(c, NULL,
+                   "spec is immutable after creation except resources.requests and volumeAttributesClassName for "
+                   "bound claims");
+  if (had && !kube_quantity_milli(kube_node_str(had), &b) &&
+      (!wanted || kube_quantity_milli(kube_node_str(wanted), &a) || a < b))
     kube_forbidden(c, "resources.requests.storage", "field can not be less than status.capacity");
 }
 
@@ -88,4 +104,17 @@ KUBE_CALL(parameters) {
     bytes += v->c.keys[i].n + kube_node_str(v->c.items[i]).n;
   }
   if (bytes > MOST_PARAMETER_BYTES) kube_too_long(c, "parameters", MOST_PARAMETER_BYTES);
+}
+
+/* Of an attachment: the driver and the volume once more, in the words of names. */
+KUBE_CALL(csi_driver_name) {
+  (void)r, (void)old;
+  kube_rule_required_form(c, &(kube_check_rule_t){.field = "attacher", .form = kube_form_dns1123_subdomain},
+                          kube_get(v, "attacher"), NULL);
+}
+
+KUBE_CALL(volume_name) {
+  (void)r, (void)old;
+  const kube_node_t *name = kube_path(v, "source", "persistentVolumeName", NULL);
+  if (name) kube_check_form(c, "source.persistentVolumeName", kube_node_str(name), kube_form_dns1123_subdomain);
 }

@@ -62,6 +62,13 @@ static const char *value_text(kube_check_t *c, const kube_node_t *v) {
   return text;
 }
 
+const char *kube_value_list(kube_check_t *c, const kube_node_t *list) {
+  const char *text = "";
+  for (uint32_t i = 0; i < kube_count(list); i++)
+    text = kube_arena_fmt(c->a, "%s%s%s", text, i ? ", " : "", value_text(c, list->c.items[i]));
+  return text;
+}
+
 void kube_required(kube_check_t *c, const char *field, const char *detail) {
   bool more = detail && *detail;
   tell(c, field, "FieldValueRequired",

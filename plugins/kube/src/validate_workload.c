@@ -15,45 +15,92 @@ KUBE_CALL(selector_of) {
   kube_invalid(c, "selector", v, kube_arena_fmt(c->a, "empty selector is invalid for %s", r->text));
 }
 
-static bool selects(const kube_node_t *selector, const kube_node_t *labels, bool plain, bool *bad) {
-  kg_doc_t *s = kube_tree_doc(selector), *l = labels ? kube_tree_doc(labels) : NULL;
+static void count_complaint(void *arg, const char *sentence) {
+  (void)sentence;
+  ++*(unsigned *)arg;
+}
+
+static bool bad_requirement(const kube_node_t *r) {
+  kg_str_t op = kube_text(r, "operator");
+  const kube_node_t *values = kube_get(r, "values");
+  bool set = kg_str_is(op, "In") || kg_str_is(op, "NotIn"),
+       plain = kg_str_is(op, "Exists") || kg_str_is(op, "DoesNotExist");
+  unsigned bad = (!set && !plain) || (set && !kube_count(values)) || (plain && kube_count(values));
+  kube_form_qualified_name(kube_text(r, "key"), count_complaint, &bad);
+  for (uint32_t i = 0; i < kube_count(values); i++)
+    kube_form_label_value(kube_node_str(values->c.items[i]), count_complaint, &bad);
+  return bad;
+}
+
+/* Whether the selector cannot be one. */
+static bool bad_selector(const kube_node_t *selector) {
+  const kube_node_t *labels = kube_get(selector, "matchLabels"), *more = kube_get(selector, "matchExpressions");
+  unsigned bad = 0;
+  for (uint32_t i = 0; i < kube_count(labels); i++) {
+    kube_form_qualified_name(labels->c.keys[i], count_complaint, &bad);
+    kube_form_label_value(kube_node_str(labels->c.items[i]), count_complaint, &bad);
+  }
+  for (uint32_t i = 0; i < kube_count(more); i++) bad += bad_requirement(more->c.items[i]);
+  return bad;
+}
+
+static bool selects(const kube_node_t *selector, const kube_node_t *labels, bool plain) {
+  kg_doc_t *s = selector ? kube_tree_doc(selector) : NULL, *l = labels ? kube_tree_doc(labels) : NULL;
   kube_selector_t *sel = !s      ? NULL
                          : plain ? kube_selector_of_map(kg_view_of(s))
                                  : kube_selector_of(kg_view_of(s), NULL);
   bool good = sel && kube_selector_matches(sel, l ? kg_view_of(l) : (kg_view_t){0});
-  *bad = !sel;
   kube_selector_free(sel);
   kg_doc_unref(s);
   kg_doc_unref(l);
   return good;
 }
 
-static void template_matches(kube_check_t *c, const kube_node_t *v, bool plain) {
-  const kube_node_t *selector = kube_get(v, "selector"), *labels = kube_node_look(v, "template.metadata.labels");
-  bool bad;
-  if (!kube_count(plain ? selector : kube_get(selector, "matchLabels")) &&
-      (plain || !kube_count(kube_get(selector, "matchExpressions"))))
-    return;
-  if (selects(selector, labels, plain, &bad)) return;
-  if (bad) return kube_invalid(c, "selector", selector, "invalid label selector");
-  kube_invalid(c, "template.metadata.labels", labels ? labels : kube_map(c->a),
-               "`selector` does not match template `labels`");
+static bool there(const kube_node_t *n) {
+  return n && n->type != KG_V_NIL;
 }
 
+static bool chooses(const kube_node_t *selector) {
+  return kube_count(kube_get(selector, "matchLabels")) || kube_count(kube_get(selector, "matchExpressions"));
+}
+
+static void must_match(kube_check_t *c, const kube_node_t *v, bool plain) {
+  const kube_node_t *labels = kube_node_look(v, "template.metadata.labels");
+  if (!selects(kube_get(v, "selector"), labels, plain))
+    kube_invalid(c, "template.metadata.labels", labels ? labels : kube_map(c->a),
+                 "`selector` does not match template `labels`");
+}
+
+/* A selector that is missing chooses nothing, one that is empty everything. */
 KUBE_CALL(template_matches) {
   (void)r, (void)old;
-  template_matches(c, v, false);
+  const kube_node_t *selector = kube_get(v, "selector");
+  if (there(selector) && bad_selector(selector)) return kube_invalid(c, "selector", selector, "invalid label selector");
+  if (!there(selector) || chooses(selector)) must_match(c, v, false);
 }
 
 KUBE_CALL(template_matches_map) {
   (void)r, (void)old;
-  template_matches(c, v, true);
+  if (kube_count(kube_get(v, "selector")) && kube_count(kube_get(v, "template"))) must_match(c, v, true);
+}
+
+/* Of a DaemonSet: it says nothing of a selector that is missing or bad. */
+KUBE_CALL(daemon_selector) {
+  (void)r, (void)old;
+  const kube_node_t *selector = kube_get(v, "selector");
+  if (there(selector) && !chooses(selector))
+    kube_invalid(c, "selector", selector, "empty selector is invalid for daemonset");
+  if (!there(selector) || !bad_selector(selector)) must_match(c, v, false);
 }
 
 /* --- updates in steps ------------------------------------------------------------------------------------------- */
 
+/* A number, or that of a percentage; what is neither counts as 0. */
 static int64_t count_of(const kube_node_t *v) {
-  return v && v->type == KG_V_STR ? strtoll(v->s.n ? v->s.p : "0", NULL, 10) : kube_node_int(v, 0);
+  unsigned bad = 0;
+  if (!v || v->type != KG_V_STR) return kube_node_int(v, 0);
+  kube_form_percent(v->s, count_complaint, &bad);
+  return bad ? 0 : strtoll(v->s.p, NULL, 10);
 }
 
 static void at_most_all(kube_check_t *c, const char *key, const kube_node_t *v) {
@@ -82,8 +129,9 @@ KUBE_CALL(rolling_daemons) {
 
 KUBE_CALL(deadline_after_ready) {
   (void)r, (void)old;
-  if (v && v->type == KG_V_INT && v->i <= kube_node_int(kube_get(c->self, "minReadySeconds"), 0))
-    kube_invalid(c, "progressDeadlineSeconds", v, "must be greater than minReadySeconds");
+  const kube_node_t *deadline = kube_get(v, "progressDeadlineSeconds");
+  if (deadline && deadline->type == KG_V_INT && deadline->i <= kube_node_int(kube_get(v, "minReadySeconds"), 0))
+    kube_invalid(c, "progressDeadlineSeconds", deadline, "must be greater than minReadySeconds");
 }
 
 static bool among(const char *values, kg_str_t s) {
@@ -126,7 +174,7 @@ KUBE_CALL(update_strategy) {
   (void)r, (void)old;
   kg_str_t s = kube_node_str(v);
   if (!kg_str_is(s, "RollingUpdate") && !kg_str_is(s, "OnDelete"))
-    kube_invalid_str(c, "type", s, "must be 'RollingUpdate' or 'OnDelete'");
+    kube_invalid_str(c, NULL, s, "must be 'RollingUpdate' or 'OnDelete'");
 }
 
 KUBE_CALL(no_rolling) {
@@ -148,14 +196,29 @@ KUBE_CALL(hpa_range) {
 KUBE_CALL(job_selector) {
   (void)r, (void)old;
   const kube_node_t *selector = kube_get(v, "selector"), *labels = kube_node_look(v, "template.metadata.labels");
-  bool manual = kube_node_bool(kube_get(v, "manualSelector"), false), bad;
-  if (!manual || !selector || selector->type == KG_V_NIL) {
-    if (manual) kube_required(c, "selector", NULL);
-    return;
-  }
-  if (!selects(selector, labels, false, &bad) && !bad)
-    kube_invalid(c, "template.metadata.labels", labels ? labels : kube_map(c->a),
+  if (!there(selector)) return kube_required(c, "spec.selector", NULL);
+  if (!bad_selector(selector) && !selects(selector, labels, false))
+    kube_invalid(c, "spec.template.metadata.labels", labels ? labels : kube_map(c->a),
                  "`selector` does not match template `labels`");
+}
+
+/* The labels a Job's pods are chosen by, if it makes them itself. */
+KUBE_CALL(job_labels) {
+  (void)r, (void)old;
+  static const char *const keys[] = {"batch.kubernetes.io/controller-uid", "controller-uid",
+                                     "batch.kubernetes.io/job-name", "job-name"};
+  const kube_node_t *labels = kube_node_look(v, "spec.template.metadata.labels");
+  if (kube_node_bool(kube_path(v, "spec", "manualSelector", NULL), false)) return;
+  for (int i = 0; i < 4; i++) {
+    kg_str_t wanted = kube_node_str(kube_path(v, "metadata", i < 2 ? "uid" : "name", NULL));
+    const kube_node_t *label = kube_get(labels, keys[i]);
+    char *field = kube_arena_fmt(c->a, "spec.template.metadata.labels[%s]", keys[i]);
+    char *words = kube_arena_fmt(c->a, "must be '" KG_STR_FMT "'", KG_STR_ARG(wanted));
+    if (!label)
+      kube_required(c, field, words);
+    else if (!kg_str_eq(kube_node_str(label), wanted))
+      kube_invalid(c, field, label, words);
+  }
 }
 
 KUBE_CALL(no_manual) {
@@ -217,6 +280,12 @@ static void check_gates(kube_check_t *c, const kube_node_t *v, const kube_node_t
   "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"                          \
   "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
 
+static void need_images(kube_check_t *c, const kube_node_t *v, const char *key) {
+  const kube_node_t *list = kube_get(v, key);
+  for (uint32_t i = 0; i < kube_count(list); i++)
+    if (!kube_text(list->c.items[i], "image").n) kube_required(c, kube_arena_fmt(c->a, "%s[%u].image", key, i), NULL);
+}
+
 static void pod_spec_update(kube_check_t *c, const kube_node_t *v, const kube_node_t *old) {
   const kube_node_t *list = kube_get(v, "tolerations"), *before = kube_get(old, "tolerations");
   check_deadline(c, kube_get(v, "activeDeadlineSeconds"), kube_get(old, "activeDeadlineSeconds"));
@@ -240,9 +309,19 @@ KUBE_CALL(pod_update) {
   if (!c->old_root || !old || !v) return;
   size_t n = kube_path_push(c, "spec");
   if (same_count(c, v, old, "containers", "pod updates may not add or remove containers") &&
-      same_count(c, v, old, "initContainers", "pod updates may not add or remove containers"))
+      same_count(c, v, old, "initContainers", "pod updates may not add or remove containers")) {
+    need_images(c, v, "containers");
+    need_images(c, v, "initContainers");
     pod_spec_update(c, v, old);
+  }
   kube_path_pop(c, n);
+}
+
+/* Its jobs' names add to it. */
+KUBE_CALL(cron_name) {
+  (void)r, (void)old;
+  kg_str_t name = kube_node_str(v);
+  if (name.n > 52) kube_invalid_str(c, "metadata.name", name, "must be no more than 52 characters");
 }
 
 /* --- cron ------------------------------------------------------------------------------------------------------- */

@@ -100,6 +100,9 @@ const kube_field_t *kube_field_find(const kube_type_t *t, kg_str_t name);
  * PodSpec.spec.replicas of type int32`. */
 int kube_decode(kube_arena_t *a, const kube_resource_t *r, kube_node_t *object, kube_node_t *unknown, kg_error_t *err);
 
+/* A struct as it is written when nothing of it is given: fields that are always there, with their zeros. */
+kube_node_t *kube_empty(kube_arena_t *a, const kube_type_t *t);
+
 /* Fills in defaults: those of the type tables and the kind's own (plugins/kube/schema/defaults). */
 void kube_default(kube_arena_t *a, const kube_resource_t *r, kube_node_t *object);
 
@@ -109,8 +112,11 @@ void kube_default(kube_arena_t *a, const kube_resource_t *r, kube_node_t *object
 void kube_validate(kube_arena_t *a, const kube_resource_t *r, const kube_node_t *object, const kube_node_t *old,
                    bool status, kube_node_t *causes);
 
-/* Patches. The result is a new tree; NULL with a sentence (KG_EINVAL 400/422, KG_ECONFLICT for a failed JSON patch
- * test). */
+/* Whether an update must say which revision of the object it changes. */
+bool kube_guarded(const kube_resource_t *r);
+
+/* Patches. The result is a new tree; NULL with a sentence (KG_EINVAL: it is no patch; 422: it cannot be applied, or a
+ * test of it failed). */
 kube_node_t *kube_patch_json(kube_arena_t *a, const kube_node_t *object, const kube_node_t *patch, kg_error_t *err);
 kube_node_t *kube_patch_merge(kube_arena_t *a, const kube_node_t *object, const kube_node_t *patch);
 kube_node_t *kube_patch_strategic(kube_arena_t *a, const kube_type_t *t, const kube_node_t *object,
