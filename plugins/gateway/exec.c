@@ -1,207 +1,133 @@
 /*
- * pods/exec and pods/attach over WebSocket (v5.channel.k8s.io, v4.channel.k8s.io). The first byte of a message is the
- * channel: 0 stdin, 1 stdout, 2 stderr, 3 the outcome as a Status, 4 terminal size; v5: 255 closes the channel the next
- * byte names.
+ * pods/exec and pods/attach, over WebSocket (v5.channel.k8s.io, v4.channel.k8s.io: the first byte of a message is the
+ * channel; v5: 255 closes the channel the next byte names) or over SPDY/3.1 (a stream for each channel, named by its
+ * header streamtype). Channels: 0 stdin, 1 stdout, 2 stderr, 3 the outcome as a Status, 4 terminal size.
  */
-#include <openssl/evp.h>
-#include <openssl/sha.h>
-#include <wslay/wslay.h>
+#include <strings.h>
 
+#include "duplex.h"
 #include "pod.h"
 
-enum {
-  CH_STDIN = 0,
-  CH_ERROR = 3,
-  CH_RESIZE = 4,
-  CH_CLOSE = 255,
-  MAX_MESSAGE = 1 << 20,
-  RETRY_MS = 5,
-  MAX_HELD = 64 << 10
-};
-
-typedef struct held { /* input that waits for credit */
-  struct held *next;
-  kg_doc_t *doc;
-  size_t n;
-} held_t;
+enum { CH_STDIN = 0, CH_STDOUT, CH_STDERR, CH_ERROR, CH_RESIZE, CHANNELS, CH_CLOSE = 255 };
 
 typedef struct session {
-  wslay_event_context_ptr ws;
-  const char *in; /* bytes being fed */
-  size_t in_n;
-  bool attach, reported, v5, input_over, feeding, over;
-  uint32_t owed;
-  held_t *head, *tail;
-  size_t held;
+  gw_ex_t *ex;
+  gw_ws_t *ws; /* one of these two */
+  gw_spdy_t *spdy;
+  const char *protocol;
+  uint32_t stream[CHANNELS]; /* SPDY: their ids, 0: not opened */
+  gw_duplex_t *call;
+  char *container, *node;
+  bool attach, reported, feeding, over;
+  kube_buf_t resizes; /* SPDY: sizes are JSON values one after the other */
 } session_t;
 
 static void session_gone(gw_ex_t *ex) {
   session_t *s = ex->op;
-  if (s->ws) wslay_event_context_free(s->ws);
-  while (s->head) {
-    held_t *h = s->head;
-    s->head = h->next;
-    kg_doc_unref(h->doc);
-    free(h);
-  }
+  gw_duplex_free(s->call);
+  gw_ws_free(s->ws);
+  gw_spdy_free(s->spdy);
+  kube_buf_free(&s->resizes);
+  free(s->container);
+  free(s->node);
   free(s);
   ex->op = NULL;
 }
 
-/* --- out
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* --- out --------------------------------------------------------------------------------------------------------- */
 
-static void send_channel(gw_ex_t *ex, uint8_t channel, const char *p, size_t n) {
-  session_t *s = ex->op;
+static void send_channel(session_t *s, uint8_t channel, const char *p, size_t n) {
+  if (s->spdy) {
+    if (s->stream[channel]) gw_spdy_send(s->spdy, s->stream[channel], p, n, false);
+    return;
+  }
   uint8_t *m = malloc(n + 1);
   if (!m) return;
   m[0] = channel;
   if (n) memcpy(m + 1, p, n);
-  struct wslay_event_msg msg = {.opcode = WSLAY_BINARY_FRAME, .msg = m, .msg_length = n + 1};
-  wslay_event_queue_msg(s->ws, &msg);
+  gw_ws_send(s->ws, m, n + 1);
   free(m);
-  wslay_event_send(s->ws);
 }
 
-static void report(gw_ex_t *ex, const kube_buf_t *status) {
-  session_t *s = ex->op;
-  if (s->reported) return;
+static void report(session_t *s, const kube_buf_t *status) {
+  if (s->reported || status->failed) return;
   s->reported = true;
-  send_channel(ex, CH_ERROR, status->p, status->n);
+  send_channel(s, CH_ERROR, status->p, status->n);
 }
 
-static void report_exit(gw_ex_t *ex, int64_t code) {
+static void report_exit(session_t *s, int64_t code) {
   kube_buf_t b = {0};
   if (!code)
     kube_buf_addz(&b, "{\"metadata\":{},\"status\":\"Success\"}");
   else
     kube_buf_fmt(
         &b,
-        "{\"metadata\":{},\"status\":\"Failure\",\"message\":\"command terminated with non-zero exit code: exit status "
-        "%lld\","
-        "\"reason\":\"NonZeroExitCode\",\"details\":{\"causes\":[{\"reason\":\"ExitCode\",\"message\":\"%lld\"}]}}",
+        "{\"metadata\":{},\"status\":\"Failure\",\"message\":\"command terminated with non-zero exit code: exit "
+        "status %lld\",\"reason\":\"NonZeroExitCode\",\"details\":{\"causes\":[{\"reason\":\"ExitCode\","
+        "\"message\":\"%lld\"}]}}",
         (long long)code, (long long)code);
-  if (!b.failed) report(ex, &b);
+  report(s, &b);
   kube_buf_free(&b);
 }
 
-static void report_error(gw_ex_t *ex, const char *text) {
+static void report_error(session_t *s, const char *text) {
   kube_buf_t b = {0};
   gw_status_json(&b, 500, "InternalError", NULL, text);
-  if (!b.failed) report(ex, &b);
+  report(s, &b);
   kube_buf_free(&b);
 }
 
-static void session_end(gw_ex_t *ex) {
-  session_t *s = ex->op;
-  wslay_event_queue_close(s->ws, WSLAY_CODE_NORMAL_CLOSURE, NULL, 0);
-  wslay_event_send(s->ws);
+static void session_end(session_t *s) {
+  for (int i = CH_STDOUT; s->spdy && i <= CH_ERROR; i++)
+    if (s->stream[i]) gw_spdy_send(s->spdy, s->stream[i], NULL, 0, true);
+  if (s->spdy)
+    gw_spdy_goaway(s->spdy);
+  else
+    gw_ws_close(s->ws);
   s->over = true;
-  if (!s->feeding) gw_raw_end(ex); /* else when the feeding returns */
+  if (!s->feeding) gw_raw_end(s->ex); /* else when the feeding returns */
 }
 
 static void session_drain(gw_ex_t *ex) {
   session_t *s = ex->op;
-  if (!s->owed || !ex->call || gw_backlog(ex) >= GW_BACKLOG_LOW) return;
-  kg_credit(ex->conn->gw->ctx, ex->call, s->owed);
-  s->owed = 0;
+  if (s->call) gw_duplex_drain(s->call);
 }
 
-static void on_output(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
-  (void)ctx, (void)self;
-  gw_ex_t *ex = arg;
-  session_t *s = ex->op;
-  kg_view_t args = kg_msg_args(m), exit = kg_view_get(args, "exit");
-  if (kg_msg_type(m) == KG_MSG_ITEM) {
-    kg_str_t data = kg_view_bin(kg_view_get(args, "data"));
-    int64_t fd = kg_view_int(kg_view_get(args, "fd"), 0);
-    if (data.n && (fd == 1 || fd == 2)) send_channel(ex, (uint8_t)fd, data.p, data.n);
-    if (kg_view_there(exit)) report_exit(ex, kg_view_int(exit, 0));
-    s->owed++;
-    session_drain(ex);
-    return;
-  }
-  ex->call = 0;
-  if (kg_msg_type(m) == KG_MSG_ERROR)
-    report_error(ex, kg_msg_text(m));
+static void on_item(gw_duplex_t *d, kg_view_t args) {
+  session_t *s = d->arg;
+  kg_view_t exit = kg_view_get(args, "exit");
+  kg_str_t data = kg_view_bin(kg_view_get(args, "data"));
+  int64_t fd = kg_view_int(kg_view_get(args, "fd"), 0);
+  if (data.n && (fd == 1 || fd == 2)) send_channel(s, (uint8_t)fd, data.p, data.n);
+  if (kg_view_there(exit)) report_exit(s, kg_view_int(exit, 0));
+  gw_duplex_drain(d);
+}
+
+static void on_end(gw_duplex_t *d, const char *error, int code) {
+  (void)code;
+  session_t *s = d->arg;
+  if (error)
+    report_error(s, error);
   else
-    report_exit(ex, 0);
-  session_end(ex);
+    report_exit(s, 0);
+  session_end(s);
 }
 
-/* --- in
- * -----------------------------------------------------------------------------------------------------------------------
- */
+/* --- in ---------------------------------------------------------------------------------------------------------- */
 
-static void retry_later(gw_ex_t *ex);
-
-static void push_held(gw_ex_t *ex) {
-  session_t *s = ex->op;
-  kg_ctx_t *ctx = ex->conn->gw->ctx;
-  while (s->head && ex->call && !kg_call_item(ctx, ex->call, s->head->doc, NULL, 0)) {
-    held_t *h = s->head;
-    s->head = h->next;
-    if (!s->head) s->tail = NULL;
-    s->held -= h->n;
-    kg_doc_unref(h->doc);
-    free(h);
-  }
-  if (s->head && ex->call)
-    retry_later(ex);
-  else if (s->input_over && ex->call)
-    kg_call_end(ctx, ex->call);
-  bool full = s->held > MAX_HELD;
-  if (ex->conn->no_read == full) return;
-  ex->conn->no_read = full;
-  if (!full) gw_conn_read_again(ex->conn);
-  gw_conn_interest(ex->conn);
-}
-
-static void on_retry(kg_ctx_t *ctx, void *self, void *arg) {
-  (void)ctx, (void)self;
-  gw_ex_t *ex = arg;
-  ex->timer = 0;
-  push_held(ex);
-}
-
-/* The bus says nothing when credit comes back to a requester: ask again soon, only while input waits. */
-static void retry_later(gw_ex_t *ex) {
-  if (!ex->timer) ex->timer = kg_timer(ex->conn->gw->ctx, RETRY_MS, 0, on_retry, ex);
-}
-
-static void push(gw_ex_t *ex, kg_pack_t *p, size_t n) {
-  session_t *s = ex->op;
-  kg_doc_t *doc = kg_pack_doc(p);
-  held_t *h = calloc(1, sizeof *h);
-  if (!doc || !h) {
-    kg_doc_unref(doc);
-    free(h);
-    return;
-  }
-  *h = (held_t){.doc = doc, .n = n + 64};
-  if (s->tail)
-    s->tail->next = h;
-  else
-    s->head = h;
-  s->tail = h;
-  s->held += h->n;
-  push_held(ex);
-}
-
-static void on_stdin(gw_ex_t *ex, const uint8_t *data, size_t n) {
-  if (!n) return;
+static void on_stdin(session_t *s, const uint8_t *data, size_t n) {
+  if (!n || !s->call) return;
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
   kg_pack_kv_int(&p, "fd", 0);
   kg_pack_key(&p, "data");
   kg_pack_bin(&p, data, n);
   kg_pack_end(&p);
-  push(ex, &p, n);
+  gw_duplex_send(s->call, &p, n);
 }
 
-static void on_resize(gw_ex_t *ex, const uint8_t *data, size_t n) {
-  kg_doc_t *size = kube_json_parse((const char *)data, n, NULL, NULL, NULL);
+static void on_resize(session_t *s, const uint8_t *data, size_t n) {
+  kg_doc_t *size = s->call ? kube_json_parse((const char *)data, n, NULL, NULL, NULL) : NULL;
   if (!size) return;
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
@@ -212,62 +138,30 @@ static void on_resize(gw_ex_t *ex, const uint8_t *data, size_t n) {
   kg_pack_end(&p);
   kg_pack_end(&p);
   kg_doc_unref(size);
-  push(ex, &p, 0);
+  gw_duplex_send(s->call, &p, 0);
 }
 
-static void on_message(wslay_event_context_ptr ctx, const struct wslay_event_on_msg_recv_arg *m, void *user) {
-  (void)ctx;
-  gw_ex_t *ex = user;
-  session_t *s = ex->op;
-  if ((m->opcode != WSLAY_BINARY_FRAME && m->opcode != WSLAY_TEXT_FRAME) || !m->msg_length) return;
-  const uint8_t *p = m->msg + 1;
-  size_t n = m->msg_length - 1;
-  if (m->msg[0] == CH_STDIN && !s->input_over)
-    on_stdin(ex, p, n);
-  else if (m->msg[0] == CH_RESIZE)
-    on_resize(ex, p, n);
-  else if (m->msg[0] == CH_CLOSE && s->v5 && n && p[0] == CH_STDIN && !s->input_over) {
-    s->input_over = true;
-    push_held(ex);
-  }
+static void on_message(gw_ex_t *ex, const uint8_t *m, size_t n, void *arg) {
+  (void)ex;
+  session_t *s = arg;
+  if (!n) return;
+  if (m[0] == CH_STDIN)
+    on_stdin(s, m + 1, n - 1);
+  else if (m[0] == CH_RESIZE)
+    on_resize(s, m + 1, n - 1);
+  else if (m[0] == CH_CLOSE && !strcmp(s->protocol, "v5.channel.k8s.io") && n > 1 && m[1] == CH_STDIN && s->call)
+    gw_duplex_end(s->call);
 }
-
-static ssize_t ws_recv(wslay_event_context_ptr ctx, uint8_t *buf, size_t room, int flags, void *user) {
-  (void)flags;
-  session_t *s = ((gw_ex_t *)user)->op;
-  if (!s->in_n) {
-    wslay_event_set_error(ctx, WSLAY_ERR_WOULDBLOCK);
-    return -1;
-  }
-  size_t n = s->in_n < room ? s->in_n : room;
-  memcpy(buf, s->in, n);
-  s->in += n;
-  s->in_n -= n;
-  return (ssize_t)n;
-}
-
-static ssize_t ws_send(wslay_event_context_ptr ctx, const uint8_t *p, size_t n, int flags, void *user) {
-  (void)ctx, (void)flags;
-  gw_raw(user, p, n);
-  return (ssize_t)n;
-}
-
-static const struct wslay_event_callbacks callbacks = {
-    .recv_callback = ws_recv, .send_callback = ws_send, .on_msg_recv_callback = on_message};
 
 static void on_bytes(gw_ex_t *ex, const char *p, size_t n) {
   session_t *s = ex->op;
-  s->in = p;
-  s->in_n = n;
   s->feeding = true;
-  int r = wslay_event_recv(s->ws);
-  if (!r) r = wslay_event_send(s->ws); /* pongs and close */
+  bool good = s->ws ? gw_ws_feed(s->ws, p, n) : gw_spdy_feed(s->spdy, (const uint8_t *)p, n);
   s->feeding = false;
-  if (r || s->over || wslay_event_get_close_received(s->ws)) gw_raw_end(ex);
+  if (!good || s->over) gw_raw_end(ex);
 }
 
-/* --- opening
- * ------------------------------------------------------------------------------------------------------------------ */
+/* --- the call ---------------------------------------------------------------------------------------------------- */
 
 static kg_doc_t *exec_args(gw_ex_t *ex, const char *container) {
   static const char *const flags[] = {"tty", "stdin", "stdout", "stderr"};
@@ -286,86 +180,138 @@ static kg_doc_t *exec_args(gw_ex_t *ex, const char *container) {
   return kg_pack_doc(&p);
 }
 
-static bool offers(const char *list, const char *name) {
-  size_t n = strlen(name);
-  for (const char *s = list; s && *s; s += strcspn(s, ","), s += *s == ',') {
-    s += strspn(s, " \t");
-    size_t len = strcspn(s, ", \t");
-    if (len == n && !memcmp(s, name, n)) return true;
-  }
-  return false;
+static void start_call(session_t *s) {
+  static const gw_duplex_events_t events = {on_item, on_end};
+  kg_doc_t *args = exec_args(s->ex, s->container);
+  s->call =
+      gw_duplex_open(s->ex, s->node ? s->node : "node", s->attach ? "node.attach" : "node.exec", args, &events, s);
+  kg_doc_unref(args);
+  if (s->call) return;
+  report_error(s, "out of memory");
+  session_end(s);
 }
 
-static void switch_protocols(gw_ex_t *ex, const char *protocol) {
-  char text[256], accept[64];
-  unsigned char sum[SHA_DIGEST_LENGTH];
-  snprintf(text, sizeof text, "%.100s258EAFA5-E914-47DA-95CA-C5AB0DC85B11", gw_header(ex, "sec-websocket-key"));
-  SHA1((unsigned char *)text, strlen(text), sum);
-  EVP_EncodeBlock((unsigned char *)accept, sum, sizeof sum);
-  gw_add_header(ex, "upgrade", "websocket");
-  gw_add_header(ex, "connection", "Upgrade");
-  gw_add_header(ex, "sec-websocket-accept", accept);
-  gw_add_header(ex, "sec-websocket-protocol", protocol);
-  gw_upgrade(ex);
+/* --- SPDY: the command starts when the client has opened every stream it asked for -------------------------------- */
+
+static bool all_open(const session_t *s) {
+  bool tty = gw_query_bool(s->ex, "tty");
+  const bool wanted[CHANNELS] = {gw_query_bool(s->ex, "stdin"), gw_query_bool(s->ex, "stdout"),
+                                 gw_query_bool(s->ex, "stderr") && !tty, true,
+                                 tty && strcmp(s->protocol, "v2.channel.k8s.io")};
+  for (int i = 0; i < CHANNELS; i++)
+    if (wanted[i] && !s->stream[i]) return false;
+  return true;
 }
+
+static void on_opened(gw_spdy_t *spdy, uint32_t id, void *arg) {
+  static const char *const types[CHANNELS] = {"stdin", "stdout", "stderr", "error", "resize"};
+  session_t *s = arg;
+  const char *type = gw_spdy_header(spdy, "streamtype");
+  for (int i = 0; type && i < CHANNELS; i++)
+    if (!strcasecmp(type, types[i])) s->stream[i] = id;
+  if (!s->call && !s->over && all_open(s)) start_call(s);
+}
+
+static void take_resizes(session_t *s, const uint8_t *p, size_t n) {
+  if (s->resizes.n + n > 4096) return;
+  kube_buf_add(&s->resizes, p, n);
+  for (char *end; s->resizes.n && (end = memchr(s->resizes.p, '}', s->resizes.n));) {
+    size_t used = (size_t)(end - s->resizes.p) + 1;
+    on_resize(s, (const uint8_t *)s->resizes.p, used);
+    while (used < s->resizes.n && s->resizes.p[used] == '\n') used++;
+    memmove(s->resizes.p, s->resizes.p + used, s->resizes.n - used);
+    s->resizes.n -= used;
+  }
+}
+
+static void on_spdy_data(gw_spdy_t *spdy, uint32_t id, const uint8_t *p, size_t n, void *arg) {
+  (void)spdy;
+  session_t *s = arg;
+  if (id == s->stream[CH_STDIN])
+    on_stdin(s, p, n);
+  else if (id == s->stream[CH_RESIZE])
+    take_resizes(s, p, n);
+}
+
+static void on_spdy_closed(gw_spdy_t *spdy, uint32_t id, void *arg) {
+  (void)spdy;
+  session_t *s = arg;
+  if (id == s->stream[CH_STDIN] && s->call) gw_duplex_end(s->call);
+}
+
+static void on_spdy_out(const void *p, size_t n, void *arg) {
+  gw_raw(((session_t *)arg)->ex, p, n);
+}
+
+static const gw_spdy_events_t spdy_events = {on_opened, on_spdy_data, on_spdy_closed, on_spdy_out};
+
+/* --- opening ----------------------------------------------------------------------------------------------------- */
 
 static void on_pod(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
-  (void)self;
+  (void)ctx, (void)self;
   gw_ex_t *ex = arg;
   session_t *s = ex->op;
-  char *container, *node;
   ex->call = 0;
   if (kg_msg_type(m) != KG_MSG_REPLY) {
     gw_status_of(ex, m);
     return;
   }
-  if (gw_pod_place(ex, m, &container, &node)) return;
-  kg_doc_t *args = exec_args(ex, container);
-  kg_request_t r = {.service = node ? node : "node",
-                    .topic = s->attach ? "node.attach" : "node.exec",
-                    .args = args,
-                    .stream = true,
-                    .credit = 64,
-                    .manual_credit = true,
-                    .timeout_ms = -1,
-                    .fn = on_output,
-                    .arg = ex};
-  switch_protocols(ex, s->v5 ? "v5.channel.k8s.io" : "v4.channel.k8s.io");
-  ex->call = kg_send(ctx, &r);
+  if (gw_pod_place(ex, m, &s->container, &s->node)) return;
   ex->on_data = on_bytes;
   ex->on_drain = session_drain;
-  kg_doc_unref(args);
-  free(container);
-  free(node);
+  if (s->spdy) {
+    gw_spdy_accept(ex, s->protocol);
+    return;
+  }
+  gw_ws_accept(ex, s->protocol);
+  s->feeding = true;
+  start_call(s);
+  s->feeding = false;
+  if (s->over) gw_raw_end(ex);
+}
+
+/* The newest protocol that both speak; NULL: it was refused. */
+static const char *agree(gw_ex_t *ex, bool *spdy) {
+  static const char *const over_spdy[] = {"v5.channel.k8s.io", "v4.channel.k8s.io", NULL};
+  const char *protocol = NULL;
+  *spdy = gw_spdy_asked(ex, over_spdy, &protocol);
+  if (!*spdy && !gw_ws_asked(ex)) {
+    gw_status(ex, 400, "BadRequest", NULL, "Upgrade request required");
+    return NULL;
+  }
+  for (int i = 0; !*spdy && !protocol && over_spdy[i]; i++)
+    if (gw_ws_offers(ex, over_spdy[i])) protocol = over_spdy[i];
+  if (!protocol)
+    gw_status(ex, *spdy ? 403 : 400, *spdy ? "Forbidden" : "BadRequest", NULL,
+              "none of the protocols offered is spoken here: v5.channel.k8s.io, v4.channel.k8s.io");
+  return protocol;
 }
 
 void gw_exec(gw_ex_t *ex, bool attach) {
-  const char *up = gw_header(ex, "upgrade"), *list = gw_header(ex, "sec-websocket-protocol");
-  bool v5 = offers(list, "v5.channel.k8s.io"), v4 = offers(list, "v4.channel.k8s.io");
-  bool websocket =
-      ex->upgrade && !ex->stream && up && !strcasecmp(up, "websocket") && gw_header(ex, "sec-websocket-key");
+  bool spdy;
+  const char *protocol = agree(ex, &spdy);
   size_t at = 0;
+  if (!protocol) return;
   char *command = attach ? strdup("") : gw_query(ex, "command", &at);
-  if (!websocket) {
-    gw_status(ex, 400, "BadRequest", NULL, "Upgrade request required");
-  } else if (!v4 && !v5) {
-    gw_status(ex, 400, "BadRequest", NULL,
-              "none of the WebSocket protocols offered is spoken here: v5.channel.k8s.io, v4.channel.k8s.io");
-  } else if (!command) {
+  if (!command) {
     gw_status(ex, 400, "BadRequest", NULL, "you must specify at least 1 command for the container");
-  } else {
-    session_t *s = calloc(1, sizeof *s);
-    if (!s || wslay_event_context_server_init(&s->ws, &callbacks, ex)) {
-      free(s);
-      gw_status(ex, 503, "ServiceUnavailable", NULL, "out of memory");
-    } else {
-      wslay_event_config_set_max_recv_msg_length(s->ws, MAX_MESSAGE);
-      s->attach = attach;
-      s->v5 = v5;
-      ex->op = s;
-      ex->on_gone = session_gone;
-      gw_pod_get(ex, on_pod);
-    }
+    return;
   }
   free(command);
+  session_t *s = calloc(1, sizeof *s);
+  if (s) {
+    *s = (session_t){.ex = ex, .attach = attach, .protocol = protocol};
+    if (spdy)
+      s->spdy = gw_spdy_new(&spdy_events, s);
+    else
+      s->ws = gw_ws_new(ex, on_message, s);
+  }
+  if (!s || (!s->ws && !s->spdy)) {
+    free(s);
+    gw_status(ex, 503, "ServiceUnavailable", NULL, "out of memory");
+    return;
+  }
+  ex->op = s;
+  ex->on_gone = session_gone;
+  gw_pod_get(ex, on_pod);
 }

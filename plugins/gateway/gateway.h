@@ -321,6 +321,5 @@ void gw_discovery(gw_ex_t *ex);
 void gw_openapi(gw_ex_t *ex);
 void gw_metrics_page(gw_ex_t *ex);
 void gw_logs(gw_ex_t *ex);
-void gw_exec(gw_ex_t *ex, bool attach);
 
 #endif

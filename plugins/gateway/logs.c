@@ -31,9 +31,20 @@ static bool has_container(kg_view_t spec, kg_str_t name, kube_buf_t *names, size
   return found;
 }
 
+int gw_pod_node(gw_ex_t *ex, const kg_msg_t *m, char **node) {
+  kg_str_t host = kg_view_str(kg_view_path(kg_view_of(kg_msg_doc(m, 0)), "spec", "nodeName", NULL));
+  *node = NULL;
+  if (!host.n)
+    gw_status(ex, 400, "BadRequest", NULL, "pod %s does not have a host assigned", ex->route.name);
+  else if (asprintf(node, "node/" KG_STR_FMT, KG_STR_ARG(host)) < 0)
+    gw_status(ex, 503, "ServiceUnavailable", NULL, "out of memory");
+  else
+    return 0;
+  return -1;
+}
+
 int gw_pod_place(gw_ex_t *ex, const kg_msg_t *m, char **container, char **node) {
   kg_view_t pod = kg_view_of(kg_msg_doc(m, 0)), spec = kg_view_get(pod, "spec");
-  kg_str_t host = kg_view_str(kg_view_get(spec, "nodeName"));
   *container = *node = NULL;
   char *want = gw_query(ex, "container", NULL);
   if (!want || !*want) {
@@ -56,13 +67,9 @@ int gw_pod_place(gw_ex_t *ex, const kg_msg_t *m, char **container, char **node) 
               ex->route.name, names.failed ? "" : names.p);
   else if (!found)
     gw_status(ex, 400, "BadRequest", NULL, "container %s is not valid for pod %s", want, ex->route.name);
-  else if (!host.n)
-    gw_status(ex, 400, "BadRequest", NULL, "pod %s does not have a host assigned", ex->route.name);
-  else {
+  else if (!gw_pod_node(ex, m, node)) {
     r = 0;
     *container = want;
-    *node = NULL;
-    if (asprintf(node, "node/" KG_STR_FMT, KG_STR_ARG(host)) < 0) *node = NULL;
     want = NULL;
   }
   free(want);

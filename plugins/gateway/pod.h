@@ -9,6 +9,8 @@
  * exchange was answered: -1.
  */
 int gw_pod_place(gw_ex_t *ex, const kg_msg_t *m, char **container, char **node);
+/* The same without a container: -1 and answered if the pod runs nowhere. */
+int gw_pod_node(gw_ex_t *ex, const kg_msg_t *m, char **node);
 /* Asks for the pod of the route; fn gets the reply with arg ex. */
 void gw_pod_get(gw_ex_t *ex, kg_reply_fn fn);
 

@@ -1,7 +1,7 @@
 /* A complete request: who asks, what for, and the verbs on resources. */
 #include <strings.h>
 
-#include "gateway.h"
+#include "duplex.h"
 
 /* --- what is asked
  * ------------------------------------------------------------------------------------------------------- */
@@ -341,6 +341,8 @@ void gw_resource(gw_ex_t *ex) {
     gw_authorize(ex, exec);
   else if (pod_sub(ex, "attach") && (read || !strcmp(verb, "create")))
     gw_authorize(ex, attach);
+  else if (pod_sub(ex, "portforward") && (read || !strcmp(verb, "create")))
+    gw_authorize(ex, gw_forward);
   else if (read)
     verb_get(ex);
   else if (!strcmp(verb, "list"))
