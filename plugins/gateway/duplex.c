@@ -81,7 +81,7 @@ static void hold_reading(gw_duplex_t *d) {
 
 static void push_held(gw_duplex_t *d) {
   kg_ctx_t *ctx = d->ex->conn->gw->ctx;
-  while (d->head && d->call && !kg_call_item(ctx, d->call, d->head->doc, NULL, 0)) {
+  while (d->head && d->call && kg_call_item(ctx, d->call, d->head->doc, NULL, 0) >= 0) {
     struct gw_held *h = d->head;
     d->head = h->next;
     if (!d->head) d->tail = NULL;

@@ -101,7 +101,7 @@ static void on_retry(kg_ctx_t *ctx, void *self, void *arg) {
 /* The bus does not say when credit has come: it is asked again soon, only while input waits. */
 static void pump_in(relay_t *r) {
   kg_ctx_t *ctx = r->agent->ctx;
-  while (r->call && r->in.head && kg_call_item(ctx, r->call, r->in.head->doc, NULL, 0) == 0) pop(&r->in);
+  while (r->call && r->in.head && kg_call_item(ctx, r->call, r->in.head->doc, NULL, 0) >= 0) pop(&r->in);
   if (!r->call) return;
   if (r->in.head && !r->timer) r->timer = kg_timer(ctx, INPUT_RETRY_MS, 0, on_retry, r);
   if (!r->in.head && r->input_ended) {
