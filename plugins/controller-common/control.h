@@ -138,15 +138,15 @@ bool ctl_owned_by(kg_view_t object, kg_view_t owner); /* its controller is that 
 /* {apiVersion, kind, name, uid, controller: true, blockOwnerDeletion: true} */
 kube_node_t *ctl_owner_ref(kube_arena_t *a, kg_view_t owner, const char *api_version, const char *kind);
 
-typedef enum { CTL_NOT_OURS, CTL_OURS, CTL_PENDING } ctl_claim_t;
+typedef enum { CTL_NOT_OURS, CTL_OURS, CTL_ADOPTED, CTL_RELEASED } ctl_claim_t;
 typedef struct ctl_owner {
   kg_view_t object;
   const char *api_version, *kind;
   const kube_selector_t *selector;
 } ctl_owner_t;
 /* Whether `object` of `gvr` belongs to the owner. An orphan that the selector matches is adopted, an own one that it
- * does not match is released (both with a patch guarded by the uid): PENDING then, the change comes back through the
- * informer. (controller_ref_manager of Kubernetes) */
+ * does not match is released (both with a patch guarded by the uid); the change comes back through the informer.
+ * (controller_ref_manager of Kubernetes) */
 ctl_claim_t ctl_claim(kg_ctx_t *ctx, ctl_sync_t *s, kube_gvr_t gvr, const ctl_owner_t *owner, kg_view_t object);
 /* Key of the owner if `object` is controlled by one of that kind, else NULL. */
 char *ctl_owner_key(kg_view_t object, const char *kind, char buf[CTL_KEY_MAX]);

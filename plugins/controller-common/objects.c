@@ -65,11 +65,11 @@ ctl_claim_t ctl_claim(kg_ctx_t *ctx, ctl_sync_t *s, kube_gvr_t gvr, const ctl_ow
     kube_set(a, ref, "$patch", kube_str(a, "delete"));
     kube_set(a, ref, "uid", kube_strn(a, kube_uid(owner->object)));
     patch_owner(ctx, s, gvr, object, ref);
-    return CTL_PENDING;
+    return CTL_RELEASED;
   }
   if (kube_deleting(object)) return CTL_NOT_OURS;
   patch_owner(ctx, s, gvr, object, ctl_owner_ref(a, owner->object, owner->api_version, owner->kind));
-  return CTL_PENDING;
+  return CTL_ADOPTED;
 }
 
 char *ctl_owner_key(kg_view_t object, const char *kind, char buf[CTL_KEY_MAX]) {

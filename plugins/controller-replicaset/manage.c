@@ -25,7 +25,8 @@ static void claim_pods(pass_t *p) {
   p->pods = kube_arena_alloc(p->arena, (count + 1) * sizeof *p->pods);
   for (size_t i = first; i < first + count; i++) {
     kg_view_t pod = kg_view_of(kube_informer_at(p->c->pods, i));
-    if (!ctl_pod_active(pod) || ctl_claim(p->ctx, p->sync, GVR_PODS, &p->owner, pod) != CTL_OURS) continue;
+    ctl_claim_t claim = ctl_pod_active(pod) ? ctl_claim(p->ctx, p->sync, GVR_PODS, &p->owner, pod) : CTL_NOT_OURS;
+    if (claim != CTL_OURS && claim != CTL_ADOPTED) continue; /* one just adopted counts at once */
     if (!expects_deletion_of(p->c, ctl_sync_key(p->sync), kube_name(pod))) p->pods[p->n++] = pod;
   }
 }

@@ -1,0 +1,217 @@
+/* ReplicaSet and Deployment. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness.h"
+#include "kube/values.h"
+
+#define SETS "apps/v1/replicasets"
+#define DEPLOYMENTS "apps/v1/deployments"
+#define NS "default"
+
+static cluster_t *cluster(void) {
+  cluster_t *c = cluster_new(
+      NULL, (const char *const[]){"controller-serviceaccount", "controller-replicaset", "controller-deployment", NULL});
+  expect_there(c, "v1/serviceaccounts", NS, "default");
+  return c;
+}
+
+static void make_set(cluster_t *c, int replicas) {
+  make(c, SETS, NS,
+       "{'metadata':{'name':'s'},'spec':{'replicas':%d,'selector':{'matchLabels':{'app':'s'}},'template':{'metadata':"
+       "{'labels':{'app':'s'}}," POD_SPEC "}}}",
+       replicas);
+}
+
+Test(replicaset, makes_scales_and_replaces) {
+  cluster_t *c = cluster();
+  make_set(c, 3);
+  expect_count(c, "v1/pods", NS, "app=s", 3);
+  expect(c, SETS, NS, "s", "status>replicas", "3");
+  expect(c, SETS, NS, "s", "status>readyReplicas", NULL);
+  settle(c, SETS, NS, "s", "status>availableReplicas", "3");
+  expect(c, SETS, NS, "s", "status>fullyLabeledReplicas", "3");
+  patch(c, SETS, NS, "s", NULL, "{'spec':{'replicas':5}}");
+  expect_count(c, "v1/pods", NS, "app=s", 5);
+  patch(c, SETS, NS, "s", NULL, "{'spec':{'replicas':2}}");
+  expect_count(c, "v1/pods", NS, "app=s", 2);
+  kg_msg_t *m = list(c, "v1/pods", NS, "app=s");
+  char *name = kg_str_dup(kube_name(kg_view_of(kg_msg_doc(m, 0))));
+  kg_msg_unref(m);
+  del(c, "v1/pods", NS, name, NULL);
+  expect_gone(c, "v1/pods", NS, name);
+  expect_count(c, "v1/pods", NS, "app=s", 2);
+  expect(c, SETS, NS, "s", "status>observedGeneration", "3");
+  free(name);
+  stays_count(c, "v1/pods", NS, "app=s", 2, 200);
+  cluster_free(c);
+}
+
+Test(replicaset, deletes_what_is_not_ready_first) {
+  cluster_t *c = cluster();
+  make_set(c, 2);
+  expect_count(c, "v1/pods", NS, "app=s", 2);
+  settle(c, SETS, NS, "s", "status>readyReplicas", "2");
+  patch(c, SETS, NS, "s", NULL, "{'spec':{'replicas':4}}");
+  expect_count(c, "v1/pods", NS, "app=s", 4);
+  patch(c, SETS, NS, "s", NULL, "{'spec':{'replicas':2}}");
+  expect_count(c, "v1/pods", NS, "app=s", 2);
+  expect(c, SETS, NS, "s", "status>readyReplicas", "2");
+  expect(c, SETS, NS, "s", "status>replicas", "2");
+  cluster_free(c);
+}
+
+Test(replicaset, adopts_and_releases) {
+  cluster_t *c = cluster();
+  make(c, "v1/pods", NS, "{'metadata':{'name':'orphan','labels':{'app':'s'}}," POD_SPEC "}");
+  make_set(c, 2);
+  expect(c, "v1/pods", NS, "orphan", "metadata>ownerReferences>0>kind", "'ReplicaSet'");
+  expect(c, "v1/pods", NS, "orphan", "metadata>ownerReferences>0>controller", "true");
+  expect_count(c, "v1/pods", NS, "app=s", 2);
+  patch(c, "v1/pods", NS, "orphan", NULL, "{'metadata':{'labels':{'app':'other'}}}");
+  expect(c, "v1/pods", NS, "orphan", "metadata>ownerReferences", NULL);
+  expect_count(c, "v1/pods", NS, "app=s", 2);
+  cluster_free(c);
+}
+
+/* --- Deployment --------------------------------------------------------------------------------------------------- */
+
+static void make_deployment(cluster_t *c, int replicas, const char *more) {
+  make(c, DEPLOYMENTS, NS,
+       "{'metadata':{'name':'d'},'spec':{'replicas':%d,%s'selector':{'matchLabels':{'app':'d'}},'template':{'metadata':"
+       "{'labels':{'app':'d'}},'spec':{'containers':[{'name':'c','image':'i:1'}]}}}}",
+       replicas, more);
+}
+
+static void set_image(cluster_t *c, const char *image) {
+  patch(c, DEPLOYMENTS, NS, "d", NULL, "{'spec':{'template':{'spec':{'containers':[{'name':'c','image':'%s'}]}}}}",
+        image);
+}
+
+/* The ReplicaSet whose pods have that image, by name; caller frees. NULL: none. */
+static char *set_of(cluster_t *c, const char *image) {
+  kg_msg_t *m = list(c, SETS, NS, NULL);
+  char *name = NULL;
+  for (size_t i = 0; i < kg_msg_ndocs(m) && !name; i++) {
+    kg_view_t v = kg_view_of(kg_msg_doc(m, i));
+    if (kg_str_is(kg_view_str(at(v, "spec>template>spec>containers>0>image")), image)) name = kg_str_dup(kube_name(v));
+  }
+  kg_msg_unref(m);
+  return name;
+}
+
+static void expect_set(cluster_t *c, const char *image, const char *path, const char *want) {
+  char *name = NULL;
+  for (int i = 0; i < 500 && !(name = set_of(c, image)); i++) pause_ms(10);
+  cr_assert(name, "no ReplicaSet with image %s", image);
+  expect(c, SETS, NS, name, path, want);
+  free(name);
+}
+
+Test(deployment, rolls_forward_and_back) {
+  cluster_t *c = cluster();
+  make_deployment(c, 3, "");
+  settle(c, DEPLOYMENTS, NS, "d", "status>availableReplicas", "3");
+  expect(c, DEPLOYMENTS, NS, "d", "metadata>annotations>deployment.kubernetes.io/revision", "'1'");
+  expect(c, DEPLOYMENTS, NS, "d", "status>conditions>type=Available>reason", "'MinimumReplicasAvailable'");
+  set_image(c, "i:2");
+  expect_set(c, "i:2", "spec>replicas", "1"); /* 25 % more, rounded up; none may be missing */
+  expect_set(c, "i:1", "spec>replicas", "3");
+  settle(c, DEPLOYMENTS, NS, "d", "status>conditions>type=Progressing>reason", "'NewReplicaSetAvailable'");
+  settle(c, DEPLOYMENTS, NS, "d", "status>replicas", "3");
+  expect_set(c, "i:1", "spec>replicas", "0");
+  expect(c, DEPLOYMENTS, NS, "d", "metadata>annotations>deployment.kubernetes.io/revision", "'2'");
+  set_image(c, "i:1");
+  expect_set(c, "i:1", "metadata>annotations>deployment.kubernetes.io/revision", "'3'");
+  expect_set(c, "i:1", "metadata>annotations>deployment.kubernetes.io/revision-history", "'1'");
+  settle(c, DEPLOYMENTS, NS, "d", "status>updatedReplicas", "3");
+  settle(c, DEPLOYMENTS, NS, "d", "status>replicas", "3");
+  cr_assert(count(c, SETS, NS, NULL) == 2, "the old ReplicaSet is used again");
+  cluster_free(c);
+}
+
+Test(deployment, never_fewer_available_than_allowed) {
+  cluster_t *c = cluster();
+  make_deployment(c, 4, "'strategy':{'rollingUpdate':{'maxSurge':0,'maxUnavailable':1}},");
+  settle(c, DEPLOYMENTS, NS, "d", "status>availableReplicas", "4");
+  set_image(c, "i:2");
+  expect_set(c, "i:2", "spec>replicas", "1");
+  expect_set(c, "i:1", "spec>replicas", "3");
+  for (int i = 0; i < 300; i++) {
+    kg_msg_t *m = list(c, "v1/pods", NS, NULL);
+    size_t ready = 0, n = kg_msg_ndocs(m);
+    for (size_t k = 0; k < n; k++)
+      ready += kg_str_is(kg_view_str(at(kg_view_of(kg_msg_doc(m, k)), "status>conditions>type=Ready>status")), "True");
+    kg_msg_unref(m);
+    cr_assert(n <= 4 && ready >= 3, "%zu pods, %zu ready", n, ready);
+    kubelet(c, NS);
+    pause_ms(5);
+  }
+  expect(c, DEPLOYMENTS, NS, "d", "status>updatedReplicas", "4");
+  cluster_free(c);
+}
+
+Test(deployment, scales_in_proportion_while_it_rolls) {
+  cluster_t *c = cluster();
+  make_deployment(c, 10, "'strategy':{'rollingUpdate':{'maxSurge':3,'maxUnavailable':2}},");
+  settle(c, DEPLOYMENTS, NS, "d", "status>availableReplicas", "10");
+  set_image(c, "i:broken");
+  expect_set(c, "i:1", "spec>replicas", "8");
+  expect_set(c, "i:broken", "spec>replicas", "5");
+  patch(c, DEPLOYMENTS, NS, "d", NULL, "{'spec':{'replicas':15}}");
+  expect_set(c, "i:1", "spec>replicas", "11"); /* 8 of 13 parts of the 18 allowed */
+  expect_set(c, "i:broken", "spec>replicas", "7");
+  cluster_free(c);
+}
+
+Test(deployment, recreate_waits_for_the_old_to_go) {
+  cluster_t *c = cluster();
+  make_deployment(c, 2, "'strategy':{'type':'Recreate'},");
+  settle(c, DEPLOYMENTS, NS, "d", "status>availableReplicas", "2");
+  set_image(c, "i:2");
+  expect_set(c, "i:1", "spec>replicas", "0");
+  settle(c, DEPLOYMENTS, NS, "d", "status>updatedReplicas", "2");
+  expect_count(c, "v1/pods", NS, NULL, 2);
+  cluster_free(c);
+}
+
+Test(deployment, pause_and_resume) {
+  cluster_t *c = cluster();
+  make_deployment(c, 2, "");
+  settle(c, DEPLOYMENTS, NS, "d", "status>availableReplicas", "2");
+  patch(c, DEPLOYMENTS, NS, "d", NULL, "{'spec':{'paused':true}}");
+  expect(c, DEPLOYMENTS, NS, "d", "status>conditions>type=Progressing>reason", "'DeploymentPaused'");
+  set_image(c, "i:2");
+  stays_count(c, SETS, NS, NULL, 1, 200);
+  patch(c, DEPLOYMENTS, NS, "d", NULL, "{'spec':{'paused':false}}");
+  expect_count(c, SETS, NS, NULL, 2);
+  settle(c, DEPLOYMENTS, NS, "d", "status>updatedReplicas", "2");
+  cluster_free(c);
+}
+
+Test(deployment, progress_deadline) {
+  cluster_t *c = cluster();
+  make_deployment(c, 1, "'progressDeadlineSeconds':1,");
+  expect(c, DEPLOYMENTS, NS, "d", "status>conditions>type=Progressing>reason", "'ProgressDeadlineExceeded'");
+  expect(c, DEPLOYMENTS, NS, "d", "status>conditions>type=Progressing>status", "'False'");
+  cluster_free(c);
+}
+
+Test(deployment, keeps_so_much_history) {
+  cluster_t *c = cluster();
+  make_deployment(c, 1, "'revisionHistoryLimit':1,");
+  for (int i = 2; i < 5; i++) {
+    char image[16], revision[16];
+    settle(c, DEPLOYMENTS, NS, "d", "status>conditions>type=Progressing>reason", "'NewReplicaSetAvailable'");
+    snprintf(image, sizeof image, "i:%d", i);
+    snprintf(revision, sizeof revision, "'%d'", i);
+    set_image(c, image);
+    expect(c, DEPLOYMENTS, NS, "d", "metadata>annotations>deployment.kubernetes.io/revision", revision);
+    settle(c, DEPLOYMENTS, NS, "d", "status>updatedReplicas", "1");
+    settle(c, DEPLOYMENTS, NS, "d", "status>replicas", "1");
+  }
+  expect_count(c, SETS, NS, NULL, 2);
+  cluster_free(c);
+}
