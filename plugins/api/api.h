@@ -227,8 +227,8 @@ typedef struct delete_options {
 /* One write on its way. It may be tried several times: then everything below `arena` is made anew. */
 struct write {
   write_t *next;
-  req_t q; /* q.m: own reference */
-  verb_t verb;
+  req_t q;            /* q.m: own reference */
+  verb_t verb, asked; /* an apply to what is not there becomes a creation */
   unsigned tries;
   kg_doc_t *body; /* own reference */
   char *own;      /* namespace and name of a write from within */
@@ -272,6 +272,15 @@ bool compute_sub(write_t *w); /* any verb on a subresource */
 bool body_read(write_t *w, kg_doc_t *body, const kube_resource_t *r, kube_node_t **object);
 bool update_to(write_t *w, kube_node_t *object, bool status); /* w->old becomes `object` */
 bool is_noop(write_t *w);
+/* The parts of a creation and an update that apply shares. The object is decoded, its defaults are not set. */
+bool create_from(write_t *w, kube_node_t *object);
+bool applied(write_t *w, kube_node_t *object);
+bool config_read(write_t *w, kube_node_t **config); /* decodes an applied configuration */
+
+/* --- apply.c ------------------------------------------------------------------------------------------------------ */
+bool compute_apply(write_t *w);
+/* Field ownership after a write that is no apply: old NULL: a creation. */
+void track(write_t *w, const kube_node_t *old, kube_node_t *object);
 
 /* --- meta.c ----------------------------------------------------------------------------------------------------------
  */

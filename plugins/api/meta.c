@@ -128,8 +128,6 @@ void meta_carry(write_t *w, kube_node_t *object, const kube_node_t *old) {
   }
   kube_del(meta, "selfLink");
   kube_del(meta, "resourceVersion");
-  if (!kube_get(meta, "managedFields") && kube_get(before, "managedFields"))
-    kube_set(w->arena, meta, "managedFields", kube_get(before, "managedFields"));
   put_first(w->arena, meta, meta_order);
 }
 

@@ -72,6 +72,23 @@ static bool decode(write_t *w, const kube_resource_t *r, kube_node_t *object, bo
   return judge_fields(w, r, unknown);
 }
 
+/* Decoding loses the order of what it does not know; an applied configuration is read without defaults. */
+bool config_read(write_t *w, kube_node_t **config) {
+  if (!check_kind(w, w->q.r, *config)) return false;
+  kube_node_t *unknown = kube_array(w->arena);
+  kg_error_t err = {0};
+  *config = set_kind(w, w->q.r, *config);
+  if (kube_decode_given(w->arena, w->q.r, *config, unknown, &err) < 0)
+    return fault_bad(&w->fault, "%s in version \"%s\" cannot be handled as a %s: %s", w->q.r->kind, w->q.r->version,
+                     w->q.r->kind, err.text);
+  if (!unknown->c.n || w->q.r->structural) return judge_fields(w, w->q.r, unknown);
+  return fault_other(&w->fault, 500, "",
+                     "failed to create typed patch object (" KG_STR_FMT "/" KG_STR_FMT
+                     "; %s%s%s, Kind=%s): ." KG_STR_FMT ": field not declared in schema",
+                     KG_STR_ARG(w->q.ns), KG_STR_ARG(w->q.name), w->q.r->group, w->q.r->group[0] ? "/" : "",
+                     w->q.r->version, w->q.r->kind, KG_STR_ARG(kube_node_str(unknown->c.items[0])));
+}
+
 bool body_read(write_t *w, kg_doc_t *body, const kube_resource_t *r, kube_node_t **object) {
   kube_node_t *tree = body ? kube_tree_parse(w->arena, kg_view_of(body)) : NULL;
   if (!tree || tree->type != KG_V_MAP)
@@ -93,6 +110,14 @@ static bool validate(write_t *w, const kube_node_t *object, const kube_node_t *o
 
 /* --- create ------------------------------------------------------------------------------------------------------ */
 
+static bool create_object(write_t *w, kube_node_t *object) {
+  meta_created(w, object);
+  kind_created(w, object);
+  if (!admit_create(w, object) || !validate(w, object, NULL)) return false;
+  w->next_state = object;
+  return true;
+}
+
 bool compute_create(write_t *w) {
   kube_node_t *object;
   if (!w->q.c) return compute_review(w);
@@ -100,11 +125,16 @@ bool compute_create(write_t *w) {
   if (kube_node_str(kube_path(object, "metadata", "resourceVersion", NULL)).n && !w->q.dry_run)
     return fault_other(&w->fault, 500, "", "resourceVersion should not be set on objects to be created");
   if (!meta_name(w, object)) return false;
-  meta_created(w, object);
-  kind_created(w, object);
-  if (!admit_create(w, object) || !validate(w, object, NULL)) return false;
-  w->next_state = object;
-  return true;
+  track(w, NULL, object);
+  return create_object(w, object);
+}
+
+/* What an apply creates: it has its managed fields, but not yet its defaults. */
+bool create_from(write_t *w, kube_node_t *object) {
+  object = set_kind(w, w->q.c->r, object);
+  if (!decode(w, w->q.r, object, true)) return false;
+  kube_default(w->arena, w->q.r, object);
+  return meta_name(w, object) && create_object(w, object);
 }
 
 /* --- update ------------------------------------------------------------------------------------------------------ */
@@ -143,6 +173,11 @@ static kube_node_t *only_status(write_t *w, kube_node_t *object, kube_node_t *ol
   if (v) kube_set(w->arena, meta, "annotations", v);
   v = kube_path(object, "metadata", "labels", NULL);
   if (v && keeps_labels(w->q.r)) kube_set(w->arena, meta, "labels", v);
+  v = kube_path(object, "metadata", "managedFields", NULL);
+  if (v)
+    kube_set(w->arena, meta, "managedFields", v);
+  else
+    kube_del(meta, "managedFields");
   kube_set(w->arena, out, "status", status ? status : kube_map(w->arena));
   return out;
 }
@@ -155,9 +190,25 @@ static bool is_over(const kube_node_t *object) {
   return kube_node_int(kube_path(object, "metadata", "deletionGracePeriodSeconds", NULL), 0) == 0;
 }
 
+static bool update_tracked(write_t *w, kube_node_t *object, kube_node_t *old, bool status);
+
 bool update_to(write_t *w, kube_node_t *object, bool status) {
-  kube_node_t *old = kube_tree_parse(w->arena, object_view(w->old)), *before;
+  kube_node_t *old = kube_tree_parse(w->arena, object_view(w->old));
   if (!meta_matches(w, object) || !check_revision(w, object)) return false;
+  track(w, old, object);
+  return update_tracked(w, object, old, status);
+}
+
+bool applied(write_t *w, kube_node_t *object) {
+  kube_node_t *old = kube_tree_parse(w->arena, object_view(w->old));
+  object = set_kind(w, w->q.c->r, object);
+  if (!decode(w, w->q.r, object, true)) return false;
+  kube_default(w->arena, w->q.r, object);
+  return meta_matches(w, object) && update_tracked(w, object, old, kg_str_is(w->q.sub, "status"));
+}
+
+static bool update_tracked(write_t *w, kube_node_t *object, kube_node_t *old, bool status) {
+  kube_node_t *before;
   if (status) object = only_status(w, object, old);
   before = kube_get(old, "status");
   if (!status && w->q.r->has_status && w->q.r->has_spec) {
@@ -230,6 +281,7 @@ static bool bad_result(write_t *w, const kube_node_t *out, const char *sentence)
 }
 
 bool compute_patch(write_t *w) {
+  if (kg_str_is(arg_str(w->q.args, "patch"), "apply") && w->q.m) return compute_apply(w);
   if (!w->old) return fault_not_found(&w->fault, w->q.r, w->q.name);
   kg_doc_t *shown = object_as(w->old, w->q.r, w->q.c);
   kube_node_t *object = kube_tree_clone(w->arena, kube_tree_parse(w->arena, kg_view_of(shown)));

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kube/apply.h"
 #include "rbac.h"
 
 enum { TRIES = 24 };
@@ -17,7 +18,7 @@ write_t *write_of(const req_t *q, verb_t verb, kg_doc_t *body) {
   }
   w->q = *q;
   if (q->m) w->q.m = kg_msg_ref(q->m);
-  w->verb = verb;
+  w->verb = w->asked = verb;
   w->body = kg_doc_ref(body);
   w->del.grace = -1;
   return w;
@@ -203,6 +204,7 @@ static bool look_up(write_t *w) {
 void write_run(write_t *w) {
   if (!w) return;
   clean(w);
+  w->verb = w->asked;
   w->arena = kube_arena_new();
   w->warnings = kube_array(w->arena);
   if ((w->q.name.n && !look_up(w)) || !compute(w)) return finish(w);
@@ -232,7 +234,7 @@ bool is_noop(write_t *w) {
   kube_node_t *meta = kube_get(old, "metadata"), *next_meta = kube_get(w->next_state, "metadata");
   kube_del(meta, "resourceVersion");
   kube_del(next_meta, "resourceVersion");
-  return kube_tree_equal(old, w->next_state);
+  return kube_same_but_times(old, w->next_state);
 }
 
 /* --- requests ---------------------------------------------------------------------------------------------------- */

@@ -159,7 +159,7 @@ static void pass_write(gw_ex_t *ex, kg_pack_t *p) {
   if (manager && *manager)
     kg_pack_kv_str(p, "fieldManager", manager);
   else if (agent && *agent)
-    kg_pack_kv_strn(p, "fieldManager", (kg_str_t){agent, strcspn(agent, "/")});
+    kg_pack_kv_strn(p, "fieldManager", (kg_str_t){agent, strcspn(agent, "/")}), kg_pack_kv_bool(p, "agent", true);
   if (dry && !strcmp(dry, "All")) kg_pack_kv_bool(p, "dryRun", true);
   free(manager);
   free(dry);

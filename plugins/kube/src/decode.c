@@ -24,6 +24,7 @@ typedef struct decoder {
   kube_node_t *unknown;
   kg_error_t *err;
   bool failed;
+  bool sparse; /* what is not given is left out, whatever the type says */
 } decoder_t;
 
 static kube_node_t *decode_struct(decoder_t *d, const frame_t *at, const kube_type_t *t, kube_node_t *n);
@@ -285,12 +286,17 @@ static bool struct_in_go(const kube_field_t *f) {
   }
 }
 
+static kube_node_t *decode_collection(decoder_t *d, const frame_t *at, const kube_field_t *f, kube_node_t *n) {
+  return f->shape == KUBE_LIST ? decode_list(d, at, f, KUBE_LIST, n) : decode_map(d, at, f, n);
+}
+
 /* The value of one field as it is written, NULL: not at all. n NULL or nil: not given. */
 static kube_node_t *decode_field(decoder_t *d, const frame_t *at, const kube_field_t *f, kube_node_t *n) {
   bool given = n && n->type != KG_V_NIL;
+  if (d->sparse) return !given ? n : f->shape == KUBE_ONE ? decode_scalar(d, at, f, n) : decode_collection(d, at, f, n);
   if (f->shape != KUBE_ONE) {
     if (!given) return f->always ? kube_nil(d->a) : NULL;
-    n = f->shape == KUBE_LIST ? decode_list(d, at, f, KUBE_LIST, n) : decode_map(d, at, f, n);
+    n = decode_collection(d, at, f, n);
     if (!n || n->c.n || f->ptr) return n;
     /* What is empty comes back from protobuf as nothing. */
     return f->always ? kube_nil(d->a) : NULL;
@@ -334,8 +340,9 @@ static kube_node_t *decode_struct(decoder_t *d, const frame_t *at, const kube_ty
   return out;
 }
 
-int kube_decode(kube_arena_t *a, const kube_resource_t *r, kube_node_t *object, kube_node_t *unknown, kg_error_t *err) {
-  decoder_t d = {.a = a, .unknown = unknown, .err = err};
+static int decode(kube_arena_t *a, const kube_resource_t *r, kube_node_t *object, kube_node_t *unknown, bool sparse,
+                  kg_error_t *err) {
+  decoder_t d = {.a = a, .unknown = unknown, .err = err, .sparse = sparse};
   if (object->type != KG_V_MAP) {
     return kg_error_set(err, KG_EINVAL, "json: cannot unmarshal %s into Go value of type %s",
                         json_kind(&d, object, false), go_name(r->type->name));
@@ -344,6 +351,15 @@ int kube_decode(kube_arena_t *a, const kube_resource_t *r, kube_node_t *object, 
   if (!out) return -1;
   *object = *out;
   return 0;
+}
+
+int kube_decode(kube_arena_t *a, const kube_resource_t *r, kube_node_t *object, kube_node_t *unknown, kg_error_t *err) {
+  return decode(a, r, object, unknown, false, err);
+}
+
+int kube_decode_given(kube_arena_t *a, const kube_resource_t *r, kube_node_t *object, kube_node_t *unknown,
+                      kg_error_t *err) {
+  return decode(a, r, object, unknown, true, err);
 }
 
 kube_node_t *kube_empty(kube_arena_t *a, const kube_type_t *t) {

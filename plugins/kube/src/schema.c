@@ -46,3 +46,9 @@ const kube_field_t *kube_field_find(const kube_type_t *t, kg_str_t name) {
   }
   return NULL;
 }
+
+bool kube_resource_has_sub(const kube_resource_t *r, const char *subresource) {
+  for (const char *const *s = r->subresources; s && *s; s++)
+    if (!strcmp(*s, subresource)) return true;
+  return false;
+}

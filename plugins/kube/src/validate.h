@@ -53,6 +53,13 @@ void kube_invalid_str(kube_check_t *c, const char *field, kg_str_t value, const 
 void kube_duplicate(kube_check_t *c, const char *field, const kube_node_t *value);
 void kube_not_found(kube_check_t *c, const char *field, const kube_node_t *value);
 void kube_forbidden(kube_check_t *c, const char *field, const char *detail);
+/* The value has the wrong type; detail says which it should have. */
+void kube_type_invalid(kube_check_t *c, const char *field, const kube_node_t *value, const char *detail);
+/* An Invalid error of no field, as Kubernetes tells of numbers out of the range of their format. */
+void kube_checked_invalid(kube_check_t *c, const char *detail);
+void kube_unsupported_of(kube_check_t *c, const char *field, const kube_node_t *value, const kube_node_t *values);
+/* For forms: counts complaints in an unsigned. */
+void kube_count_complaint(void *arg, const char *sentence);
 /* values: blank-separated. */
 void kube_unsupported(kube_check_t *c, const char *field, const kube_node_t *value, const char *values);
 void kube_too_long(kube_check_t *c, const char *field, size_t most);

@@ -77,6 +77,27 @@ void kube_required(kube_check_t *c, const char *field, const char *detail) {
 void kube_invalid(kube_check_t *c, const char *field, const kube_node_t *value, const char *detail) {
   tell(c, field, "FieldValueInvalid", kube_arena_fmt(c->a, "Invalid value: %s: %s", value_text(c, value), detail));
 }
+void kube_type_invalid(kube_check_t *c, const char *field, const kube_node_t *value, const char *detail) {
+  tell(c, field, "FieldValueTypeInvalid", kube_arena_fmt(c->a, "Invalid value: %s: %s", value_text(c, value), detail));
+}
+void kube_checked_invalid(kube_check_t *c, const char *detail) {
+  size_t n = c->n;
+  char first = c->path[0];
+  c->n = 0;
+  c->path[0] = 0;
+  tell(c, "<nil>", "FieldValueInvalid", kube_arena_fmt(c->a, "Invalid value: \"\": %s", detail));
+  c->n = n;
+  c->path[0] = first;
+}
+void kube_unsupported_of(kube_check_t *c, const char *field, const kube_node_t *value, const kube_node_t *values) {
+  tell(c, field, "FieldValueNotSupported",
+       kube_arena_fmt(c->a, "Unsupported value: %s: supported values: %s", value_text(c, value),
+                      kube_value_list(c, values)));
+}
+void kube_count_complaint(void *arg, const char *sentence) {
+  (void)sentence;
+  ++*(unsigned *)arg;
+}
 void kube_invalid_str(kube_check_t *c, const char *field, kg_str_t value, const char *detail) {
   kube_node_t n = {.type = KG_V_STR, .s = value.p ? value : KG_STR("")};
   kube_invalid(c, field, &n, detail);

@@ -15,20 +15,15 @@ KUBE_CALL(selector_of) {
   kube_invalid(c, "selector", v, kube_arena_fmt(c->a, "empty selector is invalid for %s", r->text));
 }
 
-static void count_complaint(void *arg, const char *sentence) {
-  (void)sentence;
-  ++*(unsigned *)arg;
-}
-
 static bool bad_requirement(const kube_node_t *r) {
   kg_str_t op = kube_text(r, "operator");
   const kube_node_t *values = kube_get(r, "values");
   bool set = kg_str_is(op, "In") || kg_str_is(op, "NotIn"),
        plain = kg_str_is(op, "Exists") || kg_str_is(op, "DoesNotExist");
   unsigned bad = (!set && !plain) || (set && !kube_count(values)) || (plain && kube_count(values));
-  kube_form_qualified_name(kube_text(r, "key"), count_complaint, &bad);
+  kube_form_qualified_name(kube_text(r, "key"), kube_count_complaint, &bad);
   for (uint32_t i = 0; i < kube_count(values); i++)
-    kube_form_label_value(kube_node_str(values->c.items[i]), count_complaint, &bad);
+    kube_form_label_value(kube_node_str(values->c.items[i]), kube_count_complaint, &bad);
   return bad;
 }
 
@@ -37,8 +32,8 @@ static bool bad_selector(const kube_node_t *selector) {
   const kube_node_t *labels = kube_get(selector, "matchLabels"), *more = kube_get(selector, "matchExpressions");
   unsigned bad = 0;
   for (uint32_t i = 0; i < kube_count(labels); i++) {
-    kube_form_qualified_name(labels->c.keys[i], count_complaint, &bad);
-    kube_form_label_value(kube_node_str(labels->c.items[i]), count_complaint, &bad);
+    kube_form_qualified_name(labels->c.keys[i], kube_count_complaint, &bad);
+    kube_form_label_value(kube_node_str(labels->c.items[i]), kube_count_complaint, &bad);
   }
   for (uint32_t i = 0; i < kube_count(more); i++) bad += bad_requirement(more->c.items[i]);
   return bad;
@@ -99,7 +94,7 @@ KUBE_CALL(daemon_selector) {
 static int64_t count_of(const kube_node_t *v) {
   unsigned bad = 0;
   if (!v || v->type != KG_V_STR) return kube_node_int(v, 0);
-  kube_form_percent(v->s, count_complaint, &bad);
+  kube_form_percent(v->s, kube_count_complaint, &bad);
   return bad ? 0 : strtoll(v->s.p, NULL, 10);
 }
 

@@ -83,7 +83,9 @@ typedef struct kube_resource {
   const kube_column_t *columns; /* ends with name NULL; NULL: Name and Age */
   const char *const
       *selectable; /* selectable fields besides metadata.name and metadata.namespace; NULL-terminated or NULL */
+  const struct kube_structural *structural; /* of a custom kind: its schema; NULL: built in */
 } kube_resource_t;
+bool kube_resource_has_sub(const kube_resource_t *r, const char *subresource);
 
 const kube_resource_t *kube_resource_find(kg_str_t group, kg_str_t version, kg_str_t resource); /* NULL: none */
 const kube_resource_t *kube_resource_by_kind(kg_str_t group, kg_str_t version, kg_str_t kind);
@@ -100,6 +102,9 @@ const kube_field_t *kube_field_find(const kube_type_t *t, kg_str_t name);
  * PodSpec.spec.replicas of type int32`. */
 int kube_decode(kube_arena_t *a, const kube_resource_t *r, kube_node_t *object, kube_node_t *unknown, kg_error_t *err);
 
+/* The same without the fields that are always there: only what was given. */
+int kube_decode_given(kube_arena_t *a, const kube_resource_t *r, kube_node_t *object, kube_node_t *unknown,
+                      kg_error_t *err);
 /* A struct as it is written when nothing of it is given: fields that are always there, with their zeros. */
 kube_node_t *kube_empty(kube_arena_t *a, const kube_type_t *t);
 
