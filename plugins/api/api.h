@@ -85,7 +85,7 @@ typedef struct services services_t;
 typedef struct api {
   kg_ctx_t *ctx;
   collection_t **collections; /* in order of their prefixes */
-  size_t ncollections;
+  size_t ncollections, collections_room;
   struct {
     const kube_resource_t *r;
     collection_t *c;
@@ -101,7 +101,14 @@ typedef struct api {
   unsigned booting; /* first objects that are still on their way */
   services_t *services;
   uint64_t expire_timer, aggregate_timer, protect_timer;
-  size_t held; /* volumes and claims that are deleted but in use */
+  struct custom *customs; /* in order of their names */
+  struct retired *retired;
+  kube_catalog_t catalog;
+  const kube_resource_t **catalog_all;
+  uint64_t custom_stamp, definition_timer;
+  size_t ending;   /* definitions that wait for the end of their objects */
+  int definitions; /* 0: not read yet, 1: read, before everything else */
+  size_t held;     /* volumes and claims that are deleted but in use */
   uint64_t gets, lists, writes, conflicts, items;
   size_t nwatchers;
 } api_t;
@@ -184,6 +191,13 @@ void cache_free(api_t *api);
 void cache_load(api_t *api); /* ranges the store, then follows it; ends in api_loaded() */
 collection_t *cache_of(const api_t *api, const kube_resource_t *r); /* NULL: kept nowhere */
 collection_t *cache_find(const api_t *api, const char *group, const char *resource);
+/* Collections of custom kinds: made, emptied when the kind ends (watches end with it), freed when nobody can hold it.
+ */
+collection_t *cache_add(api_t *api, const kube_resource_t *r);
+void cache_close(api_t *api, collection_t *c);
+void cache_drop(api_t *api, collection_t *c);
+/* Built in or custom; NULL: not served. */
+const kube_resource_t *resource_find(const api_t *api, kg_str_t group, kg_str_t version, kg_str_t resource);
 /* The stored document with metadata.resourceVersion put in (replacing one that is there). Caller owns; NULL: no
  * metadata. */
 kg_doc_t *stamp(kg_doc_t *doc, int64_t rev);
@@ -251,6 +265,7 @@ struct write {
   fault_t fault;
   uint32_t cluster_ip, node_ports[16]; /* taken for this write: given back if it fails */
   unsigned nnode_ports;
+  const char *manager;                 /* from within: who owns what it changes; NULL: the api */
   void (*then)(write_t *w, void *arg); /* from within: instead of an answer; w->fault says how it went */
   void *then_arg;
 };

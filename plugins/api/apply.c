@@ -15,6 +15,7 @@ static kube_manager_t manager_of(const write_t *w, stamp_text_t *t) {
   const kube_resource_t *r = w->q.r;
   kube_time_format(kg_wall_us(w->q.ctx), t->now);
   snprintf(t->version, sizeof t->version, "%s%s%s", r->group, r->group[0] ? "/" : "", r->version);
+  if (w->manager) name = kg_str(w->manager);
   if (!name.n) name = kg_str(w->q.m ? kg_msg_source(w->q.m) : kg_name(w->q.ctx));
   return (kube_manager_t){
       .name = name, .api_version = kg_str(t->version), .subresource = w->q.sub, .apply = false, .time = t->now};

@@ -6,10 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "custom.h"
 #include "rbac.h"
 
 enum { PAGE = 5000, WATCH_CREDIT = 65536, RING_START = 64, RING_MAX = 4096 };
 #define ROOT "/registry/"
+#define DEFINITIONS ROOT "apiextensions.k8s.io/customresourcedefinitions"
 
 /* --- collections ------------------------------------------------------------------------------------------------- */
 
@@ -43,6 +45,7 @@ static size_t hash_pointer(const void *p) {
 }
 
 collection_t *cache_of(const api_t *api, const kube_resource_t *r) {
+  if (r->structural) return custom_collection(api, r);
   size_t mask = api->by_resource_room - 1;
   for (size_t i = hash_pointer(r) & mask; api->by_resource[i].r; i = (i + 1) & mask)
     if (api->by_resource[i].r == r) return api->by_resource[i].c;
@@ -55,7 +58,7 @@ static bool is_lazy(const kube_resource_t *r) {
 
 static collection_t *add_collection(api_t *api, const kube_resource_t *r) {
   const kube_resource_t *stored =
-      kube_resource_find(kg_str(r->storage_group), kg_str(r->storage_version), kg_str(r->resource));
+      r->structural ? r : kube_resource_find(kg_str(r->storage_group), kg_str(r->storage_version), kg_str(r->resource));
   if (!stored) stored = r;
   collection_t *c = calloc(1, sizeof *c);
   int n = c ? asprintf(&c->prefix, ROOT "%s/%s/", stored->group[0] ? stored->group : "core", stored->resource) : -1;
@@ -66,6 +69,17 @@ static collection_t *add_collection(api_t *api, const kube_resource_t *r) {
   c->nprefix = (size_t)n;
   c->r = stored;
   c->lazy = is_lazy(stored);
+  if (api->ncollections == api->collections_room) {
+    size_t room = api->collections_room ? api->collections_room * 2 : 128;
+    collection_t **more = realloc(api->collections, room * sizeof *more);
+    if (!more) {
+      free(c->prefix);
+      free(c);
+      return NULL;
+    }
+    api->collections = more;
+    api->collections_room = room;
+  }
   api->collections[api->ncollections++] = c;
   qsort(api->collections, api->ncollections, sizeof *api->collections, by_prefix);
   return c;
@@ -88,8 +102,7 @@ int cache_init(api_t *api, kg_error_t *err) {
   while (kube_resource_at(n)) n++;
   for (api->by_resource_room = 64; api->by_resource_room < 2 * n;) api->by_resource_room *= 2;
   api->by_resource = calloc(api->by_resource_room, sizeof *api->by_resource);
-  api->collections = calloc(n + 1, sizeof *api->collections);
-  if (!api->by_resource || !api->collections) return kg_error_set(err, KG_EINTERNAL, "api: out of memory");
+  if (!api->by_resource) return kg_error_set(err, KG_EINTERNAL, "api: out of memory");
   for (size_t i = 0; i < n; i++) {
     const kube_resource_t *r = kube_resource_at(i);
     if (!r->virtual_ && add_resource(api, r) < 0) return kg_error_set(err, KG_EINTERNAL, "api: out of memory");
@@ -110,15 +123,39 @@ static void empty_collection(collection_t *c) {
   while (c->ring_count) ring_drop(c);
 }
 
+collection_t *cache_add(api_t *api, const kube_resource_t *r) {
+  collection_t *c = cache_find(api, r->group, r->resource);
+  if (!c && (c = add_collection(api, r))) c->ring_after = api->rev;
+  return c;
+}
+
+void cache_close(api_t *api, collection_t *c) {
+  watch_free(c);
+  empty_collection(c);
+  for (size_t i = 0; i < api->ncollections; i++)
+    if (api->collections[i] == c) {
+      memmove(api->collections + i, api->collections + i + 1, (--api->ncollections - i) * sizeof *api->collections);
+      break;
+    }
+}
+
+void cache_drop(api_t *api, collection_t *c) {
+  (void)api;
+  if (!c) return;
+  watch_free(c);
+  empty_collection(c);
+  free(c->ring);
+  free(c->prefix);
+  free(c);
+}
+
+const kube_resource_t *resource_find(const api_t *api, kg_str_t group, kg_str_t version, kg_str_t resource) {
+  const kube_resource_t *r = kube_resource_find(group, version, resource);
+  return r ? r : custom_find(api, group, version, resource);
+}
+
 void cache_free(api_t *api) {
-  for (size_t i = 0; i < api->ncollections; i++) {
-    collection_t *c = api->collections[i];
-    watch_free(c);
-    empty_collection(c);
-    free(c->ring);
-    free(c->prefix);
-    free(c);
-  }
+  for (size_t i = 0; i < api->ncollections; i++) cache_drop(api, api->collections[i]);
   free(api->collections);
   free(api->by_resource);
   free(api->page);
@@ -214,7 +251,10 @@ static void changed(api_t *api, collection_t *c, int64_t rev, object_t *old, obj
     if (now) services_seen(api, object_view(now), true);
   }
   if (!strcmp(c->r->resource, "clusterroles")) rbac_role_seen(api);
+  if (is_resource(c->r, "apiextensions.k8s.io", "customresourcedefinitions"))
+    custom_seen(api, now, object_key(now ? now : old));
   if (api->loaded) protect_seen(api, c, now);
+  if (api->ending && c->r->structural && !now) definition_seen(api);
   change_t *e = api->loaded ? calloc(1, sizeof *e) : NULL;
   if (!e) {
     object_unref(old);
@@ -283,6 +323,7 @@ static void load_again(api_t *api, const kg_msg_t *m) {
   }
   free(api->page);
   api->page = NULL;
+  api->definitions = 0;
   kg_timer(api->ctx, 200, 0, on_retry, NULL);
 }
 
@@ -354,6 +395,11 @@ static void on_page(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
     kg_timer(ctx, 200, 0, on_retry, NULL);
     return;
   }
+  if (!api->definitions) {
+    take_page(api, m);
+    api->definitions = !api->page;
+    return cache_load(api);
+  }
   bool first = !api->page;
   if (first) api->load_rev = kg_view_int(kg_view_get(kg_msg_args(m), "rev"), 0);
   take_page(api, m);
@@ -363,13 +409,14 @@ static void on_page(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   follow(api);
 }
 
+/* Definitions come first: where the objects of custom kinds belong is known from them. */
 void cache_load(api_t *api) {
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
-  kg_str_t from = KG_STR(ROOT);
+  kg_str_t from = api->definitions ? KG_STR(ROOT) : KG_STR(DEFINITIONS "/");
   if (api->page) from = (kg_str_t){api->page, strlen(api->page) + 1};
   kg_pack_kv_strn(&p, "from", from);
-  kg_pack_kv_str(&p, "to", "/registry0");
+  kg_pack_kv_str(&p, "to", api->definitions ? "/registry0" : DEFINITIONS "0");
   kg_pack_kv_int(&p, "limit", PAGE);
   kg_pack_end(&p);
   kg_doc_t *args = kg_pack_doc(&p);
@@ -378,9 +425,17 @@ void cache_load(api_t *api) {
   kg_doc_unref(args);
 }
 
+/* Custom objects keep the version they were last written in when another becomes the one that is stored. */
+static bool has_version(const object_t *o, const kube_resource_t *r) {
+  kg_str_t v = arg_str(object_view(o), "apiVersion");
+  size_t group = strlen(r->group);
+  return v.n > group && !memcmp(v.p, r->group, group) &&
+         kg_str_is((kg_str_t){v.p + group + 1, v.n - group - 1}, r->version);
+}
+
 /* A version that is not the stored one shows the same document under its own apiVersion and kind. */
 kg_doc_t *object_as(const object_t *o, const kube_resource_t *r, const collection_t *c) {
-  if (r == c->r) return kg_doc_ref(o->doc);
+  if (r == c->r && (!r->structural || has_version(o, r))) return kg_doc_ref(o->doc);
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
   for (kg_iter_t it = kg_iter(object_view(o)); kg_iter_next(&it);) {

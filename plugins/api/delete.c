@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api.h"
+#include "custom.h"
 
 static void read_options(write_t *w) {
   kg_view_t sources[2] = {w->q.args, kg_view_of(w->body)};
@@ -106,6 +106,11 @@ bool compute_delete(write_t *w) {
   propagate(w, object);
   int64_t grace = grace_of(w, object),
           left = kube_node_int(kube_path(object, "metadata", "deletionGracePeriodSeconds", NULL), -1);
+  bool definition = is_resource(w->q.r, "apiextensions.k8s.io", "customresourcedefinitions");
+  if (definition) {
+    w->next_state = object;
+    return definition_delete(w, object);
+  }
   bool deleting = meta_deleting(object), keep = held(object);
   w->next_state = object;
   if (!keep && grace == 0) {

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api.h"
+#include "custom.h"
 
 /* --- quality of service ------------------------------------------------------------------------------------------ */
 
@@ -78,6 +78,8 @@ static void job_created(write_t *w, kube_node_t *object) {
 }
 
 void kind_updated(write_t *w, kube_node_t *object, const kube_node_t *old) {
+  if (is_resource(w->q.r, "apiextensions.k8s.io", "customresourcedefinitions"))
+    return definition_updated(w, object, old);
   if (!is_resource(w->q.r, "apps", "daemonsets")) return;
   kube_node_t *had = kube_path(old, "metadata", "annotations", TEMPLATE_GENERATION, NULL);
   int64_t n = had ? strtoll(kube_node_str(had).n ? kube_node_str(had).p : "0", NULL, 10) : 0;
@@ -88,6 +90,10 @@ void kind_updated(write_t *w, kube_node_t *object, const kube_node_t *old) {
 void kind_created(write_t *w, kube_node_t *object) {
   const kube_resource_t *r = w->q.r;
   kube_arena_t *a = w->arena;
+  if (r->structural) {
+    if (r->has_status) kube_del(object, "status");
+    return;
+  }
   if (!r->has_status || !r->has_spec || is_resource(r, "", "nodes")) return; /* a node brings its status along */
   const kube_field_t *f = kube_field_find(r->type, KG_STR("status"));
   kube_node_t *status = f && f->type ? kube_empty(a, f->type) : kube_map(a);
@@ -101,6 +107,8 @@ void kind_created(write_t *w, kube_node_t *object) {
     set_template_generation(w, object, 1);
   } else if (is_resource(r, "batch", "jobs")) {
     job_created(w, object);
+  } else if (is_resource(r, "apiextensions.k8s.io", "customresourcedefinitions")) {
+    definition_created(w, object);
   } else if (is_resource(r, "", "persistentvolumes") || is_resource(r, "", "persistentvolumeclaims")) {
     kube_set(a, status, "phase", kube_str(a, "Pending"));
     protect_created(w, object);

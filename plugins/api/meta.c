@@ -131,23 +131,24 @@ void meta_carry(write_t *w, kube_node_t *object, const kube_node_t *old) {
   put_first(w->arena, meta, meta_order);
 }
 
-static bool counts(kg_str_t key) {
-  static const char *const not_counted[] = {"metadata", "status", "kind", "apiVersion"};
-  for (size_t i = 0; i < 4; i++)
+static bool counts(kg_str_t key, bool status) {
+  static const char *const not_counted[] = {"metadata", "kind", "apiVersion", "status"};
+  for (size_t i = 0; i < (status ? 3 : 4); i++)
     if (kg_str_is(key, not_counted[i])) return false;
   return true;
 }
 
-static bool spec_differs(const kube_node_t *x, const kube_node_t *y) {
+static bool spec_differs(const kube_node_t *x, const kube_node_t *y, bool status) {
   for (uint32_t i = 0; i < x->c.n; i++)
-    if (counts(x->c.keys[i]) && !kube_tree_equal(x->c.items[i], kube_getn(y, x->c.keys[i]))) return true;
+    if (counts(x->c.keys[i], status) && !kube_tree_equal(x->c.items[i], kube_getn(y, x->c.keys[i]))) return true;
   return false;
 }
 
 void meta_generation(write_t *w, kube_node_t *object, const kube_node_t *old) {
   if (!w->q.r->has_spec) return;
   int64_t generation = kube_node_int(kube_path(old, "metadata", "generation", NULL), 0);
-  if (spec_differs(object, old) || spec_differs(old, object)) generation++;
+  bool status = w->q.r->structural && !w->q.r->has_status; /* then the status is like anything else */
+  if (spec_differs(object, old, status) || spec_differs(old, object, status)) generation++;
   if (generation)
     kube_set(w->arena, kube_sub(w->arena, object, "metadata"), "generation", kube_int(w->arena, generation));
 }

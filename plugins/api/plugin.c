@@ -1,6 +1,7 @@
 /* The api role as a plugin. */
 #include <stdlib.h>
 
+#include "custom.h"
 #include "rbac.h"
 
 static void destroy(kg_ctx_t *ctx, void *self) {
@@ -12,6 +13,7 @@ static void destroy(kg_ctx_t *ctx, void *self) {
     write_free(w);
   }
   cache_free(api);
+  custom_free(api);
   services_free(api);
   free(api);
 }
@@ -39,6 +41,7 @@ static int start(kg_ctx_t *ctx, void *self, kg_error_t *err) {
 void api_loaded(api_t *api) {
   collection_t *events = cache_find(api, "", "events");
   if (events && events->objects.count) expire_arm(api);
+  definition_seen(api);
   if (!api->ready) boot(api);
 }
 

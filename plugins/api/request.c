@@ -37,7 +37,7 @@ bool req_read(req_t *q, api_t *api, const kg_msg_t *m, unsigned verb) {
   if (!api->loaded)
     return refuse(q, 503, "ServiceUnavailable", "the api has not read the store yet, please try again later");
   if (verb && !authorized(q)) return false;
-  q->r = kube_resource_find(arg_str(a, "g"), arg_str(a, "v"), arg_str(a, "r"));
+  q->r = resource_find(api, arg_str(a, "g"), arg_str(a, "v"), arg_str(a, "r"));
   q->c = q->r ? cache_of(api, q->r) : NULL;
   if (!q->r) return refuse(q, 404, "NotFound", "the server could not find the requested resource");
   q->sub = arg_str(a, "sub");

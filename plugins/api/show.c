@@ -1,7 +1,7 @@
 /* Discovery, OpenAPI, tables: what the schema tables know, asked for by the gateway. */
 #include <string.h>
 
-#include "api.h"
+#include "custom.h"
 
 static void answer_doc(kg_ctx_t *ctx, const kg_msg_t *m, kg_doc_t *doc) {
   if (doc) {
@@ -24,15 +24,13 @@ static const char *what_of(const kg_msg_t *m, char buf[300]) {
 }
 
 void on_discovery(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
-  (void)self;
   char buf[300];
-  answer_doc(ctx, m, kube_discovery_doc(what_of(m, buf)));
+  answer_doc(ctx, m, kube_discovery_doc(custom_catalog(self), what_of(m, buf)));
 }
 
 void on_openapi(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
-  (void)self;
   char buf[300];
-  answer_doc(ctx, m, kube_openapi_doc(what_of(m, buf)));
+  answer_doc(ctx, m, kube_openapi_doc(custom_catalog(self), what_of(m, buf)));
 }
 
 static void pack_names(kg_pack_t *p, const char *key, const char *const *names) {
@@ -53,9 +51,8 @@ static void pack_verbs(kg_pack_t *p, unsigned verbs) {
 }
 
 void on_resolve(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
-  (void)self;
   kg_view_t a = kg_msg_args(m);
-  const kube_resource_t *r = kube_resource_find(arg_str(a, "g"), arg_str(a, "v"), arg_str(a, "r"));
+  const kube_resource_t *r = resource_find(self, arg_str(a, "g"), arg_str(a, "v"), arg_str(a, "r"));
   if (!r) return answer_doc(ctx, m, NULL);
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
@@ -108,9 +105,8 @@ static void pack_row(kg_pack_t *p, const kube_resource_t *r, kg_view_t object, k
 }
 
 void on_table(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
-  (void)self;
   kg_view_t a = kg_msg_args(m);
-  const kube_resource_t *r = kube_resource_find(arg_str(a, "g"), arg_str(a, "v"), arg_str(a, "r"));
+  const kube_resource_t *r = resource_find(self, arg_str(a, "g"), arg_str(a, "v"), arg_str(a, "r"));
   if (!r) return answer_doc(ctx, m, NULL);
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);

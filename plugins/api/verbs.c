@@ -1,6 +1,7 @@
 /* What create, update and patch make of an object. */
 #include <string.h>
 
+#include "custom.h"
 #include "rbac.h"
 
 /* --- the body ---------------------------------------------------------------------------------------------------- */
@@ -121,6 +122,9 @@ static bool create_object(write_t *w, kube_node_t *object) {
 bool compute_create(write_t *w) {
   kube_node_t *object;
   if (!w->q.c) return compute_review(w);
+  if (w->q.r->structural && custom_ending(w->q.api, w->q.r))
+    return fault_other(&w->fault, 405, "MethodNotAllowed",
+                       "create not allowed while custom resource definition is terminating");
   if (!body_read(w, w->body, w->q.r, &object)) return false;
   if (kube_node_str(kube_path(object, "metadata", "resourceVersion", NULL)).n && !w->q.dry_run)
     return fault_other(&w->fault, 500, "", "resourceVersion should not be set on objects to be created");

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "decode_values.h"
+#include "structural.h"
 #include "schema_tables.h"
 
 enum { MAX_FIELDS = 80 };
@@ -343,6 +344,7 @@ static kube_node_t *decode_struct(decoder_t *d, const frame_t *at, const kube_ty
 static int decode(kube_arena_t *a, const kube_resource_t *r, kube_node_t *object, kube_node_t *unknown, bool sparse,
                   kg_error_t *err) {
   decoder_t d = {.a = a, .unknown = unknown, .err = err, .sparse = sparse};
+  if (r->structural) return kube_custom_decode(a, r, object, unknown, sparse, err);
   if (object->type != KG_V_MAP) {
     return kg_error_set(err, KG_EINVAL, "json: cannot unmarshal %s into Go value of type %s",
                         json_kind(&d, object, false), go_name(r->type->name));

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "structural.h"
 #include "validate.h"
 
 /* --- literals
@@ -160,5 +161,8 @@ static void walk(kube_arena_t *a, const kube_type_t *t, kube_node_t *n) {
 }
 
 void kube_default(kube_arena_t *a, const kube_resource_t *r, kube_node_t *object) {
-  walk(a, r->type, object);
+  if (r->structural)
+    kube_structural_default(a, r->structural, object);
+  else
+    walk(a, r->type, object);
 }

@@ -102,7 +102,7 @@ static void pack_api_resource(kg_pack_t *p, const kube_resource_t *r) {
   }
 }
 
-static kg_doc_t *resource_list(const char *group, const char *version) {
+static kg_doc_t *resource_list(const kube_catalog_t *c, const char *group, const char *version) {
   kg_pack_t p = kg_pack();
   bool any = false;
   kg_pack_map(&p);
@@ -111,8 +111,8 @@ static kg_doc_t *resource_list(const char *group, const char *version) {
   pack_group_version(&p, "groupVersion", group, version);
   kg_pack_key(&p, "resources");
   kg_pack_array(&p);
-  for (size_t i = 0; i < kube_resource_count; i++) {
-    const kube_resource_t *r = &kube_resources[i];
+  for (size_t i = 0; i < c->n; i++) {
+    const kube_resource_t *r = c->all[i];
     if (strcmp(r->group, group) != 0 || strcmp(r->version, version) != 0) continue;
     any = true;
     pack_api_resource(&p, r);
@@ -125,9 +125,9 @@ static kg_doc_t *resource_list(const char *group, const char *version) {
 }
 
 /* Whether i is the first resource of its group (and version, when by_version). */
-static bool starts_group(size_t i, bool by_version) {
+static bool starts_group(const kube_catalog_t *c, size_t i, bool by_version) {
   for (size_t k = 0; k < i; k++) {
-    const kube_resource_t *a = &kube_resources[k], *b = &kube_resources[i];
+    const kube_resource_t *a = c->all[k], *b = c->all[i];
     if (strcmp(a->group, b->group) == 0 && (!by_version || strcmp(a->version, b->version) == 0)) return false;
   }
   return true;
@@ -141,30 +141,29 @@ static void pack_version(kg_pack_t *p, const kube_resource_t *r) {
 }
 
 /* The pairs of an APIGroup; first: index of the group's first resource, which is of the preferred version. */
-static void pack_group(kg_pack_t *p, size_t first) {
-  kg_pack_kv_str(p, "name", kube_resources[first].group);
+static void pack_group(const kube_catalog_t *c, kg_pack_t *p, size_t first) {
+  kg_pack_kv_str(p, "name", c->all[first]->group);
   kg_pack_key(p, "versions");
   kg_pack_array(p);
-  for (size_t i = first; i < kube_resource_count; i++) {
-    if (strcmp(kube_resources[i].group, kube_resources[first].group) == 0 && starts_group(i, true))
-      pack_version(p, &kube_resources[i]);
+  for (size_t i = first; i < c->n; i++) {
+    if (strcmp(c->all[i]->group, c->all[first]->group) == 0 && starts_group(c, i, true)) pack_version(p, c->all[i]);
   }
   kg_pack_end(p);
   kg_pack_key(p, "preferredVersion");
-  pack_version(p, &kube_resources[first]);
+  pack_version(p, c->all[first]);
 }
 
-static kg_doc_t *group_list(void) {
+static kg_doc_t *group_list(const kube_catalog_t *c) {
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
   kg_pack_kv_str(&p, "kind", "APIGroupList");
   kg_pack_kv_str(&p, "apiVersion", "v1");
   kg_pack_key(&p, "groups");
   kg_pack_array(&p);
-  for (size_t i = 0; i < kube_resource_count; i++) {
-    if (!*kube_resources[i].group || !starts_group(i, false)) continue;
+  for (size_t i = 0; i < c->n; i++) {
+    if (!*c->all[i]->group || !starts_group(c, i, false)) continue;
     kg_pack_map(&p);
-    pack_group(&p, i);
+    pack_group(c, &p, i);
     kg_pack_end(&p);
   }
   kg_pack_end(&p);
@@ -172,14 +171,14 @@ static kg_doc_t *group_list(void) {
   return kg_pack_doc(&p);
 }
 
-static kg_doc_t *one_group(const char *group) {
-  for (size_t i = 0; i < kube_resource_count && *group; i++) {
-    if (strcmp(kube_resources[i].group, group) != 0) continue;
+static kg_doc_t *one_group(const kube_catalog_t *c, const char *group) {
+  for (size_t i = 0; i < c->n && *group; i++) {
+    if (strcmp(c->all[i]->group, group) != 0) continue;
     kg_pack_t p = kg_pack();
     kg_pack_map(&p);
     kg_pack_kv_str(&p, "kind", "APIGroup");
     kg_pack_kv_str(&p, "apiVersion", "v1");
-    pack_group(&p, i);
+    pack_group(c, &p, i);
     kg_pack_end(&p);
     return kg_pack_doc(&p);
   }
@@ -238,13 +237,13 @@ static void pack_resource_discovery(kg_pack_t *p, const kube_resource_t *r) {
   kg_pack_end(p);
 }
 
-static void pack_version_discovery(kg_pack_t *p, const kube_resource_t *first) {
+static void pack_version_discovery(const kube_catalog_t *c, kg_pack_t *p, const kube_resource_t *first) {
   kg_pack_map(p);
   kg_pack_kv_str(p, "version", first->version);
   kg_pack_key(p, "resources");
   kg_pack_array(p);
-  for (size_t i = 0; i < kube_resource_count; i++) {
-    const kube_resource_t *r = &kube_resources[i];
+  for (size_t i = 0; i < c->n; i++) {
+    const kube_resource_t *r = c->all[i];
     if (strcmp(r->group, first->group) == 0 && strcmp(r->version, first->version) == 0) pack_resource_discovery(p, r);
   }
   kg_pack_end(p);
@@ -252,7 +251,7 @@ static void pack_version_discovery(kg_pack_t *p, const kube_resource_t *first) {
   kg_pack_end(p);
 }
 
-static kg_doc_t *aggregated(bool core) {
+static kg_doc_t *aggregated(const kube_catalog_t *c, bool core) {
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
   kg_pack_kv_str(&p, "kind", "APIGroupDiscoveryList");
@@ -262,9 +261,9 @@ static kg_doc_t *aggregated(bool core) {
   kg_pack_end(&p);
   kg_pack_key(&p, "items");
   kg_pack_array(&p);
-  for (size_t i = 0; i < kube_resource_count; i++) {
-    const kube_resource_t *first = &kube_resources[i];
-    if (!*first->group != core || !starts_group(i, false)) continue;
+  for (size_t i = 0; i < c->n; i++) {
+    const kube_resource_t *first = c->all[i];
+    if (!*first->group != core || !starts_group(c, i, false)) continue;
     kg_pack_map(&p);
     kg_pack_key(&p, "metadata");
     kg_pack_map(&p);
@@ -272,9 +271,9 @@ static kg_doc_t *aggregated(bool core) {
     kg_pack_end(&p);
     kg_pack_key(&p, "versions");
     kg_pack_array(&p);
-    for (size_t k = i; k < kube_resource_count; k++) {
-      if (strcmp(kube_resources[k].group, first->group) == 0 && starts_group(k, true))
-        pack_version_discovery(&p, &kube_resources[k]);
+    for (size_t k = i; k < c->n; k++) {
+      if (strcmp(c->all[k]->group, first->group) == 0 && starts_group(c, k, true))
+        pack_version_discovery(c, &p, c->all[k]);
     }
     kg_pack_end(&p);
     kg_pack_end(&p);
@@ -284,16 +283,16 @@ static kg_doc_t *aggregated(bool core) {
   return kg_pack_doc(&p);
 }
 
-kg_doc_t *kube_discovery_doc(const char *what) {
+kg_doc_t *kube_discovery_doc(const kube_catalog_t *c, const char *what) {
   if (strcmp(what, "/api") == 0) return versions();
-  if (strcmp(what, "/apis") == 0) return group_list();
-  if (strcmp(what, "aggregated-api") == 0) return aggregated(true);
-  if (strcmp(what, "aggregated-apis") == 0) return aggregated(false);
-  if (strncmp(what, "/api/", 5) == 0) return resource_list("", what + 5);
+  if (strcmp(what, "/apis") == 0) return group_list(c);
+  if (strcmp(what, "aggregated-api") == 0) return aggregated(c, true);
+  if (strcmp(what, "aggregated-apis") == 0) return aggregated(c, false);
+  if (strncmp(what, "/api/", 5) == 0) return resource_list(c, "", what + 5);
   if (strncmp(what, "/apis/", 6) != 0) return NULL;
   const char *group = what + 6, *slash = strchr(group, '/');
-  if (!slash) return one_group(group);
+  if (!slash) return one_group(c, group);
   char name[128];
   snprintf(name, sizeof name, "%.*s", (int)(slash - group), group);
-  return *name ? resource_list(name, slash + 1) : NULL;
+  return *name ? resource_list(c, name, slash + 1) : NULL;
 }

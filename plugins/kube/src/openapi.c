@@ -42,36 +42,30 @@ static const operation_t operations[] = {
     {"delete", "delete", "delete", false, false, false, KUBE_V_DELETE},
 };
 
-static const kube_type_t *list_type(const kube_resource_t *r) {
-  char name[256];
-  snprintf(name, sizeof name, "%sList", r->type->name);
-  return kube_type_find(kg_str(name));
-}
-
 static const char *const media_json = "application/json";
 
-static void content(const kube_openapi_t *o, const char *media, const kube_type_t *t) {
+static void content(const kube_openapi_t *o, const char *media, const kube_resource_t *r, bool list) {
   kg_pack_key(o->p, "content");
   kg_pack_map(o->p);
   kg_pack_key(o->p, media);
   kg_pack_map(o->p);
   kg_pack_key(o->p, "schema");
-  kube_openapi_ref(o, t);
+  kube_openapi_ref_resource(o, r, list);
   kg_pack_end(o->p);
   kg_pack_end(o->p);
 }
 
-static void responses(const kube_openapi_t *o, const kube_type_t *t) {
+static void responses(const kube_openapi_t *o, const kube_resource_t *r, bool list) {
   kg_pack_key(o->p, "responses");
   kg_pack_map(o->p);
   kg_pack_key(o->p, "200");
   kg_pack_map(o->p);
   kg_pack_kv_str(o->p, "description", "OK");
   if (o->v3) {
-    content(o, media_json, t);
+    content(o, media_json, r, list);
   } else {
     kg_pack_key(o->p, "schema");
-    kube_openapi_ref(o, t);
+    kube_openapi_ref_resource(o, r, list);
   }
   kg_pack_end(o->p);
   kg_pack_end(o->p);
@@ -93,7 +87,7 @@ static void parameters(const kube_openapi_t *o, const operation_t *op, const kub
     kg_pack_kv_str(p, "in", "body");
     kg_pack_kv_bool(p, "required", true);
     kg_pack_key(p, "schema");
-    kube_openapi_ref(o, r->type);
+    kube_openapi_ref_resource(o, r, false);
     kg_pack_end(p);
   }
   kg_pack_end(p);
@@ -101,7 +95,6 @@ static void parameters(const kube_openapi_t *o, const operation_t *op, const kub
 
 static void operation(const kube_openapi_t *o, const operation_t *op, const kube_resource_t *r) {
   kg_pack_t *p = o->p;
-  const kube_type_t *list = op->list_answer ? list_type(r) : NULL;
   kg_pack_key(p, op->method);
   kg_pack_map(p);
   kg_pack_key(p, "operationId");
@@ -110,11 +103,11 @@ static void operation(const kube_openapi_t *o, const operation_t *op, const kube
   if (op->body && o->v3) {
     kg_pack_key(p, "requestBody");
     kg_pack_map(p);
-    content(o, op->verb == KUBE_V_PATCH ? "application/strategic-merge-patch+json" : "*/*", r->type);
+    content(o, op->verb == KUBE_V_PATCH ? "application/strategic-merge-patch+json" : "*/*", r, false);
     kg_pack_kv_bool(p, "required", true);
     kg_pack_end(p);
   }
-  responses(o, list ? list : r->type);
+  responses(o, r, op->list_answer);
   kg_pack_kv_str(p, "x-kubernetes-action", op->action);
   kg_pack_key(p, "x-kubernetes-group-version-kind");
   kg_pack_map(p);
@@ -148,17 +141,18 @@ static void resource_paths(const kube_openapi_t *o, const kube_resource_t *r) {
  * ----------------------------------------------------------------------------------------------------------------- */
 
 /* group NULL: all. Marks the types of the resources written; false if there is none. */
-static bool paths(const kube_openapi_t *o, const char *group, const char *version, bool *marks) {
+static bool paths(const kube_catalog_t *c, const kube_openapi_t *o, const char *group, const char *version,
+                  bool *marks) {
   bool any = false;
   kg_pack_key(o->p, "paths");
   kg_pack_map(o->p);
-  for (size_t i = 0; i < kube_resource_count; i++) {
-    const kube_resource_t *r = &kube_resources[i];
+  for (size_t i = 0; i < c->n; i++) {
+    const kube_resource_t *r = c->all[i];
     if (group && (strcmp(r->group, group) != 0 || strcmp(r->version, version) != 0)) continue;
     any = true;
     resource_paths(o, r);
     kube_openapi_mark(marks, r->type);
-    if (list_type(r)) kube_openapi_mark(marks, list_type(r));
+    if (kube_openapi_list_type(r)) kube_openapi_mark(marks, kube_openapi_list_type(r));
   }
   kg_pack_end(o->p);
   return any;
@@ -172,7 +166,7 @@ static void info(kg_pack_t *p) {
   kg_pack_end(p);
 }
 
-static kg_doc_t *document(bool v3, const char *group, const char *version) {
+static kg_doc_t *document(const kube_catalog_t *c, bool v3, const char *group, const char *version) {
   bool *marks = calloc(kube_type_count, sizeof *marks);
   if (!marks) return NULL;
   kg_pack_t p = kg_pack();
@@ -180,7 +174,7 @@ static kg_doc_t *document(bool v3, const char *group, const char *version) {
   kg_pack_map(&p);
   kg_pack_kv_str(&p, v3 ? "openapi" : "swagger", v3 ? "3.0.0" : "2.0");
   info(&p);
-  bool any = paths(&o, group, version, marks);
+  bool any = paths(c, &o, group, version, marks);
   kg_pack_key(&p, v3 ? "components" : "definitions");
   kg_pack_map(&p);
   if (v3) {
@@ -188,6 +182,9 @@ static kg_doc_t *document(bool v3, const char *group, const char *version) {
     kg_pack_map(&p);
   }
   kube_openapi_schemas(&o, marks);
+  for (size_t i = 0; i < c->n; i++)
+    if (c->all[i]->structural && (!group || (!strcmp(c->all[i]->group, group) && !strcmp(c->all[i]->version, version))))
+      kube_openapi_custom(&o, c->all[i]);
   if (v3) kg_pack_end(&p);
   kg_pack_end(&p);
   kg_pack_end(&p);
@@ -209,21 +206,21 @@ static uint64_t tables_hash(void) {
   return h;
 }
 
-static kg_doc_t *index_v3(void) {
+static kg_doc_t *index_v3(const kube_catalog_t *c) {
   kg_pack_t p = kg_pack();
-  unsigned long long hash = tables_hash();
+  unsigned long long tables = tables_hash();
   kg_pack_map(&p);
   kg_pack_key(&p, "paths");
   kg_pack_map(&p);
-  for (size_t i = 0; i < kube_resource_count; i++) {
-    const kube_resource_t *r = &kube_resources[i];
-    if (i && strcmp(r->group, r[-1].group) == 0 && strcmp(r->version, r[-1].version) == 0) continue;
+  for (size_t i = 0; i < c->n; i++) {
+    const kube_resource_t *r = c->all[i];
+    if (i && strcmp(r->group, c->all[i - 1]->group) == 0 && strcmp(r->version, c->all[i - 1]->version) == 0) continue;
     char path[192];
     snprintf(path, sizeof path, "%s%s/%s", *r->group ? "apis/" : "api", r->group, r->version);
     kg_pack_key(&p, path);
     kg_pack_map(&p);
     kg_pack_key(&p, "serverRelativeURL");
-    kg_pack_fmt(&p, "/openapi/v3/%s?hash=%016llX", path, hash);
+    kg_pack_fmt(&p, "/openapi/v3/%s?hash=%016llX", path, r->structural ? c->stamp * 1099511628211u + tables : tables);
     kg_pack_end(&p);
   }
   kg_pack_end(&p);
@@ -231,14 +228,14 @@ static kg_doc_t *index_v3(void) {
   return kg_pack_doc(&p);
 }
 
-kg_doc_t *kube_openapi_doc(const char *what) {
-  if (strcmp(what, "v2") == 0) return document(false, NULL, NULL);
-  if (strcmp(what, "v3") == 0) return index_v3();
-  if (strncmp(what, "v3/api/", 7) == 0) return document(true, "", what + 7);
+kg_doc_t *kube_openapi_doc(const kube_catalog_t *c, const char *what) {
+  if (strcmp(what, "v2") == 0) return document(c, false, NULL, NULL);
+  if (strcmp(what, "v3") == 0) return index_v3(c);
+  if (strncmp(what, "v3/api/", 7) == 0) return document(c, true, "", what + 7);
   if (strncmp(what, "v3/apis/", 8) != 0) return NULL;
   const char *group = what + 8, *slash = strchr(group, '/');
   if (!slash || slash == group) return NULL;
   char name[128];
   snprintf(name, sizeof name, "%.*s", (int)(slash - group), group);
-  return document(true, name, slash + 1);
+  return document(c, true, name, slash + 1);
 }

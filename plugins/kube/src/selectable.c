@@ -45,9 +45,26 @@ static bool special(const kube_resource_t *r, kg_view_t o, kg_str_t field, kg_st
   return false;
 }
 
+/* Of custom kinds: strings, booleans and numbers. */
+static bool custom(kg_view_t object, kg_str_t field, kg_str_t *value) {
+  kg_view_t v = kube_view_dots(object, field);
+  switch (kg_view_type(v)) {
+  case KG_V_BOOL:
+    *value = kg_view_bool(v, false) ? KG_STR("true") : KG_STR("false");
+    break;
+  case KG_V_INT:
+    *value = number_text(kg_view_int(v, 0));
+    break;
+  default:
+    *value = kg_view_str(v);
+  }
+  return true;
+}
+
 bool kube_selectable(const kube_resource_t *r, kg_view_t object, kg_str_t field, kg_str_t *value) {
   *value = KG_STR("");
   if (!supported(r, field)) return false;
+  if (r->structural) return custom(object, field, value);
   if (special(r, object, field, value)) return true;
   if (kg_str_is(field, "status.successful") || kg_str_is(field, "status.replicas")) {
     *value = number_text(kg_view_int(kube_view_in(object, field.n == 15 ? "status.replicas" : "status.succeeded"), 0));

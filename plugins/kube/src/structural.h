@@ -44,4 +44,10 @@ struct kube_structural {
 
 const kube_structural_t *kube_structural_field(const kube_structural_t *s, kg_str_t name); /* NULL: not known */
 
+/* custom.c */
+int kube_custom_decode(kube_arena_t *a, const kube_resource_t *r, kube_node_t *object, kube_node_t *unknown, bool given,
+                       kg_error_t *err);
+struct kube_check;
+void kube_custom_validate(struct kube_check *c);
+
 #endif

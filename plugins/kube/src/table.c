@@ -45,8 +45,8 @@ static void path_cell(const kube_cell_t *c) {
 }
 
 static const kube_cell_fn_t *find_cell(kg_str_t name) {
-  static const kube_cell_fn_t *const tables[] = {kube_cells_general, kube_cells_pod, kube_cells_workload,
-                                                 kube_cells_network, kube_cells_other};
+  static const kube_cell_fn_t *const tables[] = {kube_cells_general, kube_cells_pod,   kube_cells_workload,
+                                                 kube_cells_network, kube_cells_other, kube_cells_custom};
   for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
     for (const kube_cell_fn_t *f = tables[i]; f->name; f++) {
       if (kg_str_is(name, f->name)) return f;

@@ -19,7 +19,7 @@ typedef struct kube_cell_fn {
 } kube_cell_fn_t;
 /* Tables of functions, each ends with name NULL. */
 extern const kube_cell_fn_t kube_cells_general[], kube_cells_pod[], kube_cells_workload[], kube_cells_network[],
-    kube_cells_other[];
+    kube_cells_other[], kube_cells_custom[];
 
 kg_view_t kube_view_dots(kg_view_t v, kg_str_t path);   /* "spec.nodeName" */
 kg_view_t kube_view_in(kg_view_t v, const char *path);  /* the same from a literal */

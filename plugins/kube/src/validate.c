@@ -1,6 +1,7 @@
 /* Validation: metadata, then the rules of schema/validate.txt on every struct of an object. */
 #include <string.h>
 
+#include "structural.h"
 #include "validate.h"
 
 /* --- the rules of one struct ----------------------------------------------------------------------------------- */
@@ -109,6 +110,7 @@ void kube_validate(kube_arena_t *a, const kube_resource_t *r, const kube_node_t 
   kube_check_t c = {
       .a = a, .causes = causes, .r = r, .root = object, .old_root = old, .status = status, .updating = old != NULL};
   kube_passes_t passes;
+  if (r->structural) return kube_custom_validate(&c);
   kube_form_fn form = read_passes(r->type, &passes);
   if (old)
     check_changed(&c, form, &passes);
@@ -117,6 +119,7 @@ void kube_validate(kube_arena_t *a, const kube_resource_t *r, const kube_node_t 
 }
 
 bool kube_guarded(const kube_resource_t *r) {
+  if (r->structural) return true;
   for (const kube_check_rule_t *rule = r->type->checks; rule && rule->field; rule++)
     if (rule->fn == kube_rule_guarded) return true;
   return false;

@@ -84,7 +84,12 @@ typedef struct kube_resource {
   const char *const
       *selectable; /* selectable fields besides metadata.name and metadata.namespace; NULL-terminated or NULL */
   const struct kube_structural *structural; /* of a custom kind: its schema; NULL: built in */
+  const struct kube_scale_paths *scale;     /* of a custom kind that has the subresource */
 } kube_resource_t;
+/* Where a custom kind keeps what its scale shows: "spec.replicas"; selector NULL: nowhere. */
+typedef struct kube_scale_paths {
+  const char *spec, *status, *selector;
+} kube_scale_paths_t;
 bool kube_resource_has_sub(const kube_resource_t *r, const char *subresource);
 
 const kube_resource_t *kube_resource_find(kg_str_t group, kg_str_t version, kg_str_t resource); /* NULL: none */
@@ -136,10 +141,17 @@ void kube_table_columns(kg_pack_t *p, const kube_resource_t *r); /* packs the co
 void kube_table_cells(kg_pack_t *p, const kube_resource_t *r, kg_view_t object,
                       int64_t now_us); /* packs the cells array */
 
+/* All resources that are served, those of one group and version together, groups in order, the preferred version of a
+ * group first. */
+typedef struct kube_catalog {
+  const kube_resource_t *const *all;
+  size_t n;
+  uint64_t stamp; /* changes when custom kinds do */
+} kube_catalog_t;
 /* Discovery and OpenAPI as the URLs of the same names show them; each a new document (caller owns) or NULL if there is
  * none. */
-kg_doc_t *kube_discovery_doc(
-    const char *what); /* "/api", "/apis", "/api/v1", "/apis/G", "/apis/G/V", "aggregated-api", "aggregated-apis" */
-kg_doc_t *kube_openapi_doc(const char *what); /* "v2", "v3", "v3/api/v1", "v3/apis/G/V" */
+kg_doc_t *kube_discovery_doc(const kube_catalog_t *c, const char *what); /* "/api", "/apis", "/api/v1", "/apis/G",
+                                                                            "/apis/G/V", "aggregated-api(s)" */
+kg_doc_t *kube_openapi_doc(const kube_catalog_t *c, const char *what);   /* "v2", "v3", "v3/api/v1", "v3/apis/G/V" */
 
 #endif
