@@ -14,8 +14,8 @@ eventually 10 sh -c "'$KUBECTL' get clusterrole admin -o jsonpath='{.rules[*].re
 say "nobody sees health and nothing else"
 [ "$(raw /livez)" = ok ] || fail "livez"
 expect '"gitVersion"' "$(raw /version)"
-expect 'User \"system:anonymous\" cannot list resource \"pods\"' "$(raw /api/v1/pods)"
-expect 'cannot get path \"/metrics\"' "$(raw /metrics)"
+expect 'User "system:anonymous" cannot list resource "pods"' "$(raw /api/v1/pods | jq -r .message)"
+expect 'cannot get path "/metrics"' "$(raw /metrics | jq -r .message)"
 
 say "a service account's token can do what its role says"
 k create serviceaccount bob
@@ -32,7 +32,7 @@ expect "[get list]" "$(U auth can-i --list)"
 expect "ES256" "$(k get --raw /openid/v1/jwks)"
 
 say "a token review tells whose a token is; a token ends with its account"
-review() { k create -o json -f - <<<"{\"apiVersion\":\"authentication.k8s.io/v1\",\"kind\":\"TokenReview\",\"spec\":{\"token\":\"$1\"}}"; }
+review() { k create --raw /apis/authentication.k8s.io/v1/tokenreviews -f - <<<"{\"apiVersion\":\"authentication.k8s.io/v1\",\"kind\":\"TokenReview\",\"spec\":{\"token\":\"$1\"}}"; }
 [ "$(review "$TOKEN" | jq -r .status.user.username)" = system:serviceaccount:default:bob ] || fail "the review"
 [ "$(review x.y.z | jq -r '.status.authenticated // false')" = false ] || fail "the review of nonsense"
 k delete serviceaccount bob

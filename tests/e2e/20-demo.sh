@@ -43,7 +43,7 @@ $pod" ] || fail "exec's output"
   timeout 30 "$KUBECTL" logs -f "$pod" >"$WORK/logs" &
   local follower=$!
   sleep 0.5
-  curl -s "http://$(k get pod "$pod" -o jsonpath='{.status.podIP}'):8080/followed" >/dev/null || true
+  k exec "$pod" -- sh -c 'echo followed >/proc/1/fd/1'
   eventually 10 grep -q followed "$WORK/logs"
   kill $follower 2>/dev/null || true
   expect followed "$(k logs "$pod")"
@@ -69,7 +69,7 @@ $pod" ] || fail "exec's output"
   say "delete"
   k delete deployment web --timeout=60s
   eventually 60 sh -c "[ -z \"\$('$KUBECTL' get pods -l app=web -o name)\" ]"
-  eventually 10 sh -c "! pgrep -f 'httpd -f -v -p 8080 -h /tmp/www'"
+  eventually 10 no_container_processes 'httpd -f -v -p 8080 -h /tmp/www'
 }
 
 for KUBECTL in "$KUBECTL135" "$KUBECTL132"; do demo; done

@@ -21,8 +21,8 @@ kogge() { "$BUILD/kogge" --run-dir "$RUN" --data-dir "$DATA" "$@"; }
 say() { printf '== %s\n' "$*"; }
 fail() { printf 'FAILED: %s\n' "$*"; exit 1; }
 
-# expect WHAT TEXT: the text contains WHAT (a glob inside *...*).
-expect() { [[ $2 == *$1* ]] || fail "expected '$1' in: $2"; }
+# expect WHAT TEXT: the text contains WHAT.
+expect() { [[ $2 == *"$1"* ]] || fail "expected '$1' in: $2"; }
 # refuse WHAT COMMAND...: the command fails and says WHAT.
 refuse() {
   local what=$1 out
@@ -50,6 +50,15 @@ api_ready() { curl -sf --cacert "$DATA/tls/ca.crt" "https://127.0.0.1:$PORT/read
 node_ready() { k get nodes --no-headers | grep -qw Ready; }
 # PIDs of this story's kogge: the supervising parent and the kernel.
 kogge_pids() { pgrep -f -- "--run-dir $RUN( |\$)" || true; }
+
+# container_processes PATTERN: PIDs in this story's containers whose command line matches (others may run the same programs).
+container_processes() {
+  local p
+  for p in $(pgrep -f -- "$1"); do
+    if grep -qF "$(basename "$WORK")" "/proc/$p/cgroup" 2>/dev/null; then echo "$p"; fi
+  done | sort
+}
+no_container_processes() { [ -z "$(container_processes "$1")" ]; }
 
 take_down() {
   local status=$?
