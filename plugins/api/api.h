@@ -133,6 +133,10 @@ bool req_read(req_t *q, api_t *api, const kg_msg_t *m, unsigned verb);
 kg_str_t req_key(const req_t *q, kg_str_t name, char buf[600]);
 kg_str_t arg_str(kg_view_t args, const char *key);
 
+/* False: the options contradict each other, which was answered. kind: "CreateOptions", ... */
+bool list_options(req_t *q, bool watch);
+bool write_options(req_t *q, const char *kind);
+
 /* What a list, watch or deletecollection selects. */
 typedef struct selection {
   kg_str_t ns;             /* empty: all */
@@ -284,6 +288,8 @@ bool compute_update(write_t *w);
 bool compute_patch(write_t *w);
 bool compute_delete(write_t *w);
 bool compute_sub(write_t *w); /* any verb on a subresource */
+bool compute_scale(write_t *w);
+kube_node_t *sub_current(write_t *w); /* a copy of the object as it is, to be changed */
 bool body_read(write_t *w, kg_doc_t *body, const kube_resource_t *r, kube_node_t **object);
 bool update_to(write_t *w, kube_node_t *object, bool status); /* w->old becomes `object` */
 bool is_noop(write_t *w);

@@ -27,7 +27,7 @@ void on_get(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   kg_doc_unref(doc);
 }
 
-/* --- continue tokens: base64url of "REVISION:LAST KEY" --------------------------------------------------------------
+/* --- continue tokens: base64url --------------------------------------------------------------
  */
 
 static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -65,23 +65,47 @@ typedef struct listing {
   object_t *last, *next; /* last given; next: the first that did not fit */
 } listing_t;
 
+/* 'x', or as Go shows a byte that is none of its own: '\u0081' */
+static const char *quoted(unsigned char c, char buf[16]) {
+  if (c >= 0x20 && c < 0x7f)
+    snprintf(buf, 16, "'%c'", c);
+  else
+    snprintf(buf, 16, "'\\u%04x'", c);
+  return buf;
+}
+
+static bool bad_token(req_t *q, const char *text, int n) {
+  char buf[16];
+  fault_t f;
+  if (n <= 0)
+    fault_bad(&f, "invalid continue token: continue key is not valid: illegal base64 data at input byte 0");
+  else
+    fault_bad(&f,
+              "invalid continue token: continue key is not valid: invalid character %s looking for beginning of value",
+              quoted((unsigned char)text[0], buf));
+  fault_answer(q, &f);
+  return false;
+}
+
+/* A token is the JSON {"v", "rv", "start"} in base64: where the page before ended, and which state it showed. */
 static bool read_continue(req_t *q, listing_t *l) {
   kg_str_t token = arg_str(q->args, "continue");
   l->rev = q->api->rev;
   l->limit = kg_view_int(kg_view_get(q->args, "limit"), 0);
   if (!token.n) return true;
-  char text[800], *colon;
-  int64_t rev = 0;
-  bool ok = decode(token, text, sizeof text) > 0 && (colon = strchr(text, ':')) && (rev = atoll(text)) > 0;
-  if (ok) snprintf(l->after, sizeof l->after, "%.690s", colon + 1);
-  if (ok && rev <= q->api->rev) {
+  char text[1000];
+  int n = decode(token, text, sizeof text);
+  kg_doc_t *doc = n > 0 && text[0] == '{' ? kube_json_parse(text, (size_t)n, NULL, NULL, NULL) : NULL;
+  if (!doc) return bad_token(q, text, n);
+  kg_str_t start = arg_str(kg_view_of(doc), "start");
+  int64_t rev = kg_view_int(kg_view_get(kg_view_of(doc), "rv"), 0);
+  bool ok = start.n && start.n < sizeof l->after && rev > 0 && rev <= q->api->rev;
+  if (ok) {
+    snprintf(l->after, sizeof l->after, KG_STR_FMT, KG_STR_ARG(start));
     l->rev = rev;
-    return true;
   }
-  fault_t f;
-  fault_bad(&f, "continue key is not valid: " KG_STR_FMT, KG_STR_ARG(token));
-  fault_answer(q, &f);
-  return false;
+  kg_doc_unref(doc);
+  return ok || bad_token(q, text, n);
 }
 
 static bool add(listing_t *l, const req_t *q, object_t *o) {
@@ -132,8 +156,9 @@ static void answer_list(const req_t *q, listing_t *l) {
   kg_pack_key(&p, "apiVersion");
   kg_pack_fmt(&p, "%s%s%s", q->r->group, q->r->group[0] ? "/" : "", q->r->version);
   if (l->next) {
-    char text[800], token[1100];
-    int n = snprintf(text, sizeof text, "%lld:%s", (long long)l->rev, l->last->key);
+    char text[1000], token[1400];
+    int n = snprintf(text, sizeof text, "{\"v\":\"meta.k8s.io/v1\",\"rv\":%lld,\"start\":\"%s\"}", (long long)l->rev,
+                     l->last->key);
     encode(text, (size_t)n, token);
     kg_pack_kv_str(&p, "continue", token);
     int64_t left = remaining(l, q);
@@ -151,6 +176,7 @@ void on_list(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   listing_t l = {0};
   if (!req_read(&q, api, m, KUBE_V_LIST)) return;
   if (!q.c) return kg_fail(ctx, m, 405, "%s are answered, not kept: they cannot be listed", q.r->resource);
+  if (!list_options(&q, false)) return;
   if (!read_continue(&q, &l) || !selection_read(&q, &l.selection)) return;
   api->lists++;
   if (collect(&l, &q))

@@ -44,6 +44,9 @@ bool req_read(req_t *q, api_t *api, const kg_msg_t *m, unsigned verb) {
   q->ns = arg_str(a, "ns");
   q->name = arg_str(a, "name");
   q->dry_run = kg_view_bool(kg_view_get(a, "dryRun"), false);
+  bool outside = kg_view_there(kg_view_get(a, "user")); /* who came by a URL: it must be one of the resource's */
+  if (outside && (q->r->namespaced ? q->name.n && !q->ns.n : q->ns.n > 0))
+    return refuse(q, 404, "NotFound", "the server could not find the requested resource");
   if (!q->r->namespaced) q->ns = (kg_str_t){0};
   if (verb && !(q->r->verbs & verb) && !q->sub.n)
     return refuse(q, 405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
@@ -54,6 +57,72 @@ kg_str_t req_key(const req_t *q, kg_str_t name, char buf[600]) {
   int n = q->r->namespaced ? snprintf(buf, 600, KG_STR_FMT "/" KG_STR_FMT, KG_STR_ARG(q->ns), KG_STR_ARG(name))
                            : snprintf(buf, 600, KG_STR_FMT, KG_STR_ARG(name));
   return (kg_str_t){buf, n < 600 ? (size_t)n : 0};
+}
+
+/* --- options ----------------------------------------------------------------------------------------------------- */
+
+static bool refuse_options(req_t *q, kube_arena_t *a, const char *kind, kube_node_t *causes) {
+  fault_t f = {0};
+  if (!causes->c.n) return true;
+  fault_invalid(&f, &(kube_resource_t){.group = "meta.k8s.io", .kind = kind}, (kg_str_t){0}, causes);
+  fault_answer(q, &f);
+  (void)a;
+  return false;
+}
+
+static void judge_match(req_t *q, kube_arena_t *a, kube_node_t *causes, bool watch) {
+  kg_str_t match = arg_str(q->args, "resourceVersionMatch"), rv = arg_str(q->args, "resourceVersion");
+  bool initial = kg_view_there(kg_view_get(q->args, "sendInitialEvents"));
+  const char *at = "resourceVersionMatch";
+  if (watch && initial && !kg_str_is(match, "NotOlderThan"))
+    cause_add(a, causes, "FieldValueForbidden", at,
+              "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+  if (!watch && initial)
+    cause_add(a, causes, "FieldValueForbidden", "sendInitialEvents",
+              "Forbidden: sendInitialEvents is forbidden for list");
+  if (!match.n || (watch && initial)) return;
+  if (watch)
+    cause_add(a, causes, "FieldValueForbidden", at,
+              "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+  else if (!rv.n)
+    cause_add(a, causes, "FieldValueForbidden", at,
+              "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided");
+  if (!watch && arg_str(q->args, "continue").n)
+    cause_add(a, causes, "FieldValueForbidden", at,
+              "Forbidden: resourceVersionMatch is forbidden when continue is provided");
+  bool exact = kg_str_is(match, "Exact");
+  if (watch ? !kg_str_is(match, "NotOlderThan") : !exact && !kg_str_is(match, "NotOlderThan"))
+    cause_add(a, causes, "FieldValueNotSupported", at, "Unsupported value: \"" KG_STR_FMT "\": supported values: %s",
+              KG_STR_ARG(match), watch ? "\"NotOlderThan\"" : "\"Exact\", \"NotOlderThan\", \"\"");
+  else if (exact && kg_str_is(rv, "0"))
+    cause_add(a, causes, "FieldValueForbidden", at,
+              "Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
+}
+
+bool list_options(req_t *q, bool watch) {
+  kg_view_t args = q->args;
+  if (!arg_str(args, "resourceVersionMatch").n && !kg_view_there(kg_view_get(args, "sendInitialEvents"))) return true;
+  kube_arena_t *a = kube_arena_new();
+  kube_node_t *causes = kube_array(a);
+  judge_match(q, a, causes, watch);
+  bool good = refuse_options(q, a, "ListOptions", causes);
+  kube_arena_free(a);
+  return good;
+}
+
+bool write_options(req_t *q, const char *kind) {
+  static const char *const known[] = {"", "Ignore", "Strict", "Warn"};
+  kg_str_t mode = arg_str(q->args, "fieldValidation");
+  for (int i = 0; i < 4; i++)
+    if (kg_str_is(mode, known[i]) || !mode.n) return true;
+  kube_arena_t *a = kube_arena_new();
+  kube_node_t *causes = kube_array(a);
+  cause_add(a, causes, "FieldValueNotSupported", "fieldValidation",
+            "Unsupported value: \"" KG_STR_FMT "\": supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"",
+            KG_STR_ARG(mode));
+  bool good = refuse_options(q, a, kind, causes);
+  kube_arena_free(a);
+  return good;
 }
 
 /* --- selections -------------------------------------------------------------------------------------------------- */

@@ -80,6 +80,11 @@ bool fault_forbidden(fault_t *f, const kube_resource_t *r, kg_str_t name, const 
   return false;
 }
 
+static bool same_cause(const kube_node_t *a, const kube_node_t *b) {
+  return kg_str_eq(kube_node_str(kube_get(a, "field")), kube_node_str(kube_get(b, "field"))) &&
+         kg_str_eq(kube_node_str(kube_get(a, "message")), kube_node_str(kube_get(b, "message")));
+}
+
 /* `Deployment.apps "x" is invalid: spec.a: Required value`, several causes in brackets. */
 bool fault_invalid(fault_t *f, const kube_resource_t *r, kg_str_t name, const kube_node_t *causes) {
   fault_other(f, 422, "Invalid", QUALIFIED " \"" KG_STR_FMT "\" is invalid: ", QUALIFIED_ARG(r, r->kind),
@@ -87,12 +92,17 @@ bool fault_invalid(fault_t *f, const kube_resource_t *r, kg_str_t name, const ku
   details(f, r, name, r->kind);
   f->causes = causes;
   size_t at = strlen(f->message);
-  bool many = causes->c.n > 1;
+  uint32_t told = 0;
+  bool many = false; /* the same words are said once */
+  for (uint32_t i = 1; i < causes->c.n && !many; i++) many = !same_cause(causes->c.items[i], causes->c.items[0]);
   for (uint32_t i = 0; i < causes->c.n && at < sizeof f->message; i++) {
     kg_str_t field = kube_node_str(kube_get(causes->c.items[i], "field"));
     kg_str_t message = kube_node_str(kube_get(causes->c.items[i], "message"));
+    uint32_t k = 0;
+    while (k < i && !same_cause(causes->c.items[k], causes->c.items[i])) k++;
+    if (k < i) continue;
     at += (size_t)snprintf(f->message + at, sizeof f->message - at, "%s" KG_STR_FMT "%s" KG_STR_FMT,
-                           i      ? ", "
+                           told++ ? ", "
                            : many ? "["
                                   : "",
                            KG_STR_ARG(field), field.n ? ": " : "", KG_STR_ARG(message));

@@ -13,103 +13,10 @@ bool fault_resource(fault_t *f) {
 }
 
 /* A copy of the object as it is, to be changed. */
-static kube_node_t *current(write_t *w) {
+kube_node_t *sub_current(write_t *w) {
   kube_node_t *object = kube_tree_clone(w->arena, kube_tree_parse(w->arena, object_view(w->old)));
   kube_del(kube_get(object, "metadata"), "resourceVersion");
   return object;
-}
-
-/* --- scale ------------------------------------------------------------------------------------------------------- */
-
-static void add_requirement(kube_buf_t *b, kg_view_t r) {
-  kg_str_t key = arg_str(r, "key"), op = arg_str(r, "operator");
-  if (b->n) kube_buf_addz(b, ",");
-  if (kg_str_is(op, "DoesNotExist")) kube_buf_addz(b, "!");
-  kube_buf_add(b, key.p, key.n);
-  if (!kg_str_is(op, "In") && !kg_str_is(op, "NotIn")) return;
-  kube_buf_addz(b, kg_str_is(op, "In") ? " in (" : " notin (");
-  bool first = true;
-  for (kg_iter_t it = kg_iter(kg_view_get(r, "values")); kg_iter_next(&it); first = false)
-    kube_buf_fmt(b, "%s" KG_STR_FMT, first ? "" : ",", KG_STR_ARG(kg_view_str(it.value)));
-  kube_buf_addz(b, ")");
-}
-
-/* A label selector as the text kubectl and the autoscaler read. */
-static void selector_text(kube_buf_t *b, kg_view_t selector) {
-  kg_view_t labels = kg_view_get(selector, "matchLabels"), more = kg_view_get(selector, "matchExpressions");
-  if (!kg_view_there(labels) && !kg_view_there(more)) labels = selector;
-  for (kg_iter_t it = kg_iter(labels); kg_iter_next(&it);)
-    kube_buf_fmt(b, "%s" KG_STR_FMT "=" KG_STR_FMT, b->n ? "," : "", KG_STR_ARG(kg_view_str(it.key)),
-                 KG_STR_ARG(kg_view_str(it.value)));
-  for (kg_iter_t it = kg_iter(more); kg_iter_next(&it);) add_requirement(b, it.value);
-}
-
-static kg_doc_t *scale_of(write_t *w, kg_doc_t *object) {
-  (void)w;
-  kg_view_t o = kg_view_of(object), meta = kg_view_get(o, "metadata");
-  static const char *const kept[] = {"name", "namespace", "uid", "resourceVersion", "creationTimestamp"};
-  kg_pack_t p = kg_pack();
-  kube_buf_t b = {0};
-  kg_pack_map(&p);
-  kg_pack_kv_str(&p, "kind", "Scale");
-  kg_pack_kv_str(&p, "apiVersion", "autoscaling/v1");
-  kg_pack_key(&p, "metadata");
-  kg_pack_map(&p);
-  for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
-    if (kg_view_there(kg_view_get(meta, kept[i]))) kg_pack_kv_view(&p, kept[i], kg_view_get(meta, kept[i]));
-  kg_pack_end(&p);
-  kg_pack_key(&p, "spec");
-  kg_pack_map(&p);
-  int64_t wanted = kg_view_int(kg_view_path(o, "spec", "replicas", NULL), 0);
-  if (wanted) kg_pack_kv_int(&p, "replicas", wanted);
-  kg_pack_end(&p);
-  kg_pack_key(&p, "status");
-  kg_pack_map(&p);
-  kg_pack_kv_int(&p, "replicas", kg_view_int(kg_view_path(o, "status", "replicas", NULL), 0));
-  selector_text(&b, kg_view_path(o, "spec", "selector", NULL));
-  if (b.n) kg_pack_kv_strn(&p, "selector", (kg_str_t){b.p, b.n});
-  kube_buf_free(&b);
-  kg_pack_end(&p);
-  kg_pack_end(&p);
-  return kg_pack_doc(&p);
-}
-
-/* The Scale the client wants: its body, or the present one patched. */
-static kube_node_t *wanted_scale(write_t *w) {
-  kube_node_t *body = w->body ? kube_tree_parse(w->arena, kg_view_of(w->body)) : NULL, *out = body;
-  if (w->verb == W_PATCH && body) {
-    kg_error_t err = {0};
-    w->base = scale_of(w, w->old->doc);
-    kube_node_t *now = kube_tree_parse(w->arena, kg_view_of(w->base));
-    out = kg_str_is(arg_str(w->q.args, "patch"), "json") ? kube_patch_json(w->arena, now, body, &err)
-                                                         : kube_patch_merge(w->arena, now, body);
-    if (!out) fault_other(&w->fault, err.code ? err.code : 400, "BadRequest", "%s", err.text);
-  }
-  if ((!out || out->type != KG_V_MAP) && !w->fault.code) fault_bad(&w->fault, "the body of a scale must be a Scale");
-  return w->fault.code ? NULL : out;
-}
-
-static bool scale(write_t *w) {
-  w->show = scale_of;
-  if (w->reads) return true;
-  if (w->verb != W_UPDATE && w->verb != W_PATCH) return fault_method(&w->fault);
-  kube_node_t *wanted = wanted_scale(w);
-  if (!wanted) return false;
-  kube_node_t *n = kube_path(wanted, "spec", "replicas", NULL);
-  int64_t replicas = n ? kube_node_int(n, -1) : 0;
-  if (replicas < 0 || replicas > INT32_MAX) {
-    kube_node_t *causes = kube_array(w->arena);
-    cause_add(w->arena, causes, "FieldValueInvalid", "spec.replicas",
-              "Invalid value: %lld: must be greater than or equal to 0", (long long)replicas);
-    fault_invalid(&w->fault, &(kube_resource_t){.group = "autoscaling", .kind = "Scale"}, w->q.name, causes);
-    return false;
-  }
-  kube_node_t *object = current(w), *rv = kube_path(wanted, "metadata", "resourceVersion", NULL);
-  if (rv) kube_set(w->arena, kube_sub(w->arena, object, "metadata"), "resourceVersion", rv);
-  kube_set(w->arena, kube_sub(w->arena, object, "spec"), "replicas", kube_int(w->arena, replicas));
-  if (!update_to(w, object, false)) return false;
-  w->unguarded |= w->verb == W_PATCH;
-  return true;
 }
 
 /* --- binding ----------------------------------------------------------------------------------------------------- */
@@ -133,7 +40,7 @@ static bool binding(write_t *w) {
   if (w->verb != W_CREATE) return fault_method(&w->fault);
   kg_view_t body = kg_view_of(w->body);
   kg_str_t node = kg_view_str(kg_view_path(body, "target", "name", NULL)), uid = kube_uid(body);
-  kube_node_t *object = current(w);
+  kube_node_t *object = sub_current(w);
   if (!node.n) {
     kube_node_t *causes = kube_array(w->arena);
     cause_add(w->arena, causes, "FieldValueRequired", "target.name", "Required value");
@@ -170,7 +77,7 @@ static bool finalize(write_t *w) {
   kube_node_t *body;
   if (w->verb != W_UPDATE) return fault_method(&w->fault);
   if (!body_read(w, w->body, w->q.r, &body)) return false;
-  kube_node_t *object = current(w), *list = kube_path(body, "spec", "finalizers", NULL), *rv;
+  kube_node_t *object = sub_current(w), *list = kube_path(body, "spec", "finalizers", NULL), *rv;
   if ((rv = kube_path(body, "metadata", "resourceVersion", NULL)))
     kube_set(w->arena, kube_sub(w->arena, object, "metadata"), "resourceVersion", rv);
   if (list && list->type == KG_V_ARRAY && list->c.n)
@@ -224,9 +131,10 @@ static bool known(const kube_resource_t *r, kg_str_t sub) {
 
 bool compute_sub(write_t *w) {
   kg_str_t sub = w->q.sub;
-  if (!known(w->q.r, sub)) return fault_resource(&w->fault);
+  if (!known(w->q.r, sub))
+    return w->q.r->structural ? fault_not_found(&w->fault, w->q.r, w->q.name) : fault_resource(&w->fault);
   if (!w->old) return fault_not_found(&w->fault, w->q.r, w->q.name);
-  if (kg_str_is(sub, "scale")) return scale(w);
+  if (kg_str_is(sub, "scale")) return compute_scale(w);
   if (kg_str_is(sub, "binding") && !w->reads) return binding(w);
   if (kg_str_is(sub, "finalize") && !w->reads) return finalize(w);
   if (kg_str_is(sub, "eviction") && !w->reads) return eviction(w);

@@ -147,7 +147,15 @@ static bool must_name_revision(write_t *w) {
   kube_node_t *causes = kube_array(w->arena);
   cause_add(w->arena, causes, "FieldValueInvalid", "metadata.resourceVersion",
             "Invalid value: 0: must be specified for an update");
-  return fault_invalid(&w->fault, w->q.r, w->q.name, causes);
+  kube_resource_t named = *w->q.r; /* this one is told of the resource, not of the kind */
+  named.kind = named.resource;
+  return fault_invalid(&w->fault, &named, w->q.name, causes);
+}
+
+static bool is_number(kg_str_t s) {
+  for (size_t i = 0; i < s.n; i++)
+    if (s.p[i] < '0' || s.p[i] > '9') return false;
+  return s.n > 0;
 }
 
 static bool check_revision(write_t *w, const kube_node_t *object) {
@@ -156,6 +164,9 @@ static bool check_revision(write_t *w, const kube_node_t *object) {
   if (!rv.n || kg_str_is(rv, "0")) {
     if (w->verb == W_UPDATE && w->q.m && kube_guarded(w->q.r)) return must_name_revision(w);
     w->unguarded = true;
+  } else if (!is_number(rv)) {
+    return fault_other(&w->fault, 500, "", "strconv.ParseUint: parsing \"" KG_STR_FMT "\": invalid syntax",
+                       KG_STR_ARG(rv));
   } else if (!kg_str_eq(rv, kg_view_str(kg_view_path(object_view(w->old), "metadata", "resourceVersion", NULL)))) {
     return fault_modified(&w->fault, w->q.r, w->q.name);
   }
@@ -258,7 +269,7 @@ static kube_node_t *apply_patch(write_t *w, kube_node_t *object, kube_node_t *pa
     out = kube_patch_merge(w->arena, object, patch);
   else if (kg_str_is(type, "json"))
     out = kube_patch_json(w->arena, object, patch, &err);
-  else if (kg_str_is(type, "strategic"))
+  else if (kg_str_is(type, "strategic") && !w->q.r->structural)
     out = kube_patch_strategic(w->arena, w->q.r->type, object, patch, &err);
   else
     fault_other(

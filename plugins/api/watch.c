@@ -245,10 +245,10 @@ static bool begin(watcher_t *w, req_t *q) {
   for (size_t i = 0; i < rv.n; i++) {
     if (rv.p[i] < '0' || rv.p[i] > '9' || i > 17) {
       fault_t f;
-      fault_bad(&f,
-                "resourceVersion: Invalid value: \"" KG_STR_FMT "\": strconv.ParseUint: parsing \"" KG_STR_FMT
-                "\": invalid syntax",
-                KG_STR_ARG(rv), KG_STR_ARG(rv));
+      fault_other(&f, 500, "",
+                  "resourceVersion: Invalid value: \"" KG_STR_FMT "\": strconv.ParseUint: parsing \"" KG_STR_FMT
+                  "\": invalid syntax",
+                  KG_STR_ARG(rv), KG_STR_ARG(rv));
       fault_answer(q, &f);
       return false;
     }
@@ -270,6 +270,7 @@ void on_watch(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   req_t q;
   if (!req_read(&q, api, m, KUBE_V_WATCH)) return;
   if (!q.c || !kg_msg_stream(m)) return kg_fail(ctx, m, 405, "%s cannot be watched this way", q.r->resource);
+  if (!list_options(&q, true)) return;
   watcher_t *w = calloc(1, sizeof *w);
   if (!w) return kg_fail(ctx, m, KG_EINTERNAL, "api.watch: out of memory");
   w->api = api;

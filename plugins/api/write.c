@@ -242,7 +242,8 @@ bool is_noop(write_t *w) {
 static void on_verb(api_t *api, const kg_msg_t *m, verb_t verb, unsigned bit) {
   req_t q;
   fault_t f;
-  if (!req_read(&q, api, m, bit)) return;
+  static const char *const options[] = {"CreateOptions", "UpdateOptions", "PatchOptions", "DeleteOptions"};
+  if (!req_read(&q, api, m, bit) || !write_options(&q, options[verb])) return;
   if (!q.name.n && verb != W_CREATE) {
     fault_bad(&f, "the name of the object must be given");
     return fault_answer(&q, &f);

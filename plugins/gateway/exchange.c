@@ -299,6 +299,10 @@ void gw_status_of(gw_ex_t *ex, const kg_msg_t *error) {
   int code = kg_msg_code(error);
   kg_doc_t *doc = kg_msg_doc(error, 0);
   if (code < 400 || code > 599) code = 500;
+  if (doc && code == 404 && !kg_view_there(kg_view_get(kg_view_of(doc), "details"))) {
+    gw_respond_text(ex, 404, "404 page not found\n"); /* not the object, the URL is unknown */
+    return;
+  }
   if (doc) {
     kube_buf_t b = {0};
     kube_json_write(&b, kg_view_of(doc));

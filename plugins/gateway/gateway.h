@@ -104,6 +104,7 @@ struct gw_ex {
   gw_route_t route;
   char *route_text; /* storage of the route */
   gw_form_t form;
+  bool meta_one; /* metadata of one object was asked for, not of a list */
   bool protobuf; /* objects and metadata go out as protobuf; what has no such form stays JSON */
   char include_object[10];
   const char *verb; /* get, list, watch, create, ...: for metrics and 403 */

@@ -70,6 +70,7 @@ void gw_negotiate(gw_ex_t *ex) {
     if (form != GW_FORM_NONE && c.q > best) {
       ex->form = form;
       ex->protobuf = is_protobuf(&c);
+      ex->meta_one = !strcmp(c.as, "PartialObjectMetadata");
       best = c.q;
     }
     p += n + (p[n] == ',');

@@ -45,7 +45,9 @@ static bool under(const char *path, const char *prefix) {
 
 static void not_acceptable(gw_ex_t *ex) {
   ex->form = GW_FORM_JSON;
-  gw_status(ex, 406, "NotAcceptable", NULL, "only the following media types are accepted: application/json");
+  gw_status(ex, 406, "NotAcceptable", NULL,
+            "only the following media types are accepted: application/json, application/yaml, "
+            "application/vnd.kubernetes.protobuf");
 }
 
 static void dispatch(gw_ex_t *ex) {
@@ -311,7 +313,24 @@ static void verb_delete(gw_ex_t *ex, bool many) {
   kg_doc_unref(body);
 }
 
+/* What cannot be a list is refused before anybody makes one. */
+static bool list_ok(gw_ex_t *ex) {
+  char *limit = gw_query(ex, "limit", NULL), *end = NULL;
+  bool number = !limit || !*limit || (strtoll(limit, &end, 10), !*end);
+  if (!number) gw_status(ex, 400, "BadRequest", NULL, "strconv.ParseInt: parsing \"%s\": invalid syntax", limit);
+  free(limit);
+  if (!number) return false;
+  if (ex->form != GW_FORM_META || !ex->meta_one) return true;
+  const gw_route_t *r = &ex->route;
+  const kube_resource_t *known = kube_resource_find(kg_str(r->group), kg_str(r->version), kg_str(r->resource_name));
+  gw_status(ex, 406, "NotAcceptable", NULL,
+            "you requested PartialObjectMetadata, but the requested object is a list (*%s)",
+            known ? known->list_kind : "unstructured.UnstructuredList");
+  return false;
+}
+
 static void verb_list(gw_ex_t *ex) {
+  if (!list_ok(ex)) return;
   kg_pack_t p = gw_args(ex);
   gw_pass_list(ex, &p);
   kg_pack_end(&p);

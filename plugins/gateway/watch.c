@@ -252,7 +252,7 @@ static void on_watch(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   }
   ex->call = 0;
   bool error = kg_msg_type(m) == KG_MSG_ERROR;
-  if (error && !w->begun) {
+  if (error && !w->begun && kg_msg_code(m) != KG_EGONE) { /* that one is told as an event, as any later error */
     gw_status_of(ex, m);
     return;
   }

@@ -32,8 +32,18 @@ Test(watch, it_opens_before_the_first_event) {
 Test(watch, an_error_before_the_first_event_is_the_answer) {
   call_t *k;
   client_t *c = watcher("", &k);
+  answer(k, KG_MSG_ERROR, NULL, NULL, 403, "not yours");
+  HAS(client_expect(c, "\"code\":403}"), "HTTP/1.1 403 Forbidden");
+  client_close(c);
+}
+
+Test(watch, a_revision_too_old_is_an_event) {
+  call_t *k;
+  client_t *c = watcher("", &k);
   answer(k, KG_MSG_ERROR, NULL, NULL, 410, "too old resource version");
-  HAS(client_expect(c, "\"code\":410}"), "HTTP/1.1 410 Gone");
+  const char *text = client_expect(c, "\"code\":410}");
+  HAS(text, "HTTP/1.1 200 OK");
+  HAS(text, "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\"");
   client_close(c);
 }
 

@@ -156,7 +156,7 @@ void kube_track(kube_arena_t *a, const kube_resource_t *r, const kube_node_t *ol
     for (uint32_t i = 0; i < kept->c.n && !own; i++)
       if (is_ours(kept->c.items[i], m)) own = kept->c.items[i];
     kube_node_t *fields = own ? kube_fields_union(a, fields_in(own), d.changed) : d.changed;
-    kube_node_t *entry = new_entry(a, m, m->time, fields);
+    kube_node_t *entry = new_entry(a, m, kg_str_is(m->subresource, "scale") ? NULL : m->time, fields);
     for (uint32_t i = 0; own && i < kept->c.n; i++)
       if (kept->c.items[i] == own) kept->c.items[i] = entry;
     if (!own) kube_push(a, kept, entry);

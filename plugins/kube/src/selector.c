@@ -199,7 +199,10 @@ static int requirement(text_t *t, kube_selector_t *s) {
   kg_str_t name = word(t);
   if (kg_str_is(name, "in")) return value_set(t, add(s, OP_IN, key));
   if (kg_str_is(name, "notin")) return value_set(t, add(s, OP_NOT_IN, key));
-  return bad(t, "expected an operator");
+  kg_error_set(t->err, KG_EINVAL,
+               "unable to parse requirement: found '" KG_STR_FMT "', expected: in, notin, =, ==, !=, gt, lt",
+               KG_STR_ARG(name));
+  return -1;
 }
 
 kube_selector_t *kube_selector_parse(kg_str_t text, kg_error_t *err) {

@@ -60,6 +60,8 @@ void kube_checked_invalid(kube_check_t *c, const char *detail);
 void kube_unsupported_of(kube_check_t *c, const char *field, const kube_node_t *value, const kube_node_t *values);
 /* For forms: counts complaints in an unsigned. */
 void kube_count_complaint(void *arg, const char *sentence);
+/* An error whose reason and message are made already. */
+void kube_told(kube_check_t *c, const char *field, const char *reason, const char *message);
 /* values: blank-separated. */
 void kube_unsupported(kube_check_t *c, const char *field, const kube_node_t *value, const char *values);
 void kube_too_long(kube_check_t *c, const char *field, size_t most);

@@ -62,6 +62,10 @@ static const char *value_text(kube_check_t *c, const kube_node_t *v) {
   return text;
 }
 
+void kube_told(kube_check_t *c, const char *field, const char *reason, const char *message) {
+  tell(c, field, reason, message);
+}
+
 const char *kube_value_list(kube_check_t *c, const kube_node_t *list) {
   const char *text = "";
   for (uint32_t i = 0; i < kube_count(list); i++)
