@@ -78,7 +78,7 @@ void gw_user_unref(gw_user_t *u);
  */
 
 typedef enum { GW_READING, GW_WORKING, GW_STREAMING, GW_UPGRADED } gw_state_t;
-typedef enum { GW_FORM_JSON, GW_FORM_TABLE, GW_FORM_META, GW_FORM_DISCOVERY, GW_FORM_NONE } gw_form_t;
+typedef enum { GW_FORM_JSON, GW_FORM_TABLE, GW_FORM_META, GW_FORM_DISCOVERY, GW_FORM_OPENAPI, GW_FORM_NONE } gw_form_t;
 
 /* Where a URL leads: strings lie in the exchange's head buffer, decoded and NUL-terminated; never NULL. */
 typedef struct gw_route {
@@ -302,6 +302,7 @@ const kube_type_t *gw_protobuf_type(kg_str_t api_version, kg_str_t kind); /* NUL
 bool gw_protobuf_object(kube_buf_t *b, kg_view_t object);
 void gw_protobuf_meta(kube_buf_t *b, kg_view_t object);             /* PartialObjectMetadata */
 bool gw_protobuf_list(kube_buf_t *b, const kg_msg_t *m, bool meta); /* m: the answer of api.list */
+void gw_openapi_protobuf(kube_buf_t *b, kg_view_t document);        /* openapi_protobuf.c: of the v2 document */
 bool gw_protobuf_event(kube_buf_t *b, const char *type, bool meta, kg_view_t object);
 kg_doc_t *gw_yaml_parse(const char *text, size_t n, kg_error_t *err);
 void gw_negotiate(gw_ex_t *ex);

@@ -44,6 +44,8 @@ static bool is_protobuf(const clause_t *c) {
 }
 
 static gw_form_t form_of(const clause_t *c) {
+  /* Its second name is what kubectl sends, its third what the registry of media types allows. */
+  if (!strncasecmp(c->type, "application/com.github.proto-openapi.spec.v2", 44)) return GW_FORM_OPENAPI;
   bool json = is_protobuf(c) || !strcasecmp(c->type, "application/json") || !strcmp(c->type, "*/*") ||
               !strcmp(c->type, "application/*");
   if (!json || c->q <= 0) return GW_FORM_NONE;

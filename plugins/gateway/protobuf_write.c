@@ -6,79 +6,30 @@
 #include "kube/values.h"
 
 #include "gateway.h"
-
-enum { VARINT = 0, FIXED64 = 1, BYTES = 2 };
-
-static void put_varint(kube_buf_t *b, uint64_t v) {
-  unsigned char out[10];
-  size_t n = 0;
-  do {
-    out[n] = (unsigned char)(v & 0x7f) | (v > 0x7f ? 0x80 : 0);
-    v >>= 7;
-    n++;
-  } while (v);
-  kube_buf_add(b, out, n);
-}
-
-static void put_tag(kube_buf_t *b, uint32_t number, unsigned wire) {
-  put_varint(b, (uint64_t)number << 3 | wire);
-}
-
-static void put_number(kube_buf_t *b, uint32_t number, int64_t v) {
-  put_tag(b, number, VARINT);
-  put_varint(b, (uint64_t)v);
-}
-
-static void put_bytes(kube_buf_t *b, uint32_t number, const void *p, size_t n) {
-  put_tag(b, number, BYTES);
-  put_varint(b, n);
-  kube_buf_add(b, p, n);
-}
-
-/* A message's length is known when it is written: one byte is kept for it, and what follows moves if it needs more. */
-static size_t open_message(kube_buf_t *b, uint32_t number) {
-  put_tag(b, number, BYTES);
-  kube_buf_add(b, "", 1);
-  return b->n;
-}
-
-static void close_message(kube_buf_t *b, size_t start) {
-  if (b->failed) return;
-  size_t n = b->n - start, more = 0;
-  for (size_t v = n; v > 0x7f; v >>= 7) more++;
-  kube_buf_add(b, "\0\0\0\0\0\0\0\0\0", more);
-  if (b->failed) return;
-  unsigned char *at = (unsigned char *)b->p + start;
-  memmove(at + more, at, n);
-  at--;
-  for (size_t v = n;; v >>= 7) {
-    *at++ = (unsigned char)(v & 0x7f) | (v > 0x7f ? 0x80 : 0);
-    if (v <= 0x7f) break;
-  }
-}
+#include "wire.h"
 
 /* --- values with a form of their own ----------------------------------------------------------------------------- */
 
 static void put_time(kube_buf_t *b, uint32_t number, kg_view_t v) {
   int64_t us;
-  size_t at = open_message(b, number);
+  size_t at = wire_open(b, number);
   if (kg_view_type(v) == KG_V_STR && kube_time_parse(kg_view_str(v), &us) == 0) {
     int64_t seconds = us / 1000000, rest = us % 1000000;
     if (rest < 0) seconds--, rest += 1000000;
-    put_number(b, 1, seconds);
-    put_number(b, 2, rest * 1000);
+    wire_number(b, 1, seconds);
+    wire_number(b, 2, rest * 1000);
   }
-  close_message(b, at);
+  wire_close(b, at);
 }
 
 static void put_int_or_string(kube_buf_t *b, uint32_t number, kg_view_t v) {
   bool text = kg_view_type(v) == KG_V_STR;
-  size_t at = open_message(b, number);
-  put_number(b, 1, text);
-  put_number(b, 2, text ? 0 : (uint32_t)kg_view_int(v, 0));
+  size_t at = wire_open(b, number);
+  wire_number(b, 1, text);
+  wire_number(b, 2, text ? 0 : (uint32_t)kg_view_int(v, 0));
   kg_str_t s = kg_view_str(v);
-  put_bytes(b, 3, text ? s.p : "", text ? s.n : 0);
-  close_message(b, at);
+  wire_bytes(b, 3, text ? s.p : "", text ? s.n : 0);
+  wire_close(b, at);
 }
 
 /* "1h2m3.5s" as Go writes durations. */
@@ -110,18 +61,18 @@ static int64_t nanoseconds(kg_str_t s) {
 }
 
 static void put_duration(kube_buf_t *b, uint32_t number, kg_view_t v) {
-  size_t at = open_message(b, number);
-  put_number(b, 1, nanoseconds(kg_view_str(v)));
-  close_message(b, at);
+  size_t at = wire_open(b, number);
+  wire_number(b, 1, nanoseconds(kg_view_str(v)));
+  wire_close(b, at);
 }
 
 static void put_quantity(kube_buf_t *b, uint32_t number, kg_view_t v) {
   char text[32];
   kg_str_t s = kg_view_str(v);
   if (!s.p) s = (kg_str_t){text, (size_t)snprintf(text, sizeof text, "%lld", (long long)kg_view_int(v, 0))};
-  size_t at = open_message(b, number);
-  put_bytes(b, 1, s.p, s.n);
-  close_message(b, at);
+  size_t at = wire_open(b, number);
+  wire_bytes(b, 1, s.p, s.n);
+  wire_close(b, at);
 }
 
 static void put_base64(kube_buf_t *b, uint32_t number, kg_view_t v) {
@@ -129,7 +80,7 @@ static void put_base64(kube_buf_t *b, uint32_t number, kg_view_t v) {
   unsigned char *out = malloc(s.n / 4 * 3 + 4);
   int n = out && s.n % 4 == 0 ? EVP_DecodeBlock(out, (const unsigned char *)s.p, (int)s.n) : 0;
   size_t pad = s.n && s.p[s.n - 1] == '=' ? (s.n > 1 && s.p[s.n - 2] == '=' ? 2 : 1) : 0;
-  put_bytes(b, number, out ? (char *)out : "", n > (int)pad ? (size_t)n - pad : 0);
+  wire_bytes(b, number, out ? (char *)out : "", n > (int)pad ? (size_t)n - pad : 0);
   free(out);
 }
 
@@ -137,9 +88,9 @@ static void put_base64(kube_buf_t *b, uint32_t number, kg_view_t v) {
 static void put_json(kube_buf_t *b, uint32_t number, kg_view_t v) {
   kube_buf_t text = {0};
   kube_json_write(&text, v);
-  size_t at = open_message(b, number);
-  put_bytes(b, 1, text.p, text.n);
-  close_message(b, at);
+  size_t at = wire_open(b, number);
+  wire_bytes(b, 1, text.p, text.n);
+  wire_close(b, at);
   b->failed |= text.failed;
   kube_buf_free(&text);
 }
@@ -152,22 +103,22 @@ static void put_value(kube_buf_t *b, const kube_field_t *f, uint32_t number, kg_
 /* One of several things in JSON, a struct with a field for each in protobuf (JSONSchemaPropsOrBool and its kin). */
 static void put_choice(kube_buf_t *b, const kube_type_t *t, uint32_t number, kg_view_t v) {
   kg_vtype_t type = kg_view_type(v);
-  size_t at = open_message(b, number);
+  size_t at = wire_open(b, number);
   for (const kube_field_t *f = t->own; f->name; f++) {
     bool list = f->shape == KUBE_LIST, own = f->kind == KUBE_T_STRUCT && !list;
     if (f->kind == KUBE_T_BYTES || f->kind == KUBE_T_RAW) { /* JSON: {Raw} */
       kube_buf_t text = {0};
       kube_json_write(&text, v);
-      put_bytes(b, f->proto, text.p, text.n);
+      wire_bytes(b, f->proto, text.p, text.n);
       kube_buf_free(&text);
     } else if (f->kind == KUBE_T_BOOL && (type == KG_V_BOOL || type == KG_V_MAP))
-      put_number(b, f->proto, type == KG_V_MAP || kg_view_bool(v, false));
+      wire_number(b, f->proto, type == KG_V_MAP || kg_view_bool(v, false));
     else if (own && type == KG_V_MAP)
       put_value(b, f, f->proto, v);
     else if (list && type == KG_V_ARRAY)
       for (kg_iter_t it = kg_iter(v); kg_iter_next(&it);) put_value(b, f, f->proto, it.value);
   }
-  close_message(b, at);
+  wire_close(b, at);
 }
 
 static void put_value(kube_buf_t *b, const kube_field_t *f, uint32_t number, kg_view_t v) {
@@ -175,19 +126,19 @@ static void put_value(kube_buf_t *b, const kube_field_t *f, uint32_t number, kg_
   size_t at;
   switch (f->kind) {
   case KUBE_T_BOOL:
-    put_number(b, number, kg_view_bool(v, false));
+    wire_number(b, number, kg_view_bool(v, false));
     break;
   case KUBE_T_INT32:
   case KUBE_T_INT64:
-    put_number(b, number, kg_view_int(v, 0));
+    wire_number(b, number, kg_view_int(v, 0));
     break;
   case KUBE_T_FLOAT:
     d = kg_view_float(v, 0);
-    put_tag(b, number, FIXED64);
+    wire_tag(b, number, WIRE_FIXED64);
     kube_buf_add(b, &d, sizeof d);
     break;
   case KUBE_T_STRING:
-    put_bytes(b, number, kg_view_str(v).p ? kg_view_str(v).p : "", kg_view_str(v).n);
+    wire_bytes(b, number, kg_view_str(v).p ? kg_view_str(v).p : "", kg_view_str(v).n);
     break;
   case KUBE_T_BYTES:
     put_base64(b, number, v);
@@ -215,24 +166,24 @@ static void put_value(kube_buf_t *b, const kube_field_t *f, uint32_t number, kg_
     put_json(b, number, v);
     break;
   case KUBE_T_STRUCT:
-    at = open_message(b, number);
+    at = wire_open(b, number);
     put_struct(b, f->type, v);
-    close_message(b, at);
+    wire_close(b, at);
     break;
   }
 }
 
 static void put_entry(kube_buf_t *b, const kube_field_t *f, kg_str_t key, kg_view_t v) {
-  size_t entry = open_message(b, f->proto);
-  put_bytes(b, 1, key.p, key.n);
+  size_t entry = wire_open(b, f->proto);
+  wire_bytes(b, 1, key.p, key.n);
   if (f->shape == KUBE_MAP)
     put_value(b, f, 2, v);
   else { /* a list in a map is a message {1: the elements} */
-    size_t list = open_message(b, 2);
+    size_t list = wire_open(b, 2);
     for (kg_iter_t it = kg_iter(v); kg_iter_next(&it);) put_value(b, f, 1, it.value);
-    close_message(b, list);
+    wire_close(b, list);
   }
-  close_message(b, entry);
+  wire_close(b, entry);
 }
 
 static void put_field(kube_buf_t *b, const kube_field_t *f, kg_view_t v) {
@@ -260,9 +211,9 @@ static void put_struct(kube_buf_t *b, const kube_type_t *t, kg_view_t v) {
     if (!f->inlined) {
       put_field(b, f, kg_view_get(v, f->name));
     } else if (f->proto && any_of(f->type, v)) {
-      size_t at = open_message(b, f->proto);
+      size_t at = wire_open(b, f->proto);
       put_struct(b, f->type, v);
-      close_message(b, at);
+      wire_close(b, at);
     }
   }
 }
@@ -272,17 +223,17 @@ static void put_struct(kube_buf_t *b, const kube_type_t *t, kg_view_t v) {
 /* "k8s\0", {1: {1: apiVersion, 2: kind}, 2: the object ...; returns where the object began. */
 static size_t open_object(kube_buf_t *b, kg_str_t api_version, kg_str_t kind) {
   kube_buf_add(b, "k8s\0", 4);
-  size_t meta = open_message(b, 1);
-  put_bytes(b, 1, api_version.p, api_version.n);
-  put_bytes(b, 2, kind.p, kind.n);
-  close_message(b, meta);
-  return open_message(b, 2);
+  size_t meta = wire_open(b, 1);
+  wire_bytes(b, 1, api_version.p, api_version.n);
+  wire_bytes(b, 2, kind.p, kind.n);
+  wire_close(b, meta);
+  return wire_open(b, 2);
 }
 
 static void close_object(kube_buf_t *b, size_t at) {
-  close_message(b, at);
-  put_bytes(b, 3, "", 0);
-  put_bytes(b, 4, "", 0);
+  wire_close(b, at);
+  wire_bytes(b, 3, "", 0);
+  wire_bytes(b, 4, "", 0);
 }
 
 bool gw_protobuf_object(kube_buf_t *b, kg_view_t object) {
@@ -298,9 +249,9 @@ bool gw_protobuf_object(kube_buf_t *b, kg_view_t object) {
 
 static void put_meta_object(kube_buf_t *b, kg_view_t object) {
   const kube_type_t *t = kube_type_find(KG_STR("meta.v1.ObjectMeta"));
-  size_t at = open_message(b, 1);
+  size_t at = wire_open(b, 1);
   if (t) put_struct(b, t, kg_view_get(object, "metadata"));
-  close_message(b, at);
+  wire_close(b, at);
 }
 
 void gw_protobuf_meta(kube_buf_t *b, kg_view_t object) {
@@ -315,11 +266,11 @@ static void put_list_meta(kube_buf_t *b, kg_view_t args) {
   kg_str_t cont = kg_view_str(kg_view_get(args, "continue")), revision = kg_view_str(rv);
   if (!revision.p)
     revision = (kg_str_t){text, (size_t)snprintf(text, sizeof text, "%lld", (long long)kg_view_int(rv, 0))};
-  size_t at = open_message(b, 1);
-  put_bytes(b, 2, revision.p, revision.n);
-  if (cont.n) put_bytes(b, 3, cont.p, cont.n);
-  if (kg_view_there(left)) put_number(b, 4, kg_view_int(left, 0));
-  close_message(b, at);
+  size_t at = wire_open(b, 1);
+  wire_bytes(b, 2, revision.p, revision.n);
+  if (cont.n) wire_bytes(b, 3, cont.p, cont.n);
+  if (kg_view_there(left)) wire_number(b, 4, kg_view_int(left, 0));
+  wire_close(b, at);
 }
 
 bool gw_protobuf_list(kube_buf_t *b, const kg_msg_t *m, bool meta) {
@@ -333,12 +284,12 @@ bool gw_protobuf_list(kube_buf_t *b, const kg_msg_t *m, bool meta) {
   size_t at = open_object(b, api_version, kind);
   put_list_meta(b, args);
   for (size_t i = 0; i < n; i++) {
-    size_t item = open_message(b, 2);
+    size_t item = wire_open(b, 2);
     if (meta)
       put_meta_object(b, kg_view_of(kg_msg_doc(m, i)));
     else
       put_struct(b, t, kg_view_of(kg_msg_doc(m, i)));
-    close_message(b, item);
+    wire_close(b, item);
   }
   close_object(b, at);
   return true;
@@ -354,10 +305,10 @@ bool gw_protobuf_event(kube_buf_t *b, const char *type, bool meta, kg_view_t obj
     ok = gw_protobuf_object(&own, object);
   size_t start = b->n;
   kube_buf_add(b, "\0\0\0\0", 4);
-  put_bytes(b, 1, type, strlen(type));
-  size_t at = open_message(b, 2);
-  put_bytes(b, 1, own.p, own.n);
-  close_message(b, at);
+  wire_bytes(b, 1, type, strlen(type));
+  size_t at = wire_open(b, 2);
+  wire_bytes(b, 1, own.p, own.n);
+  wire_close(b, at);
   if (b->failed || own.failed || !ok) ok = false;
   kube_buf_free(&own);
   if (!ok) return false;

@@ -54,7 +54,7 @@ static void dispatch(gw_ex_t *ex) {
   if (gw_wellknown(ex)) return;
   if (under(ex->path, "/openapi"))
     gw_openapi(ex);
-  else if (ex->route.resource && ex->form == GW_FORM_NONE)
+  else if (ex->route.resource && (ex->form == GW_FORM_NONE || ex->form == GW_FORM_OPENAPI))
     not_acceptable(ex);
   else if (ex->route.resource)
     gw_resource(ex);

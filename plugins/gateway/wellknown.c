@@ -184,6 +184,12 @@ static void on_openapi(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) 
   if (hash && *hash)
     gw_add_header(ex, "cache-control", "public, immutable"); /* named by its content: clients may keep it */
   free(hash);
+  if (ex->form == GW_FORM_OPENAPI && !strcmp(ex->path, "/openapi/v2")) {
+    kube_buf_t b = {0};
+    gw_openapi_protobuf(&b, kg_view_of(kg_msg_doc(m, 0)));
+    gw_respond(ex, 200, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf", &b);
+    return;
+  }
   gw_answer_json(ex, 200, "application/json", kg_view_of(kg_msg_doc(m, 0)));
 }
 
