@@ -148,7 +148,7 @@ int kg_source_open(kg_kernel_t *k, const char *path, const kg_ctx_t *like, bool 
 }
 
 void kg_source_close(kg_source_t *s) {
-  if (s->loaded.handle) kg_loader_close(&s->loaded);
+  kg_loader_close(&s->loaded);
   *s = (kg_source_t){0};
 }
 

@@ -19,6 +19,13 @@
 
 static int report_fd = -1;
 
+/* The sanitizers bring an allocator of their own, which mallinfo2() knows nothing of. */
+extern size_t __sanitizer_get_current_allocated_bytes(void) __attribute__((weak));
+
+static size_t allocated(void) {
+  return __sanitizer_get_current_allocated_bytes ? __sanitizer_get_current_allocated_bytes() : mallinfo2().uordblks;
+}
+
 static void phase(const char *name) {
   dprintf(report_fd, "%s\n", name);
 }
@@ -51,7 +58,7 @@ static int check_leaks(kg_kernel_t *k, const kg_source_t *src, const char *name,
   size_t before = 0, least = SIZE_MAX;
   for (int i = 0; i <= ROUNDS; i++) {
     if (live(k, src->desc, name, config, 20, err) < 0) return -1;
-    size_t now = mallinfo2().uordblks;
+    size_t now = allocated();
     if (i > 0 && (now < before ? 0 : now - before) < least) least = now < before ? 0 : now - before;
     before = now;
   }
@@ -65,9 +72,13 @@ static int try(kg_kernel_t *k, const char *file, const char *name, kg_doc_t *con
   kg_source_t src;
   phase("loaded");
   if (kg_source_open(k, file, NULL, false, &src, err) < 0) return -1;
-  if (live(k, src.desc, name, config, 300, err) < 0)
-    return kg_error_prefix(err, "plugin %s refused to start", src.desc->name);
-  return check_leaks(k, &src, name, config, err);
+  int rc = live(k, src.desc, name, config, 300, err);
+  if (rc < 0)
+    kg_error_prefix(err, "plugin %s refused to start", src.desc->name);
+  else
+    rc = check_leaks(k, &src, name, config, err);
+  kg_source_close(&src);
+  return rc;
 }
 
 int kg_trial_run(const char *file, const char *name, kg_doc_t *config, int report) {
@@ -81,7 +92,6 @@ int kg_trial_run(const char *file, const char *name, kg_doc_t *config, int repor
   if (k) {
     k->on_phase = phase;
     if (try(k, file, name, config, &err) == 0) err.code = 0;
-    /* Straight out: atexit handlers of the plugin's libraries are not on trial. */
     kg_kernel_free(k);
   }
   for (char *p = err.text; *p; p++)
