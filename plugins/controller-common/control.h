@@ -113,6 +113,22 @@ void ctl_add_matching(kg_ctx_t *ctx, ctl_base_t *c, const kube_informer_t *of, k
             .activate = ctl_base_activate, .drain = ctl_base_drain, .resume = ctl_base_activate,                       \
             .stats = ctl_base_stats, .destroy = ctl_base_destroy, __VA_ARGS__)
 
+/* --- expect.c: what a controller did and its caches do not show yet
+ * --------------------------------------------------- */
+
+/* Objects that were made or deleted for a key. Without them a pass over a cache that is behind would make them again.
+ * Zeroed: empty. */
+enum { CTL_AHEAD_BUCKETS = 256 };
+typedef struct ctl_ahead {
+  struct ctl_ahead_key *buckets[CTL_AHEAD_BUCKETS];
+} ctl_ahead_t;
+void ctl_expect(kg_ctx_t *ctx, ctl_ahead_t *c, const char *key, kg_str_t name, bool deletion);
+void ctl_expect_seen(ctl_ahead_t *c, const char *key, kg_str_t name, bool deletion);
+bool ctl_expects_creation(kg_ctx_t *ctx, ctl_ahead_t *c, const char *key); /* also drops what is too old */
+bool ctl_expects_deletion_of(const ctl_ahead_t *c, const char *key, kg_str_t name);
+void ctl_expect_forget(ctl_ahead_t *c, const char *key);
+void ctl_expect_free(ctl_ahead_t *c);
+
 /* --- discover.c: the kinds there are
  * ---------------------------------------------------------------------------------- */
 
@@ -131,6 +147,7 @@ void ctl_kinds(kg_view_t discovery, ctl_kind_fn fn, void *arg);
 /* "namespace/name" of an object, into buf; returns buf. */
 enum { CTL_KEY_MAX = 320 };
 char *ctl_key(kg_view_t object, char buf[CTL_KEY_MAX]);
+char *ctl_join(char buf[CTL_KEY_MAX], kg_str_t ns, kg_str_t name); /* the same of its parts */
 /* Splits a key; the parts point into it. */
 void ctl_split(const char *key, kg_str_t *ns, kg_str_t *name);
 char *ctl_text(kube_arena_t *a, kg_str_t s);          /* NUL-terminated copy */

@@ -3,10 +3,13 @@
 
 #include "control.h"
 
-char *ctl_key(kg_view_t object, char buf[CTL_KEY_MAX]) {
-  snprintf(buf, CTL_KEY_MAX, KG_STR_FMT "/" KG_STR_FMT, KG_STR_ARG(kube_namespace(object)),
-           KG_STR_ARG(kube_name(object)));
+char *ctl_join(char buf[CTL_KEY_MAX], kg_str_t ns, kg_str_t name) {
+  snprintf(buf, CTL_KEY_MAX, KG_STR_FMT "/" KG_STR_FMT, KG_STR_ARG(ns), KG_STR_ARG(name));
   return buf;
+}
+
+char *ctl_key(kg_view_t object, char buf[CTL_KEY_MAX]) {
+  return ctl_join(buf, kube_namespace(object), kube_name(object));
 }
 
 void ctl_split(const char *key, kg_str_t *ns, kg_str_t *name) {
@@ -75,7 +78,5 @@ ctl_claim_t ctl_claim(kg_ctx_t *ctx, ctl_sync_t *s, kube_gvr_t gvr, const ctl_ow
 char *ctl_owner_key(kg_view_t object, const char *kind, char buf[CTL_KEY_MAX]) {
   kg_view_t ref = kube_controller_ref(object);
   if (!kg_view_there(ref) || !kg_str_is(kg_view_str(kg_view_get(ref, "kind")), kind)) return NULL;
-  snprintf(buf, CTL_KEY_MAX, KG_STR_FMT "/" KG_STR_FMT, KG_STR_ARG(kube_namespace(object)),
-           KG_STR_ARG(kg_view_str(kg_view_get(ref, "name"))));
-  return buf;
+  return ctl_join(buf, kube_namespace(object), kg_view_str(kg_view_get(ref, "name")));
 }

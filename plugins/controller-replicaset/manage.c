@@ -27,7 +27,7 @@ static void claim_pods(pass_t *p) {
     kg_view_t pod = kg_view_of(kube_informer_at(p->c->pods, i));
     ctl_claim_t claim = ctl_pod_active(pod) ? ctl_claim(p->ctx, p->sync, GVR_PODS, &p->owner, pod) : CTL_NOT_OURS;
     if (claim != CTL_OURS && claim != CTL_ADOPTED) continue; /* one just adopted counts at once */
-    if (!expects_deletion_of(p->c, ctl_sync_key(p->sync), kube_name(pod))) p->pods[p->n++] = pod;
+    if (!ctl_expects_deletion_of(&p->c->ahead, ctl_sync_key(p->sync), kube_name(pod))) p->pods[p->n++] = pod;
   }
 }
 
@@ -43,7 +43,8 @@ static void created(kg_ctx_t *ctx, void *self, ctl_sync_t *s, const kg_msg_t *m,
   } else {
     kg_view_t pod = kg_view_of(kg_msg_doc(m, 0));
     kg_str_t name = kube_name(pod);
-    if (!kube_informer_get(c->pods, kube_namespace(pod), name)) expect(ctx, c, ctl_sync_key(s), name, false);
+    if (!kube_informer_get(c->pods, kube_namespace(pod), name))
+      ctl_expect(ctx, &c->ahead, ctl_sync_key(s), name, false);
     c->created++;
     kube_event(ctx, c->recorder, kg_view_of(set), "Normal", "SuccessfulCreate", "Created pod: " KG_STR_FMT,
                KG_STR_ARG(name));
@@ -75,7 +76,7 @@ static void deleted(kg_ctx_t *ctx, void *self, ctl_sync_t *s, const kg_msg_t *m,
   rsc_t *c = self;
   deletion_t *d = arg;
   if (kg_msg_type(m) == KG_MSG_ERROR) {
-    expect_seen(c, ctl_sync_key(s), kg_str(d->pod), true);
+    ctl_expect_seen(&c->ahead, ctl_sync_key(s), kg_str(d->pod), true);
     if (kg_msg_code(m) != KG_ENOTFOUND)
       kube_event(ctx, c->recorder, kg_view_of(d->set), "Warning", "FailedDelete", "Error deleting: %s", kg_msg_text(m));
   } else {
@@ -89,7 +90,7 @@ static void delete_pods(pass_t *p, kg_doc_t *set, size_t n) {
   for (size_t i = 0; i < n && i < BURST; i++) {
     deletion_t *d = kube_arena_alloc(p->arena, sizeof *d);
     *d = (deletion_t){ctl_keep(p->sync, set), ctl_text(p->arena, kube_name(p->pods[i]))};
-    expect(p->ctx, p->c, ctl_sync_key(p->sync), kube_name(p->pods[i]), true);
+    ctl_expect(p->ctx, &p->c->ahead, ctl_sync_key(p->sync), kube_name(p->pods[i]), true);
     ctl_send(p->ctx, p->sync, CTL_DELETE,
              &(kube_call_t){.gvr = GVR_PODS,
                             .ns = ctl_text(p->arena, kube_namespace(p->owner.object)),
@@ -153,7 +154,7 @@ static void write_status(pass_t *p) {
 
 static void manage(pass_t *p, kg_doc_t *set) {
   const char *key = ctl_sync_key(p->sync);
-  if (kube_deleting(p->owner.object) || expects_creation(p->ctx, p->c, key)) return;
+  if (kube_deleting(p->owner.object) || ctl_expects_creation(p->ctx, &p->c->ahead, key)) return;
   if ((int64_t)p->n < p->replicas) create_pods(p, set, (size_t)(p->replicas - (int64_t)p->n));
   if ((int64_t)p->n > p->replicas) delete_pods(p, set, p->n - (size_t)p->replicas);
 }
@@ -165,7 +166,7 @@ void rs_sync(kg_ctx_t *ctx, void *self, const char *key, void *arg) {
   ctl_split(key, &ns, &name);
   kg_doc_t *set = kube_informer_get(c->sets, ns, name);
   if (!set) {
-    expect_forget(c, key);
+    ctl_expect_forget(&c->ahead, key);
     kube_queue_done(ctx, c->work.queue, key, false);
     return;
   }

@@ -30,8 +30,8 @@ static void on_pod(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t ol
   rsc_t *c = self;
   char key[CTL_KEY_MAX];
   if (ctl_owner_key(now, "ReplicaSet", key)) {
-    expect_seen(c, key, kube_name(now), false);
-    if (change == KUBE_DELETED || kube_deleting(now)) expect_seen(c, key, kube_name(now), true);
+    ctl_expect_seen(&c->ahead, key, kube_name(now), false);
+    if (change == KUBE_DELETED || kube_deleting(now)) ctl_expect_seen(&c->ahead, key, kube_name(now), true);
     ctl_work_add(ctx, &c->work, key);
   } else if (change != KUBE_DELETED) {
     add_adopters(ctx, c, now);
@@ -88,7 +88,7 @@ static void destroy(kg_ctx_t *ctx, void *self) {
   kube_informer_stop(ctx, c->sets);
   kube_informer_stop(ctx, c->pods);
   kube_recorder_free(c->recorder);
-  expect_free(c);
+  ctl_expect_free(&c->ahead);
   free(c);
 }
 

@@ -1,14 +1,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "replicaset.h"
+#include "control.h"
 
 enum { BELIEVED_MS = 60 * 1000 };
 
-static ahead_t **place(const rsc_t *c, const char *key) {
+typedef struct expected {
+  struct expected *next;
+  char *name;
+  bool deletion;
+  int64_t until_ms; /* then it is not believed any more */
+} expected_t;
+
+typedef struct ctl_ahead_key {
+  struct ctl_ahead_key *next;
+  char *key;
+  expected_t *list;
+} ahead_t;
+
+static ahead_t **place(const ctl_ahead_t *c, const char *key) {
   uint32_t h = 2166136261u;
   for (const char *p = key; *p; p++) h = (h ^ (uint8_t)*p) * 16777619u;
-  ahead_t **at = (ahead_t **)&c->ahead[h % AHEAD_BUCKETS];
+  ahead_t **at = (ahead_t **)&c->buckets[h % CTL_AHEAD_BUCKETS];
   while (*at && strcmp((*at)->key, key)) at = &(*at)->next;
   return at;
 }
@@ -20,14 +33,14 @@ static void drop(expected_t **at) {
   free(e);
 }
 
-void expect(kg_ctx_t *ctx, rsc_t *c, const char *key, kg_str_t pod, bool deletion) {
+void ctl_expect(kg_ctx_t *ctx, ctl_ahead_t *c, const char *key, kg_str_t name, bool deletion) {
   ahead_t **at = place(c, key);
   if (!*at) {
     *at = calloc(1, sizeof **at);
     (*at)->key = strdup(key);
   }
   expected_t *e = calloc(1, sizeof *e);
-  *e = (expected_t){(*at)->list, kg_str_dup(pod), deletion, kg_now_ms(ctx) + BELIEVED_MS};
+  *e = (expected_t){(*at)->list, kg_str_dup(name), deletion, kg_now_ms(ctx) + BELIEVED_MS};
   (*at)->list = e;
 }
 
@@ -39,18 +52,18 @@ static void drop_if_empty(ahead_t **at) {
   free(a);
 }
 
-void expect_seen(rsc_t *c, const char *key, kg_str_t pod, bool deletion) {
+void ctl_expect_seen(ctl_ahead_t *c, const char *key, kg_str_t name, bool deletion) {
   ahead_t **at = place(c, key);
   if (!*at) return;
   for (expected_t **e = &(*at)->list; *e;)
-    if ((*e)->deletion == deletion && kg_str_is(pod, (*e)->name))
+    if ((*e)->deletion == deletion && kg_str_is(name, (*e)->name))
       drop(e);
     else
       e = &(*e)->next;
   drop_if_empty(at);
 }
 
-bool expects_creation(kg_ctx_t *ctx, rsc_t *c, const char *key) {
+bool ctl_expects_creation(kg_ctx_t *ctx, ctl_ahead_t *c, const char *key) {
   ahead_t **at = place(c, key);
   if (!*at) return false;
   bool found = false;
@@ -66,24 +79,24 @@ bool expects_creation(kg_ctx_t *ctx, rsc_t *c, const char *key) {
   return found;
 }
 
-bool expects_deletion_of(const rsc_t *c, const char *key, kg_str_t pod) {
+bool ctl_expects_deletion_of(const ctl_ahead_t *c, const char *key, kg_str_t name) {
   ahead_t **at = place(c, key);
   for (expected_t *e = *at ? (*at)->list : NULL; e; e = e->next)
-    if (e->deletion && kg_str_is(pod, e->name)) return true;
+    if (e->deletion && kg_str_is(name, e->name)) return true;
   return false;
 }
 
-void expect_forget(rsc_t *c, const char *key) {
+void ctl_expect_forget(ctl_ahead_t *c, const char *key) {
   ahead_t **at = place(c, key);
   if (!*at) return;
   while ((*at)->list) drop(&(*at)->list);
   drop_if_empty(at);
 }
 
-void expect_free(rsc_t *c) {
-  for (size_t i = 0; i < AHEAD_BUCKETS; i++)
-    while (c->ahead[i]) {
-      while (c->ahead[i]->list) drop(&c->ahead[i]->list);
-      drop_if_empty(&c->ahead[i]);
+void ctl_expect_free(ctl_ahead_t *c) {
+  for (size_t i = 0; i < CTL_AHEAD_BUCKETS; i++)
+    while (c->buckets[i]) {
+      while (c->buckets[i]->list) drop(&c->buckets[i]->list);
+      drop_if_empty(&c->buckets[i]);
     }
 }
