@@ -138,10 +138,46 @@ static void try_listen(kg_ctx_t *ctx, void *self, void *arg) {
   kg_log(ctx, KG_LOG_INFO, "listening on %s port %d", gw->addresses[0], gw->port);
 }
 
+static bool has_address(const gw_t *gw, kg_str_t s) {
+  for (size_t i = 0; i < gw->naddresses; i++)
+    if (kg_str_is(s, gw->addresses[i]) || !strcmp(gw->addresses[i], "0.0.0.0")) return true;
+  return false;
+}
+
+/* The node's own address in the pod network: pods reach the API there. Named in the certificate, listened on. */
+static void on_network(kg_ctx_t *ctx, void *self, kg_view_t status) {
+  gw_t *gw = self;
+  kg_error_t err = {0};
+  kg_str_t address = kg_view_str(kg_view_get(status, "gateway"));
+  if (!address.n || !kg_active(ctx) || !gw->nlisten || has_address(gw, address)) return;
+  add_address(gw, address);
+  const char *added = gw->addresses[gw->naddresses - 1];
+  if (!kg_str_is(address, added)) return;
+  if (gw_pki_prepare(gw, &err) || gw_tls_open(gw, &err) || gw_listen(gw, added, gw->port, &err)) {
+    gw->naddresses--;
+    kg_log(ctx, KG_LOG_ERROR, "pods cannot reach the API: %s", err.text);
+    return;
+  }
+  if (kg_fd_watch(ctx, gw->listen_fd[gw->nlisten - 1], EPOLLIN, gw_accept, NULL, &err))
+    kg_log(ctx, KG_LOG_ERROR, "%s", err.text);
+  kg_log(ctx, KG_LOG_INFO, "listening on %s port %d for pods", added, gw->port);
+}
+
+static void on_network_event(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
+  on_network(ctx, self, kg_msg_args(m));
+}
+
+static void on_network_status(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
+  (void)arg;
+  if (kg_msg_type(m) == KG_MSG_REPLY) on_network(ctx, self, kg_msg_args(m));
+}
+
 static void gateway_activate(kg_ctx_t *ctx, void *self) {
   gw_t *gw = self;
   kg_error_t err = {0};
   try_listen(ctx, gw, NULL);
+  kg_subscribe(ctx, "network.configured");
+  kg_send(ctx, &(kg_request_t){.service = "network", .topic = "network.status", .fn = on_network_status});
   if (write_kubeconfig(gw, &err))
     kg_log(ctx, KG_LOG_ERROR, "cannot write the administrator's kubeconfig: %s", err.text);
   gw->renew_timer = kg_timer(ctx, RENEW_MS, RENEW_MS, renew, NULL);
@@ -194,6 +230,10 @@ static int gateway_hand_over(kg_ctx_t *ctx, void *self, kg_doc_t **state, kg_err
   kg_pack_array(&p);
   for (size_t i = 0; i < gw->nlisten; i++) kg_pack_int(&p, gw->listen_fd[i]);
   kg_pack_end(&p);
+  kg_pack_key(&p, "addresses");
+  kg_pack_array(&p);
+  for (size_t i = 0; i < gw->naddresses; i++) kg_pack_str(&p, gw->addresses[i]);
+  kg_pack_end(&p);
   kg_pack_end(&p);
   *state = kg_pack_doc(&p);
   return *state ? 0 : kg_error_set(err, KG_EINTERNAL, "out of memory");
@@ -214,6 +254,7 @@ static int gateway_accept(kg_ctx_t *ctx, void *self, kg_view_t state, kg_error_t
     }
     gw->listen_fd[gw->nlisten++] = fd;
   }
+  add_list(gw, kg_view_get(state, "addresses"));
   return 0;
 }
 
@@ -339,7 +380,8 @@ static void gateway_stats(kg_ctx_t *ctx, void *self, kg_pack_t *p) {
 
 static const char *const services[] = {"gateway", "cli/kubeconfig", NULL};
 static const kg_handler_t handlers[] = {
-    {"gateway.status", on_status}, {"gateway.sign-token", on_sign}, {"gateway.ca", on_ca}, {"cli.run", on_cli}, {0}};
+    {"gateway.status", on_status}, {"gateway.sign-token", on_sign},          {"gateway.ca", on_ca},
+    {"cli.run", on_cli},           {"network.configured", on_network_event}, {0}};
 
 KG_PLUGIN(.name = "gateway", .role = "gateway", .version = "0.1",
           .summary = "HTTPS front of the API: HTTP/1.1, HTTP/2, WebSocket.", .services = services, .handlers = handlers,
