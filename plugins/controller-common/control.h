@@ -56,6 +56,8 @@ void ctl_sync_then(ctl_sync_t *s, ctl_step_fn fn, void *arg);
 /* Merge-patches `status` of the named object from its old to the new status (fields that went are set to null); sends
  * nothing and returns false if they are equal. */
 bool ctl_send_status(kg_ctx_t *ctx, ctl_sync_t *s, kube_gvr_t gvr, kg_view_t object, kube_node_t *status);
+/* The same, refused if the object has changed since: for counts that go on from what they were. */
+bool ctl_send_status_guarded(kg_ctx_t *ctx, ctl_sync_t *s, kube_gvr_t gvr, kg_view_t object, kube_node_t *status);
 
 /* --- base.c: a controller that watches some collections and works on keys
  * --------------------------------------------- */

@@ -190,15 +190,29 @@ void ctl_request(kg_ctx_t *ctx, ctl_sync_t *s, const kg_request_t *r, ctl_answer
   kg_send(ctx, &own);
 }
 
-bool ctl_send_status(kg_ctx_t *ctx, ctl_sync_t *s, kube_gvr_t gvr, kg_view_t object, kube_node_t *status) {
+/* What a merge patch needs to turn `old` into `now`. */
+static kube_node_t *merge_diff(kube_arena_t *a, const kube_node_t *old, const kube_node_t *now) {
+  kube_node_t *diff = kube_map(a);
+  for (uint32_t i = 0; i < old->c.n; i++)
+    if (!kube_getn(now, old->c.keys[i])) kube_setn(a, diff, old->c.keys[i], kube_nil(a));
+  for (uint32_t i = 0; i < now->c.n; i++) {
+    kube_node_t *was = kube_getn(old, now->c.keys[i]), *is = now->c.items[i];
+    if (was && kube_tree_equal(was, is)) continue;
+    bool maps = was && was->type == KG_V_MAP && is->type == KG_V_MAP;
+    kube_setn(a, diff, now->c.keys[i], maps ? merge_diff(a, was, is) : is);
+  }
+  return diff;
+}
+
+static bool send_status(kg_ctx_t *ctx, ctl_sync_t *s, kube_gvr_t gvr, kg_view_t object, kube_node_t *status,
+                        bool guarded) {
   kube_arena_t *a = s->arena;
-  kg_view_t old = kg_view_get(object, "status");
+  kg_view_t old = kg_view_get(object, "status"), rv = kg_view_path(object, "metadata", "resourceVersion", NULL);
   kube_node_t *was = kg_view_there(old) ? kube_tree_parse(a, old) : NULL;
   if (was && kube_tree_equal(was, status)) return false;
-  kube_node_t *patch = kube_map(a), *full = kube_tree_clone(a, status);
-  for (uint32_t i = 0; was && was->type == KG_V_MAP && i < was->c.n; i++)
-    if (!kube_getn(full, was->c.keys[i])) kube_setn(a, full, was->c.keys[i], kube_nil(a));
-  kube_set(a, patch, "status", full);
+  kube_node_t *patch = kube_map(a);
+  kube_set(a, patch, "status", merge_diff(a, was && was->type == KG_V_MAP ? was : kube_map(a), status));
+  if (guarded) kube_set(a, kube_sub(a, patch, "metadata"), "resourceVersion", kube_strn(a, kg_view_str(rv)));
   kg_doc_t *doc = kube_tree_doc(patch);
   ctl_send(ctx, s, CTL_PATCH,
            &(kube_call_t){.gvr = gvr,
@@ -211,4 +225,12 @@ bool ctl_send_status(kg_ctx_t *ctx, ctl_sync_t *s, kube_gvr_t gvr, kg_view_t obj
            NULL, NULL);
   kg_doc_unref(doc);
   return true;
+}
+
+bool ctl_send_status(kg_ctx_t *ctx, ctl_sync_t *s, kube_gvr_t gvr, kg_view_t object, kube_node_t *status) {
+  return send_status(ctx, s, gvr, object, status, false);
+}
+
+bool ctl_send_status_guarded(kg_ctx_t *ctx, ctl_sync_t *s, kube_gvr_t gvr, kg_view_t object, kube_node_t *status) {
+  return send_status(ctx, s, gvr, object, status, true);
 }

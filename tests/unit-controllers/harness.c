@@ -274,8 +274,12 @@ void expect_event(cluster_t *c, const char *ns, const char *object, const char *
 
 /* --- the node ---------------------------------------------------------------------------------------------------- */
 
-static void force_delete(cluster_t *c, const char *ns, const char *name) {
-  kg_msg_t *m = request(c, "api.delete", "v1/pods", ns, name, ",\"gracePeriodSeconds\":0", NULL);
+static void force_delete(cluster_t *c, const char *ns, const char *name, bool ended) {
+  kg_msg_t *m = ended ? NULL
+                      : request(c, "api.patch", "v1/pods", ns, name, ",\"patch\":\"merge\",\"sub\":\"status\"",
+                                "{\"status\":{\"phase\":\"Failed\"}}");
+  kg_msg_unref(m);
+  m = request(c, "api.delete", "v1/pods", ns, name, ",\"gracePeriodSeconds\":0", NULL);
   kg_msg_unref(m);
 }
 
@@ -283,7 +287,8 @@ static int play(cluster_t *c, const char *ns, kg_view_t pod) {
   char name[256], now[32];
   snprintf(name, sizeof name, KG_STR_FMT, KG_STR_ARG(kube_name(pod)));
   kg_str_t phase = kg_view_str(at(pod, "status>phase"));
-  if (kube_deleting(pod)) return force_delete(c, ns, name), 1;
+  if (kube_deleting(pod))
+    return force_delete(c, ns, name, kg_str_is(phase, "Failed") || kg_str_is(phase, "Succeeded")), 1;
   if (!kg_str_is(phase, "Pending")) return 0;
   struct timespec t;
   clock_gettime(CLOCK_REALTIME, &t);
