@@ -20,41 +20,17 @@ kg_vtype_t kg_view_type(kg_view_t v) {
   return kg_head_read(v.p, v.end).type;
 }
 
-/* Walks without recursion: `left` counts the values still to be passed. Short strings, small integers and small
- * containers, which are nearly all there is, are told by their first byte alone. */
+/* Walks without recursion: `left` counts the values still to be passed. */
 static const uint8_t *skip(const uint8_t *p, const uint8_t *end) {
   for (uint64_t left = 1; left > 0; left--) {
-    if (p >= end) return NULL;
-    uint8_t b = *p;
-    if (b < 0x80 || b >= 0xe0) {
-      p++;
-    } else if (b >= 0xa0 && b < 0xc0) {
-      p += 1 + (b & 0x1f);
-    } else if (b < 0xa0) {
-      left += b < 0x90 ? 2u * (b & 0x0f) : b & 0x0fu;
-      p++;
-    } else {
-      kg_head_t h = kg_head_read(p, end);
-      if (h.type == KG_V_NONE) return NULL;
-      p += h.own;
-      if (h.type == KG_V_STR || h.type == KG_V_BIN) p += h.length;
-      if (h.type == KG_V_ARRAY) left += h.length;
-      if (h.type == KG_V_MAP) left += 2 * (uint64_t)h.length;
-    }
+    kg_head_t h = kg_head_read(p, end);
+    if (h.type == KG_V_NONE) return NULL;
+    p += h.own;
+    if (h.type == KG_V_STR || h.type == KG_V_BIN) p += h.length;
+    if (h.type == KG_V_ARRAY) left += h.length;
+    if (h.type == KG_V_MAP) left += 2 * (uint64_t)h.length;
   }
-  return p > end ? NULL : p;
-}
-
-bool kg_walk(kg_view_t *rest, kg_token_t *t) {
-  kg_head_t h = kg_head_read(rest->p, rest->end);
-  if (h.type == KG_V_NONE) return false;
-  bool bytes = h.type == KG_V_STR || h.type == KG_V_BIN;
-  t->type = h.type;
-  t->count = h.length;
-  t->value = *rest;
-  t->text = bytes ? (kg_str_t){(const char *)rest->p + h.own, h.length} : (kg_str_t){NULL, 0};
-  rest->p += h.own + (bytes ? h.length : 0);
-  return true;
+  return p;
 }
 
 size_t kg_view_span(kg_view_t v) {

@@ -80,13 +80,21 @@ static int set_flag(settings_t *s, const char *name, size_t size, const char *va
   char key[128];
   snprintf(key, sizeof key, "%.*s", (int)size, name);
   const kg_cfg_t *flag = kg_cfg_get(kg_cfg_get(s->root, "flags"), key);
-  const char *path = kg_cfg_text(kg_cfg_get(flag, "set")), *type = kg_cfg_text(kg_cfg_get(flag, "type"));
+  const kg_cfg_t *set = kg_cfg_get(flag, "set");
+  const char *type = kg_cfg_text(kg_cfg_get(flag, "type"));
   if (!flag) return kg_error_set(err, KG_EINVAL, "there is no flag --%s (see kogge server --help)", key);
-  if (!path) return wrong(s, flag, err, "this flag does not say what it sets: ", key);
+  if (!set) return wrong(s, flag, err, "this flag does not say what it sets: ", key);
   if (!value) return kg_error_set(err, KG_EINVAL, "--%s needs a value", key);
   if (type && strcmp(type, "int") == 0 && (!*value || strspn(value, "0123456789") != strlen(value)))
     return kg_error_set(err, KG_EINVAL, "--%s needs a number, not %s", key, value);
-  return kg_cfg_set(s->root, path, value, type && strcmp(type, "string") == 0, err);
+  bool text = type && strcmp(type, "string") == 0;
+  if (kg_cfg_text(set)) return kg_cfg_set(s->root, kg_cfg_text(set), value, text, err);
+  for (size_t i = 0; i < kg_cfg_count(set); i++) { /* several plugins must know it */
+    const char *path = kg_cfg_text(kg_cfg_at(set, i));
+    if (!path) return wrong(s, flag, err, "this flag does not say what it sets: ", key);
+    if (kg_cfg_set(s->root, path, value, text, err) < 0) return -1;
+  }
+  return 0;
 }
 
 static int apply_flags(settings_t *s, const cli_t *cli, kg_error_t *err) {

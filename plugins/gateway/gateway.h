@@ -192,6 +192,8 @@ struct gw_conn {
 };
 
 int gw_listen(gw_t *gw, const char *address, int port, kg_error_t *err);
+/* self.c: Endpoints and EndpointSlice of Service default/kubernetes lead to this address. */
+void gw_publish_self(gw_t *gw, kg_str_t address);
 void gw_conn_dirty(gw_conn_t *c);                   /* write in the next turn */
 void gw_conn_flush(gw_conn_t *c);                   /* write what the socket takes; marks broken on failure */
 void gw_conn_close(gw_conn_t *c);                   /* frees: only from top-level handlers */
@@ -236,7 +238,8 @@ struct gw {
   size_t naddresses;
   int listen_fd[GW_MAX_LISTEN];
   size_t nlisten;
-  int spare_fd; /* kept for accept() when descriptors run out */
+  char pod_address[64]; /* where pods reach us; "": not known */
+  int spare_fd;         /* kept for accept() when descriptors run out */
   char *tls_dir;
   kg_doc_t *config;
   SSL_CTX *tls;

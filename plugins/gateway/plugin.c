@@ -144,23 +144,28 @@ static bool has_address(const gw_t *gw, kg_str_t s) {
   return false;
 }
 
+static bool listen_for_pods(gw_t *gw, kg_str_t address) {
+  kg_error_t err = {0};
+  add_address(gw, address);
+  const char *added = gw->addresses[gw->naddresses - 1];
+  if (!kg_str_is(address, added)) return false;
+  if (gw_pki_prepare(gw, &err) || gw_tls_open(gw, &err) || gw_listen(gw, added, gw->port, &err)) {
+    gw->naddresses--;
+    kg_log(gw->ctx, KG_LOG_ERROR, "pods cannot reach the API: %s", err.text);
+    return false;
+  }
+  if (kg_fd_watch(gw->ctx, gw->listen_fd[gw->nlisten - 1], EPOLLIN, gw_accept, NULL, &err))
+    kg_log(gw->ctx, KG_LOG_ERROR, "%s", err.text);
+  kg_log(gw->ctx, KG_LOG_INFO, "listening on %s port %d for pods", added, gw->port);
+  return true;
+}
+
 /* The node's own address in the pod network: pods reach the API there. Named in the certificate, listened on. */
 static void on_network(kg_ctx_t *ctx, void *self, kg_view_t status) {
   gw_t *gw = self;
-  kg_error_t err = {0};
   kg_str_t address = kg_view_str(kg_view_get(status, "gateway"));
-  if (!address.n || !kg_active(ctx) || !gw->nlisten || has_address(gw, address)) return;
-  add_address(gw, address);
-  const char *added = gw->addresses[gw->naddresses - 1];
-  if (!kg_str_is(address, added)) return;
-  if (gw_pki_prepare(gw, &err) || gw_tls_open(gw, &err) || gw_listen(gw, added, gw->port, &err)) {
-    gw->naddresses--;
-    kg_log(ctx, KG_LOG_ERROR, "pods cannot reach the API: %s", err.text);
-    return;
-  }
-  if (kg_fd_watch(ctx, gw->listen_fd[gw->nlisten - 1], EPOLLIN, gw_accept, NULL, &err))
-    kg_log(ctx, KG_LOG_ERROR, "%s", err.text);
-  kg_log(ctx, KG_LOG_INFO, "listening on %s port %d for pods", added, gw->port);
+  if (!address.n || !kg_active(ctx) || !gw->nlisten) return;
+  if (has_address(gw, address) || listen_for_pods(gw, address)) gw_publish_self(gw, address);
 }
 
 static void on_network_event(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {

@@ -10,6 +10,7 @@ DATA=$WORK/data RUN=$WORK/run
 # E2E_INSTANCE (0-9) keeps checkouts that test side by side on one machine apart.
 INSTANCE=${E2E_INSTANCE:-0}
 PORT=$((16000 + 1000 * INSTANCE + 10#$NUMBER)) BRIDGE=kgt$INSTANCE$NUMBER CIDR=10.$((100 + 10#$NUMBER)).$((INSTANCE * 16)).0/24
+SERVICES=10.43.$((INSTANCE * 16)).0/20
 export KUBECONFIG=$DATA/admin.kubeconfig
 KUBECTL135=$BUILD/clients/kubectl-1.35
 KUBECTL132=$BUILD/clients/kubectl-1.32
@@ -43,7 +44,7 @@ eventually() {
 start_kogge() {
   mkdir -p "$DATA" "$RUN"
   setsid -f "$BUILD/kogge" server --config "$CONFIG" --data-dir "$DATA" --run-dir "$RUN" --https-port "$PORT" \
-    --bridge "$BRIDGE" --pod-cidr "$CIDR" "$@" >>"$WORK/kogge.log" 2>&1 </dev/null
+    --bridge "$BRIDGE" --pod-cidr "$CIDR" --service-cidr "$SERVICES" "$@" >>"$WORK/kogge.log" 2>&1 </dev/null
   eventually 20 api_ready
 }
 api_ready() { curl -sf --cacert "$DATA/tls/ca.crt" "https://127.0.0.1:$PORT/readyz"; }

@@ -85,19 +85,6 @@ typedef struct kg_iter {
 KG_PUBLIC kg_iter_t kg_iter(kg_view_t v);
 KG_PUBLIC bool kg_iter_next(kg_iter_t *it);
 
-/*
- * One step over a document in the order of its bytes, for writers that pass over everything once: an array is followed
- * by its `count` elements, a map by `count` pairs of key and value. *rest moves to what comes next; it may stand at its
- * own end then. False: malformed, or nothing is left.
- */
-typedef struct kg_token {
-  kg_vtype_t type;
-  uint32_t count;  /* elements (ARRAY), pairs (MAP) */
-  kg_str_t text;   /* STR and BIN */
-  kg_view_t value; /* for the scalar functions above */
-} kg_token_t;
-KG_PUBLIC bool kg_walk(kg_view_t *rest, kg_token_t *t);
-
 /* Deep equality: maps compare without order, 1 and 1u are equal, 1 and 1.0 are not. */
 KG_PUBLIC bool kg_view_equal(kg_view_t a, kg_view_t b);
 

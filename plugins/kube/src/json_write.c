@@ -3,9 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
 
 #include "kube/json.h"
 
@@ -13,27 +10,6 @@
  */
 static bool special(unsigned char c) {
   return c < 0x20 || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' || c == 0xe2;
-}
-
-/* How many of the n bytes at p come before the first special one. */
-static size_t plain(const char *p, size_t n) {
-  size_t i = 0;
-#ifdef __SSE2__
-  for (; i + 16 <= n; i += 16) {
-    __m128i v = _mm_loadu_si128((const __m128i *)(p + i));
-    __m128i hit = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v);
-    hit = _mm_or_si128(hit, _mm_cmpeq_epi8(v, _mm_set1_epi8('"')));
-    hit = _mm_or_si128(hit, _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
-    hit = _mm_or_si128(hit, _mm_cmpeq_epi8(v, _mm_set1_epi8('<')));
-    hit = _mm_or_si128(hit, _mm_cmpeq_epi8(v, _mm_set1_epi8('>')));
-    hit = _mm_or_si128(hit, _mm_cmpeq_epi8(v, _mm_set1_epi8('&')));
-    hit = _mm_or_si128(hit, _mm_cmpeq_epi8(v, _mm_set1_epi8((char)0xe2)));
-    int mask = _mm_movemask_epi8(hit);
-    if (mask) return i + (size_t)__builtin_ctz((unsigned)mask);
-  }
-#endif
-  while (i < n && !special((unsigned char)p[i])) i++;
-  return i;
 }
 
 static size_t escape(kube_buf_t *b, const char *p, size_t left) {
@@ -59,13 +35,17 @@ static size_t escape(kube_buf_t *b, const char *p, size_t left) {
 
 void kube_json_string(kube_buf_t *b, kg_str_t s) {
   kube_buf_add(b, "\"", 1);
-  while (s.n) {
-    size_t n = plain(s.p, s.n);
-    kube_buf_add(b, s.p, n);
-    if (n < s.n) n += escape(b, s.p + n, s.n - n);
-    s.p += n;
-    s.n -= n;
+  size_t from = 0;
+  for (size_t i = 0; i < s.n;) {
+    if (!special((unsigned char)s.p[i])) {
+      i++;
+      continue;
+    }
+    kube_buf_add(b, s.p + from, i - from);
+    i += escape(b, s.p + i, s.n - i);
+    from = i;
   }
+  if (s.n > from) kube_buf_add(b, s.p + from, s.n - from);
   kube_buf_add(b, "\"", 1);
 }
 
@@ -104,60 +84,47 @@ static void write_int(kube_buf_t *b, int64_t v) {
   kube_buf_add(b, p, (size_t)(z + sizeof z - p));
 }
 
-static void write_next(kube_buf_t *b, kg_view_t *rest);
-
-static void write_container(kube_buf_t *b, kg_view_t *rest, uint32_t count, bool map) {
-  kg_token_t key;
-  kube_buf_add(b, map ? "{" : "[", 1);
-  for (uint32_t i = 0; i < count; i++) {
-    if (i) kube_buf_add(b, ",", 1);
-    if (map && kg_walk(rest, &key)) {
-      kube_json_string(b, key.text);
+static void write_container(kube_buf_t *b, kg_view_t v) {
+  kg_iter_t it = kg_iter(v);
+  kube_buf_add(b, it.map ? "{" : "[", 1);
+  for (bool first = true; kg_iter_next(&it); first = false) {
+    if (!first) kube_buf_add(b, ",", 1);
+    if (it.map) {
+      kube_json_string(b, kg_view_str(it.key));
       kube_buf_add(b, ":", 1);
     }
-    write_next(b, rest);
+    kube_json_write(b, it.value);
   }
-  kube_buf_add(b, map ? "}" : "]", 1);
+  kube_buf_add(b, kg_view_type(v) == KG_V_MAP ? "}" : "]", 1);
 }
 
-/* One pass over the bytes: nothing is looked at twice. */
-static void write_next(kube_buf_t *b, kg_view_t *rest) {
-  kg_token_t t;
-  if (!kg_walk(rest, &t)) {
-    b->failed = true;
-    return;
-  }
-  switch (t.type) {
+void kube_json_write(kube_buf_t *b, kg_view_t v) {
+  switch (kg_view_type(v)) {
   case KG_V_BOOL:
-    kube_buf_addz(b, kg_view_bool(t.value, false) ? "true" : "false");
+    kube_buf_addz(b, kg_view_bool(v, false) ? "true" : "false");
     break;
   case KG_V_INT:
-    write_int(b, kg_view_int(t.value, 0));
+    write_int(b, kg_view_int(v, 0));
     break;
   case KG_V_UINT:
-    kube_buf_fmt(b, "%" PRIu64, kg_view_uint(t.value, 0));
+    kube_buf_fmt(b, "%" PRIu64, kg_view_uint(v, 0));
     break;
   case KG_V_FLOAT:
-    write_float(b, kg_view_float(t.value, 0));
+    write_float(b, kg_view_float(v, 0));
     break;
   case KG_V_STR:
+    kube_json_string(b, kg_view_str(v));
+    break;
   case KG_V_BIN:
-    kube_json_string(b, t.text);
+    kube_json_string(b, kg_view_bin(v));
     break;
   case KG_V_ARRAY:
   case KG_V_MAP:
-    write_container(b, rest, t.count, t.type == KG_V_MAP);
+    write_container(b, v);
     break;
   case KG_V_NIL:
   case KG_V_NONE:
     kube_buf_addz(b, "null");
     break;
   }
-}
-
-void kube_json_write(kube_buf_t *b, kg_view_t v) {
-  if (kg_view_there(v))
-    write_next(b, &v);
-  else
-    kube_buf_addz(b, "null");
 }
