@@ -1,30 +1,62 @@
 /* The envelope between processes: PROTOCOL.md rules 2 and 3. */
 #include <string.h>
 
-#include "kogge/pack.h"
 #include "msg_internal.h"
 
-enum { FIELDS = 11 };
+enum { FIELDS = 11, TEXT_MAX = 2048 };
 
-kg_doc_t *kg_envelope_encode(const kg_msg_t *m, int64_t now_ms) {
+/* Always the shortest form, like kg_pack_uint(). */
+static uint8_t *put_uint(uint8_t *at, uint64_t v) {
+  unsigned n = v < 0x80 ? 0 : v <= 0xff ? 1 : v <= 0xffff ? 2 : v <= 0xffffffff ? 4 : 8;
+  if (n == 0) {
+    *at++ = (uint8_t)v;
+    return at;
+  }
+  *at++ = n == 1 ? 0xcc : n == 2 ? 0xcd : n == 4 ? 0xce : 0xcf;
+  for (unsigned i = 0; i < n; i++) at[i] = (uint8_t)(v >> (8 * (n - 1 - i)));
+  return at + n;
+}
+
+static uint8_t *put_string(uint8_t *at, const char *z, size_t max) {
+  size_t n = strnlen(z, max);
+  /* A character is never cut in two: the rest of the kernel takes UTF-8 only. */
+  while (z[n] && n && ((uint8_t)z[n] & 0xc0) == 0x80) n--;
+  if (n < 32) {
+    *at++ = (uint8_t)(0xa0 | n);
+  } else if (n < 256) {
+    *at++ = 0xd9;
+    *at++ = (uint8_t)n;
+  } else {
+    *at++ = 0xda;
+    *at++ = (uint8_t)(n >> 8);
+    *at++ = (uint8_t)n;
+  }
+  memcpy(at, z, n);
+  return at + n;
+}
+
+size_t kg_envelope_write(const kg_msg_t *m, uint64_t id, uint32_t flags, int64_t now_ms, uint8_t out[KG_ENVELOPE_MAX]) {
   int64_t left = m->deadline_ms ? m->deadline_ms - now_ms : 0;
   if (m->deadline_ms && left < 1) left = 1; /* 0 would mean: none */
-  kg_pack_t p = kg_pack();
-  kg_pack_array(&p);
-  kg_pack_int(&p, KG_ENVELOPE_VERSION);
-  kg_pack_int(&p, m->type);
-  kg_pack_str(&p, m->topic);
-  kg_pack_str(&p, m->source);
-  kg_pack_str(&p, m->service);
-  kg_pack_uint(&p, m->id);
-  kg_pack_int(&p, left);
-  kg_pack_uint(&p, m->flags);
-  kg_pack_int(&p, m->code);
-  size_t text = strlen(m->text);
-  kg_pack_strn(&p, (kg_str_t){m->text, text < 2048 ? text : 2048});
-  kg_pack_uint(&p, m->credit);
-  kg_pack_end(&p);
-  return kg_pack_doc(&p);
+  uint8_t *at = out;
+  *at++ = 0x90 | FIELDS;
+  *at++ = KG_ENVELOPE_VERSION;
+  *at++ = (uint8_t)m->type;
+  at = put_string(at, m->topic, KG_NAME_MAX);
+  at = put_string(at, m->source, KG_NAME_MAX);
+  at = put_string(at, m->service, KG_NAME_MAX);
+  at = put_uint(at, id);
+  at = put_uint(at, left > INT32_MAX ? INT32_MAX : (uint64_t)left);
+  at = put_uint(at, m->flags | flags);
+  at = put_uint(at, m->code < 0 ? KG_EINTERNAL : (uint64_t)m->code);
+  at = put_string(at, m->text, TEXT_MAX);
+  at = put_uint(at, m->credit);
+  return (size_t)(at - out);
+}
+
+kg_doc_t *kg_envelope_encode(const kg_msg_t *m, int64_t now_ms) {
+  uint8_t out[KG_ENVELOPE_MAX];
+  return kg_doc_copy(out, kg_envelope_write(m, m->id, 0, now_ms, out));
 }
 
 static int number(kg_view_t v, const char *what, uint64_t max, uint64_t *out, kg_error_t *err) {
@@ -64,8 +96,8 @@ static int decode_fields(const kg_view_t f[FIELDS], int64_t now_ms, kg_msg_init_
       string(f[3], "source", KG_NAME_MAX, &scratch, &out->source, err) ||
       string(f[4], "service", KG_NAME_MAX, &scratch, &out->service, err) ||
       number(f[5], "id", UINT64_MAX - 1, &out->id, err) || number(f[6], "deadline", INT32_MAX, &left, err) ||
-      number(f[7], "flags", KG_FLAG_STREAM | KG_FLAG_UP, &flags, err) || number(f[8], "code", INT32_MAX, &code, err) ||
-      string(f[9], "text", KG_ENVELOPE_MAX, &scratch, &out->text, err) ||
+      number(f[7], "flags", KG_FLAG_STREAM | KG_FLAG_UP | KG_FLAG_INLINE, &flags, err) ||
+      number(f[8], "code", INT32_MAX, &code, err) || string(f[9], "text", KG_ENVELOPE_MAX, &scratch, &out->text, err) ||
       number(f[10], "credit", UINT32_MAX, &credit, err))
     return -1;
   if (!topic_ok(out->topic))

@@ -16,6 +16,9 @@ typedef struct cli {
 int cli_server(cli_t *cli);
 int cli_plugin(cli_t *cli, int argc, char **argv);
 int cli_plugin_host(int argc, char **argv);
+int cli_agent(cli_t *cli, int argc, char **argv);
+/* Runs `kogge plugin-host` with these words until SIGTERM, again and again. */
+int cli_keep(cli_t *cli, int argc, char **argv);
 int cli_request(cli_t *cli, int argc, char **argv);
 int cli_word(cli_t *cli, int argc, char **argv); /* everything else: service cli/WORD */
 

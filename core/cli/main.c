@@ -67,6 +67,7 @@ static int run(cli_t *cli, int argc, char **argv) {
   const char *word = argv[0];
   if (strcmp(word, "server") == 0) return parse_server(cli, argc - 1, argv + 1);
   if (strcmp(word, "plugin-host") == 0) return cli_plugin_host(argc - 1, argv + 1);
+  if (strcmp(word, "agent") == 0) return cli_agent(cli, argc - 1, argv + 1);
   if (strcmp(word, "plugin") == 0) return cli_plugin(cli, strip(cli, argc - 1, argv + 1), argv + 1);
   if (strcmp(word, "request") == 0) return cli_request(cli, strip(cli, argc - 1, argv + 1), argv + 1);
   if (strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) return usage(stdout);

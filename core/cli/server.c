@@ -55,11 +55,18 @@ static const char **service_names(const kg_cfg_t *list) {
   return names;
 }
 
+static bool wants_process(const kg_cfg_t *p) {
+  const char *process = kg_cfg_text(kg_cfg_get(p, "process")), *lane = kg_cfg_text(kg_cfg_get(p, "lane"));
+  return (process && strcmp(process, "true") == 0) || (lane && strcmp(lane, "process") == 0);
+}
+
 static int load(kg_kernel_t *k, const kg_cfg_t *p, kg_error_t *err) {
   const kg_cfg_t *config = kg_cfg_get(p, "config");
   kg_plugin_spec_t spec = {.name = kg_cfg_text(kg_cfg_get(p, "name")),
                            .file = kg_cfg_text(kg_cfg_get(p, "file")),
                            .lane = kg_cfg_text(kg_cfg_get(p, "lane")),
+                           .process = wants_process(p),
+                           .remote = kg_cfg_text(kg_cfg_get(p, "remote")),
                            .config = config ? kg_cfg_doc(config) : NULL};
   const char **names = service_names(kg_cfg_get(p, "services"));
   spec.services = names;

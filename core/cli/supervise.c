@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -88,4 +89,37 @@ int cli_supervise(int (*serve)(cli_t *, int), cli_t *cli) {
     pause_ms(pause);
     pause = pause * 4 > LONGEST_PAUSE_MS ? LONGEST_PAUSE_MS : pause * 4;
   }
+}
+
+int cli_keep(cli_t *cli, int argc, char **argv) {
+  sigset_t signals;
+  int pause = FIRST_PAUSE_MS;
+  char **words = calloc((size_t)argc + 3, sizeof *words);
+  if (!words) return 1;
+  words[0] = "kogge";
+  words[1] = "plugin-host";
+  memcpy(words + 2, argv, (size_t)argc * sizeof *words);
+  sigemptyset(&signals);
+  for (const int *s = (const int[]){SIGTERM, SIGINT, SIGCHLD, 0}; *s; s++) sigaddset(&signals, *s);
+  sigprocmask(SIG_BLOCK, &signals, NULL);
+  for (bool asked = false; !asked;) {
+    int64_t since = seconds();
+    pid_t pid = fork();
+    if (pid == 0) {
+      prctl(PR_SET_PDEATHSIG, SIGTERM);
+      sigprocmask(SIG_UNBLOCK, &signals, NULL);
+      execv(cli->self, words);
+      _exit(127);
+    }
+    int status = pid < 0 ? 0 : wait_for(pid, &signals, &asked);
+    if (asked) break;
+    if (seconds() - since >= STABLE_S) pause = FIRST_PAUSE_MS;
+    fprintf(stderr, "kogge: the plugin's host ended (%s %d), it starts again in %d ms\n",
+            WIFSIGNALED(status) ? "signal" : "code", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
+            pause);
+    pause_ms(pause);
+    pause = pause * 4 > LONGEST_PAUSE_MS ? LONGEST_PAUSE_MS : pause * 4;
+  }
+  free(words);
+  return 0;
 }

@@ -125,7 +125,7 @@ static void cancelled(kg_ctx_t *ctx, kg_served_t *s) {
   void *arg = s->arg;
   free_served(ctx, s);
   if (ev->on_cancel) {
-    kg_lane_enter(ctx->lane, ctx);
+    kg_lane_enter(ctx->lane, ctx, kg_msg_topic(m));
     ev->on_cancel(ctx, ctx->self, m, arg);
     kg_lane_leave(ctx->lane, ctx, kg_msg_topic(m));
   }
@@ -137,7 +137,7 @@ static void credited(kg_ctx_t *ctx, kg_served_t *s, uint32_t items) {
   if (!s->starved || !s->ev || !s->ev->on_credit) return;
   s->starved = false;
   kg_msg_t *m = kg_msg_ref(s->m);
-  kg_lane_enter(ctx->lane, ctx);
+  kg_lane_enter(ctx->lane, ctx, kg_msg_topic(m));
   s->ev->on_credit(ctx, ctx->self, m, s->arg);
   kg_lane_leave(ctx->lane, ctx, kg_msg_topic(m));
   kg_msg_unref(m);
@@ -147,7 +147,7 @@ static void item_came(kg_ctx_t *ctx, kg_served_t *s, const kg_msg_t *item) {
   uint64_t id = kg_msg_id(item);
   if (s->ev && s->ev->on_item) {
     kg_msg_t *m = kg_msg_ref(s->m);
-    kg_lane_enter(ctx->lane, ctx);
+    kg_lane_enter(ctx->lane, ctx, kg_msg_topic(m));
     s->ev->on_item(ctx, ctx->self, m, item, s->arg);
     kg_lane_leave(ctx->lane, ctx, kg_msg_topic(m));
     kg_msg_unref(m);
@@ -171,6 +171,33 @@ void kg_served_event(kg_ctx_t *ctx, const kg_parcel_t *p) {
   default:
     item_came(ctx, s, p->m);
   }
+}
+
+/* --- proxies
+ * ----------------------------------------------------------------------------------------------------------------- */
+
+bool kg_served_up(kg_ctx_t *ctx, const kg_msg_t *m) {
+  kg_served_t *s = kg_table_get(&ctx->served, kg_msg_id(m));
+  if (!s) return false;
+  if (kg_msg_type(m) == KG_MSG_CREDIT) s->credit += kg_credit_of(m);
+  if (kg_msg_type(m) == KG_MSG_CANCEL) free_served(ctx, s);
+  return true;
+}
+
+void kg_served_relay(kg_ctx_t *ctx, kg_msg_t *m) {
+  kg_served_t *s = kg_table_get(&ctx->served, kg_msg_id(m));
+  kg_msg_type_t type = kg_msg_type(m);
+  bool stream = s && kg_msg_stream(s->m), item = type == KG_MSG_ITEM || type == KG_MSG_CREDIT;
+  if (!s || (item && !stream) || (type == KG_MSG_ITEM && !s->credit) || type == KG_MSG_CANCEL || type == KG_MSG_EVENT ||
+      type == KG_MSG_REQUEST) {
+    atomic_fetch_add_explicit(&ctx->n.dropped, 1, memory_order_relaxed);
+    return;
+  }
+  if (type == KG_MSG_ITEM) s->credit--;
+  post_back(ctx, s, kg_msg_ref(m));
+  if (item) return;
+  atomic_fetch_add_explicit(type == KG_MSG_ERROR ? &ctx->n.failed : &ctx->n.answered, 1, memory_order_relaxed);
+  free_served(ctx, s);
 }
 
 void kg_served_drop(kg_ctx_t *ctx, const char *why) {

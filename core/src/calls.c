@@ -49,7 +49,7 @@ static void missed(kg_lane_t *lane, kg_due_t *due) {
   free_call(c);
   atomic_fetch_add_explicit(&ctx->n.late, 1, memory_order_relaxed);
   if (fn && m) {
-    kg_lane_enter(lane, ctx);
+    kg_lane_enter(lane, ctx, "a missed deadline");
     fn(ctx, ctx->self, m, arg);
     kg_lane_leave(lane, ctx, "a missed deadline");
   }
@@ -147,7 +147,7 @@ void kg_call_end(kg_ctx_t *ctx, uint64_t id) {
 
 static void call_back(kg_ctx_t *ctx, kg_reply_fn fn, const kg_msg_t *m, void *arg) {
   if (!fn) return;
-  kg_lane_enter(ctx->lane, ctx);
+  kg_lane_enter(ctx->lane, ctx, kg_msg_topic(m));
   fn(ctx, ctx->self, m, arg);
   kg_lane_leave(ctx->lane, ctx, kg_msg_topic(m));
 }
@@ -171,7 +171,7 @@ static void item_came(kg_ctx_t *ctx, kg_call_t *c, const kg_msg_t *m) {
 static void credit_came(kg_ctx_t *ctx, kg_call_t *c, const kg_msg_t *m) {
   uint64_t sum = (uint64_t)c->up_credit + kg_credit_of(m);
   c->up_credit = sum > INT32_MAX ? INT32_MAX : (uint32_t)sum;
-  if (!c->starved) return;
+  if (!c->starved && !c->relay) return;
   c->starved = false;
   call_back(ctx, c->fn, m, c->arg);
 }

@@ -68,7 +68,8 @@ static void load(kg_kernel_t *k, const kg_msg_t *m, kg_job_t *job) {
   kg_doc_t *config = doc_arg(m, "config");
   if (file) {
     pthread_mutex_lock(&k->manage);
-    kg_plugin_spec_t spec = {.name = name, .file = file, .lane = lane, .config = config};
+    kg_plugin_spec_t spec = {
+        .name = name, .file = file, .lane = lane, .config = config, .process = lane && strcmp(lane, "process") == 0};
     if (kg_load(k, &spec, true, &job->err) < 0) kg_error_prefix(&job->err, "plugin %s was not loaded", name);
     pthread_mutex_unlock(&k->manage);
   }

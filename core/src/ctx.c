@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "guest.h"
 #include "make.h"
 #include "registry.h"
 
@@ -17,9 +18,11 @@ static void tell(kg_ctx_t *ctx, bool *flag) {
 
 void kg_ready(kg_ctx_t *ctx) {
   tell(ctx, &ctx->ready);
+  kg_guest_tell(ctx, "host.ready", NULL, NULL);
 }
 void kg_drained(kg_ctx_t *ctx) {
   tell(ctx, &ctx->drained);
+  kg_guest_tell(ctx, "host.drained", NULL, NULL);
 }
 
 void kg_not_ready(kg_ctx_t *ctx, const char *fmt, ...) {
@@ -32,6 +35,7 @@ void kg_not_ready(kg_ctx_t *ctx, const char *fmt, ...) {
   if (!ctx->ready) ctx->not_ready = e;
   pthread_cond_broadcast(&ctx->k->changed);
   pthread_mutex_unlock(&ctx->k->life);
+  kg_guest_tell(ctx, "host.not_ready", "text", e.text);
 }
 
 bool kg_active(kg_ctx_t *ctx) {
@@ -82,7 +86,10 @@ void kg_log(kg_ctx_t *ctx, kg_level_t level, const char *fmt, ...) {
 }
 
 void kg_subscribe(kg_ctx_t *ctx, const char *prefix) {
-  kg_subscription_add(&ctx->k->registry, ctx, prefix);
+  if (ctx->k->link)
+    kg_guest_tell(ctx, "host.subscribe", "prefix", prefix);
+  else
+    kg_subscription_add(&ctx->k->registry, ctx, prefix);
 }
 
 void kg_publish(kg_ctx_t *ctx, const char *topic, kg_doc_t *args, kg_doc_t *const *docs, size_t ndocs) {
@@ -97,6 +104,10 @@ void kg_publish(kg_ctx_t *ctx, const char *topic, kg_doc_t *args, kg_doc_t *cons
 
 int kg_serve(kg_ctx_t *ctx, const char *service, kg_error_t *err) {
   kg_registry_t *r = &ctx->k->registry;
+  if (ctx->k->link) { /* only the kernel knows whose it is: a conflict comes to light there, and ends the start */
+    kg_guest_tell(ctx, "host.serve", "service", service);
+    return 0;
+  }
   kg_name_t *name = kg_name_find(r, service, true);
   if (!name) return kg_error_set(err, KG_EFULL, "%s cannot serve %s: out of memory", ctx->name, service);
   /* Once it owns its names it may take more at any time; before, they come with the others. */

@@ -20,7 +20,7 @@ static kg_handler_fn handler_of(const kg_plugin_t *desc, const char *topic) {
   return NULL;
 }
 
-static void refuse(kg_lane_t *lane, const kg_parcel_t *p, int code, const char *text) {
+void kg_refuse(kg_lane_t *lane, const kg_parcel_t *p, int code, const char *text) {
   kg_msg_t *m = kg_make_error(p->to, kg_msg_topic(p->m), kg_msg_id(p->m), code, text, NULL);
   if (m && p->from)
     kg_lane_post(lane, (kg_parcel_t){.to = kg_ctx_ref(p->from), .from = kg_ctx_ref(p->to), .m = m});
@@ -29,7 +29,7 @@ static void refuse(kg_lane_t *lane, const kg_parcel_t *p, int code, const char *
 }
 
 static void run(kg_lane_t *lane, kg_ctx_t *ctx, kg_handler_fn fn, const kg_msg_t *m) {
-  kg_lane_enter(lane, ctx);
+  kg_lane_enter(lane, ctx, kg_msg_topic(m));
   fn(ctx, ctx->self, m);
   kg_lane_leave(lane, ctx, kg_msg_topic(m));
 }
@@ -39,11 +39,11 @@ static void deliver_request(kg_lane_t *lane, const kg_parcel_t *p) {
   const char *topic = kg_msg_topic(p->m);
   bump(&ctx->n.requests);
   if (atomic_load(&ctx->state) == KG_STOPPED || !ctx->created) {
-    refuse(lane, p, KG_EUNAVAILABLE, "the plugin has just been stopped");
+    kg_refuse(lane, p, KG_EUNAVAILABLE, "the plugin has just been stopped");
     return;
   }
   if (kg_served_add(ctx, p) < 0) {
-    refuse(lane, p, KG_EFULL, "out of memory");
+    kg_refuse(lane, p, KG_EFULL, "out of memory");
     return;
   }
   if (strncmp(topic, "plugin.", 7) == 0) {
@@ -65,6 +65,10 @@ static void deliver_event(kg_lane_t *lane, const kg_parcel_t *p) {
 
 void kg_deliver(kg_lane_t *lane, const kg_parcel_t *p) {
   if (atomic_load_explicit(&lane->k->tracing, memory_order_relaxed)) kg_trace_parcel(lane, p);
+  if (p->to->raw) {
+    p->to->raw(lane, p->to, p);
+    return;
+  }
   kg_msg_type_t type = kg_msg_type(p->m);
   if (type == KG_MSG_REQUEST)
     deliver_request(lane, p);
@@ -82,10 +86,14 @@ void kg_deliver_job(kg_lane_t *lane, const kg_parcel_t *p) {
   kg_job_t *job = p->job;
   lane->now_us = kg_time_us(lane->k);
   atomic_store_explicit(&lane->current, p->to, memory_order_relaxed);
-  atomic_store_explicit(&lane->busy_since_us, lane->now_us, memory_order_relaxed);
+  kg_pulse_set(lane->pulse, job->what ? job->what : "a step of its life", lane->now_us);
   job->fn(lane, p->to, job);
   lane->now_us = kg_time_us(lane->k);
   atomic_store_explicit(&lane->current, NULL, memory_order_relaxed);
+  if (!job->later) kg_job_finish(job);
+}
+
+void kg_job_finish(kg_job_t *job) {
   pthread_mutex_lock(&job->k->life);
   job->done = true;
   pthread_cond_broadcast(&job->k->changed);

@@ -11,10 +11,18 @@ void kg_call_answered(kg_ctx_t *ctx, const kg_parcel_t *p);
 /* The instance goes: every call is cancelled, without callbacks. */
 void kg_calls_drop(kg_ctx_t *ctx);
 
+/* Answers a request that could not be delivered. */
+void kg_refuse(kg_lane_t *lane, const kg_parcel_t *p, int code, const char *text);
+
 /* Server's side (answers.c). */
 int kg_served_add(kg_ctx_t *ctx, const kg_parcel_t *p);
 void kg_served_event(kg_ctx_t *ctx, const kg_parcel_t *p); /* CANCEL, CREDIT, ITEM, END from the requester */
 void kg_served_drop(kg_ctx_t *ctx, const char *why);       /* everything unanswered gets 503 */
+
+/* For proxies. Up: books what the requester says (CANCEL, CREDIT, ITEM, END); false: there is no such request. Relay:
+ * an answer, item or credit made elsewhere, passed on if the request waits for it. */
+bool kg_served_up(kg_ctx_t *ctx, const kg_msg_t *m);
+void kg_served_relay(kg_ctx_t *ctx, kg_msg_t *m);
 
 /* The inherited topics plugin.* (inherited.c). */
 void kg_inherited(kg_ctx_t *ctx, const kg_msg_t *m);

@@ -60,6 +60,7 @@ static void set_limits(kg_kernel_t *k, const kg_kernel_options_t *o) {
   k->start_timeout_ms = o->start_timeout_ms ? o->start_timeout_ms : 30000;
   k->drain_timeout_ms = o->drain_timeout_ms ? o->drain_timeout_ms : 5000;
   k->trial_timeout_ms = o->trial_timeout_ms ? o->trial_timeout_ms : 10000;
+  k->stuck_us = (o->stuck_ms ? o->stuck_ms : 1000) * 1000;
   k->budget_us = (o->budget_ms ? o->budget_ms : 50) * 1000;
 }
 
@@ -136,7 +137,15 @@ void kg_unlist(kg_kernel_t *k, kg_ctx_t *ctx) {
 static int open_source(kg_kernel_t *k, const kg_plugin_spec_t *spec, bool tried, kg_source_t *src, kg_error_t *err) {
   *src = (kg_source_t){.desc = spec->descriptor};
   if (spec->descriptor) return kg_loader_check(spec->descriptor, spec->name, err);
+  if (k->sim && (spec->remote || spec->process)) return kg_error_set(err, KG_EINVAL, "a simulation has one process");
+  if (spec->remote)
+    return kg_source_remote(k, &(kg_remote_spec_t){.name = spec->name, .listen = spec->remote}, src, err);
   char *path = kg_loader_find(k->plugin_path, spec->file, NULL, err);
+  if (path && spec->process) {
+    int made = kg_source_remote(k, &(kg_remote_spec_t){.name = spec->name, .file = path}, src, err);
+    free(path);
+    return made;
+  }
   int rc = path ? kg_source_open(k, path, NULL, tried, src, err) : -1;
   free(path);
   return rc;
@@ -219,15 +228,18 @@ int kg_kernel_configure(kg_kernel_t *k, const char *name, kg_doc_t *config, kg_e
 /* --- ending
  * ---------------------------------------------------------------------------------------------------------------- */
 
-static void stop_lanes(kg_kernel_t *k) {
+void kg_kernel_end_lanes(kg_kernel_t *k) {
+  kg_watchdog_stop(k);
   for (unsigned i = 0; i < atomic_load(&k->nlanes); i++) {
     kg_job_t *job = k->sim ? NULL : kg_job_new(k);
     if (job) job->fn = kg_job_stop_lane;
     if (job) kg_lane_post_from_manager(k, k->lanes[i], (kg_parcel_t){.job = job});
     kg_lane_stop(k->lanes[i]);
   }
+  atomic_store(&k->nlanes, 0);
   for (unsigned i = 0; i < KG_MAX_LANES; i++)
     if (k->push[i]) zmq_close(k->push[i]);
+  memset(k->push, 0, sizeof k->push);
 }
 
 static void remove_run_dir(kg_kernel_t *k) {
@@ -240,11 +252,14 @@ static void remove_run_dir(kg_kernel_t *k) {
 void kg_kernel_free(kg_kernel_t *k) {
   pthread_mutex_lock(&k->manage);
   while (k->ninstances) stop(k, k->instances[k->ninstances - 1], "the kernel stops");
-  stop_lanes(k);
+  kg_kernel_end_lanes(k);
   kg_sim_free(k->sim);
   k->sim = NULL;
   pthread_mutex_unlock(&k->manage);
   kg_registry_free(&k->registry);
+  if (k->net) zmq_ctx_shutdown(k->net);
+  if (k->zap) pthread_join(k->guard, NULL);
+  if (k->net) zmq_ctx_term(k->net);
   if (k->zmq) zmq_ctx_term(k->zmq);
   if (k->own_run_dir && k->run_dir) remove_run_dir(k);
   if (k->command_fd >= 0) close(k->command_fd);

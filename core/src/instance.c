@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include "deliver.h"
+#include "guest.h"
 #include "make.h"
 #include "registry.h"
+#include "remote.h"
 
 const char *kg_state_name(kg_state_t s) {
   static const char *const names[] = {"loaded", "starting", "running", "draining", "stopped"};
@@ -44,6 +46,7 @@ kg_ctx_t *kg_ctx_ref(kg_ctx_t *ctx) {
 
 void kg_ctx_unref(kg_ctx_t *ctx) {
   if (!ctx || atomic_fetch_sub_explicit(&ctx->refs, 1, memory_order_acq_rel) != 1) return;
+  kg_remote_free(ctx->remote);
   kg_table_free(&ctx->calls);
   kg_table_free(&ctx->served);
   kg_doc_unref(ctx->config);
@@ -76,6 +79,10 @@ void kg_job_create(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job) {
   (void)lane;
   void (*phase)(const char *) = ctx->k->on_phase;
   atomic_store(&ctx->state, KG_STARTING);
+  if (ctx->remote) {
+    kg_remote_create(ctx, job);
+    return;
+  }
   if (phase) phase("created");
   job->rc = ctx->desc->create ? ctx->desc->create(ctx, &ctx->self, &job->err) : 0;
   if (job->rc < 0) {
@@ -109,24 +116,32 @@ static int take_names(kg_ctx_t *ctx, kg_ctx_t *from, kg_error_t *err) {
   return rc;
 }
 
-static void activate(kg_ctx_t *ctx) {
+void kg_instance_activate(kg_ctx_t *ctx) {
   ctx->predecessor = NULL;
   atomic_store(&ctx->state, KG_RUNNING);
   atomic_store(&ctx->active, true);
   if (ctx->desc->activate) ctx->desc->activate(ctx, ctx->self);
 }
 
+/* The proxy's own state changes here, the plugin's over there. */
+static void activate(kg_ctx_t *ctx, kg_job_t *job) {
+  kg_instance_activate(ctx);
+  if (ctx->remote) kg_remote_step(ctx, job, "host.activate");
+}
+
 void kg_job_claim(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job) {
   (void)lane;
   job->rc = take_names(ctx, NULL, &job->err);
-  if (job->rc == 0) activate(ctx);
+  if (job->rc == 0) activate(ctx, job);
 }
 
 void kg_job_drain(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job) {
   (void)lane, (void)job;
   atomic_store(&ctx->state, KG_DRAINING);
   atomic_store(&ctx->active, false);
-  if (ctx->desc->drain)
+  if (ctx->remote)
+    kg_remote_step(ctx, job, "host.drain");
+  else if (ctx->desc->drain)
     ctx->desc->drain(ctx, ctx->self);
   else
     kg_drained(ctx);
@@ -134,30 +149,43 @@ void kg_job_drain(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job) {
 
 void kg_job_hand_over(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job) {
   (void)lane;
-  if (ctx->desc->hand_over) job->rc = ctx->desc->hand_over(ctx, ctx->self, &job->doc, &job->err);
+  if (ctx->remote)
+    kg_remote_step(ctx, job, "host.hand_over");
+  else if (ctx->desc->hand_over)
+    job->rc = ctx->desc->hand_over(ctx, ctx->self, &job->doc, &job->err);
 }
 
 void kg_job_accept(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job) {
   (void)lane;
-  if (ctx->desc->accept) job->rc = ctx->desc->accept(ctx, ctx->self, kg_view_of(job->doc), &job->err);
+  if (ctx->remote)
+    kg_remote_step(ctx, job, "host.accept");
+  else if (ctx->desc->accept)
+    job->rc = ctx->desc->accept(ctx, ctx->self, kg_view_of(job->doc), &job->err);
 }
 
 void kg_job_take(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job) {
   (void)lane;
   job->rc = take_names(ctx, job->arg, &job->err);
-  if (job->rc == 0) activate(ctx);
+  if (job->rc == 0) activate(ctx, job);
 }
 
 void kg_job_resume(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job) {
   (void)lane, (void)job;
   atomic_store(&ctx->state, KG_RUNNING);
   atomic_store(&ctx->active, true);
-  if (ctx->desc->resume) ctx->desc->resume(ctx, ctx->self);
+  if (ctx->remote)
+    kg_remote_step(ctx, job, "host.resume");
+  else if (ctx->desc->resume)
+    ctx->desc->resume(ctx, ctx->self);
   kg_names_take(&ctx->k->registry, ctx, ctx, NULL, 0, NULL);
 }
 
 void kg_job_configure(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job) {
   (void)lane;
+  if (ctx->remote) {
+    kg_remote_step(ctx, job, "host.configure");
+    return;
+  }
   if (!ctx->desc->configure) {
     job->rc = kg_error_set(&job->err, KG_EINVAL, "%s takes new configuration only by a reload", ctx->desc->name);
     return;
@@ -186,6 +214,14 @@ void kg_job_destroy(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job) {
   (void)lane;
   atomic_store(&ctx->state, KG_STOPPED);
   refuse_left(ctx);
+  if (ctx->remote) { /* its socket is still needed */
+    atomic_store(&ctx->active, false);
+    kg_calls_drop(ctx);
+    kg_served_drop(ctx, job->text);
+    kg_subscriptions_remove(&ctx->k->registry, ctx);
+    kg_remote_step(ctx, job, "host.destroy");
+    return;
+  }
   clean(ctx, job->text);
   if (!ctx->created) return;
   ctx->created = false;

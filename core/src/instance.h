@@ -5,6 +5,9 @@
 
 kg_ctx_t *kg_instance_new(kg_kernel_t *k, const char *name, kg_lane_t *lane, const kg_plugin_t *desc, kg_doc_t *config);
 
+/* It owns its names now. */
+void kg_instance_activate(kg_ctx_t *ctx);
+
 void kg_job_create(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job);    /* create() and start() */
 void kg_job_claim(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job);     /* first load: claims its names, activate() */
 void kg_job_drain(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job);     /* drain(); kg_drained() comes later */

@@ -7,6 +7,7 @@
  *   others   may only ask for lists.
  */
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 
@@ -21,6 +22,7 @@ typedef struct kg_lane kg_lane_t;
 typedef struct kg_job kg_job_t;
 typedef struct kg_name kg_name_t;
 typedef struct kg_sim kg_sim_t;
+typedef struct kg_remote kg_remote_t;
 
 /* What travels to a lane: a message for an instance, or a job. Owns a reference of everything it points to. */
 typedef struct kg_parcel {
@@ -38,6 +40,14 @@ typedef struct kg_queue {
 int kg_queue_push(kg_queue_t *q, kg_parcel_t p); /* -1 out of memory; p was freed then */
 bool kg_queue_pop(kg_queue_t *q, kg_parcel_t *p);
 void kg_queue_free(kg_queue_t *q);
+
+/* What a lane, or the process of a plugin, does just now: written by its thread, read by the watchdog. */
+typedef struct kg_pulse {
+  atomic_llong busy_since_us; /* 0: waits */
+  atomic_ullong what[8];      /* the handler's topic, NUL-padded */
+} kg_pulse_t;
+void kg_pulse_set(kg_pulse_t *p, const char *what, int64_t now_us);
+void kg_pulse_what(kg_pulse_t *p, char out[65]);
 
 /* --- timers: one heap per lane ------------------------------------------------------------------------------ */
 typedef struct kg_due {
@@ -81,6 +91,7 @@ typedef struct kg_call {
   kg_name_t *name;
   char *topic;
   bool stream, manual, starved, closed;
+  bool relay; /* its callback hears of every credit, not only when it ran out */
   uint32_t window, handled, up_credit;
 } kg_call_t;
 
@@ -105,9 +116,12 @@ struct kg_ctx {
   kg_lane_t *lane;
   char *name;
   const kg_plugin_t *desc;
-  char *path;            /* the file it came from; "" if built in */
-  void *handle;          /* of dlopen, NULL if built in */
-  char **wanted;         /* NULL-terminated names from the configuration, or NULL */
+  char *path;          /* the file it came from; "" if built in */
+  void *handle;        /* of dlopen, NULL if built in */
+  char **wanted;       /* NULL-terminated names from the configuration, or NULL */
+  kg_remote_t *remote; /* it lives in another process: this is its proxy; owned */
+  /* Set for instances that pass messages on: gets every parcel of ctx instead of the handlers. Own lane. */
+  void (*raw)(kg_lane_t *lane, kg_ctx_t *ctx, const kg_parcel_t *p);
   kg_ctx_t *predecessor; /* in a swap; borrowed, manager and own lane */
   atomic_int state;
   atomic_bool active, tracing;
@@ -139,15 +153,18 @@ struct kg_job {
   atomic_uint refs;
   kg_job_fn fn;
   kg_kernel_t *k;
+  bool later;       /* fn set it: kg_job_finish() comes from elsewhere */
   bool fence;       /* everything sent to this lane before is delivered first */
   kg_doc_t *doc;    /* in or out, owned */
   const char *text; /* in, static */
+  const char *what; /* static: names the step */
   void *arg;        /* in */
   int rc;           /* out */
   kg_error_t err;
   bool done; /* under kernel.life */
 };
 void kg_job_unref(kg_job_t *job);
+void kg_job_finish(kg_job_t *job); /* wakes who waits for it; any thread */
 
 /* --- names ---------------------------------------------------------------------------------------------------- */
 struct kg_name {
@@ -212,6 +229,17 @@ struct kg_kernel {
   pthread_mutex_t command_lock;
   struct kg_command *commands, **last_command;
   int command_fd;
+  /* watchdog.c */
+  pthread_t watchdog;
+  bool watched;
+  atomic_bool watch_parked, watch_stop;
+  sem_t watch_wake;
+  int64_t stuck_us;
+  uint32_t last_host;
+  void *net; /* ZeroMQ context of plugins in other processes; NULL until there is one */
+  void *zap; /* REP socket that says whose CURVE key is known, and its thread */
+  pthread_t guard;
+  kg_ctx_t *link;                      /* in a plugin's own process: leads to the kernel; borrowed */
   void (*on_phase)(const char *phase); /* a trial says how far it is */
   kg_sim_t *sim;                       /* NULL: threads and the real clock */
 };
@@ -221,6 +249,11 @@ int kg_log_open(kg_log_sink_t *s, const char *file, kg_error_t *err);
 void kg_log_close(kg_log_sink_t *s);
 void kg_logf(kg_kernel_t *k, kg_level_t level, const char *who, const char *fmt, ...) KG_PRINTF(4, 5);
 void kg_logv(kg_kernel_t *k, kg_level_t level, const char *who, const char *fmt, va_list ap);
+
+/* watchdog.c: manager starts and stops it; a lane that wakes up wakes it */
+void kg_watchdog_start(kg_kernel_t *k);
+void kg_watchdog_stop(kg_kernel_t *k);
+void kg_watchdog_wake(kg_kernel_t *k);
 
 /* time */
 int64_t kg_clock_us(void);

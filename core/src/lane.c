@@ -100,9 +100,9 @@ static void drain_inbox(kg_lane_t *lane) {
 /* --- the loop ------------------------------------------------------------------------------------------------------
  */
 
-void kg_lane_enter(kg_lane_t *lane, kg_ctx_t *ctx) {
+void kg_lane_enter(kg_lane_t *lane, kg_ctx_t *ctx, const char *what) {
   atomic_store_explicit(&lane->current, ctx, memory_order_relaxed);
-  atomic_store_explicit(&lane->busy_since_us, lane->now_us, memory_order_relaxed);
+  kg_pulse_set(lane->pulse, what, lane->now_us);
 }
 
 static void count(atomic_ullong *n, uint64_t by) {
@@ -156,7 +156,7 @@ static void run_watch(kg_lane_t *lane, const struct epoll_event *e) {
   kg_watch_t *w = kg_table_get(&lane->watches, (uint64_t)fd + 1);
   if (!w || w->turn != (uint32_t)(e->data.u64 >> 32)) return; /* forgotten by an earlier handler of this turn */
   kg_ctx_t *ctx = kg_ctx_ref(w->ctx);
-  kg_lane_enter(lane, ctx);
+  kg_lane_enter(lane, ctx, "a descriptor");
   w->fn(ctx, ctx->self, fd, e->events, w->arg);
   kg_lane_leave(lane, ctx, "a descriptor");
   kg_ctx_unref(ctx);
@@ -165,6 +165,8 @@ static void run_watch(kg_lane_t *lane, const struct epoll_event *e) {
 /* Milliseconds epoll may wait: rounded up, so that a timer is due when it returns. */
 static int patience(const kg_lane_t *lane) {
   if (lane->queue.count || lane->inbox_more) return 0;
+  for (const kg_port_t *p = lane->ports; p; p = p->next)
+    if (p->more) return 0;
   if (!lane->heap.count) return -1;
   int64_t us = lane->heap.due[1]->at_us - kg_clock_us();
   if (us <= 0) return 0;
@@ -177,13 +179,52 @@ static void wait_for_events(kg_lane_t *lane) {
   int timeout = patience(lane);
   if (timeout) {
     count(&lane->sleeps, 1);
-    atomic_store_explicit(&lane->busy_since_us, 0, memory_order_relaxed);
+    atomic_store_explicit(&lane->pulse->busy_since_us, 0, memory_order_relaxed);
   }
   int n = epoll_wait(lane->epoll, events, 64, timeout);
   lane->now_us = kg_clock_us();
+  if (timeout && atomic_load_explicit(&lane->k->watch_parked, memory_order_relaxed)) kg_watchdog_wake(lane->k);
   for (int i = 0; i < n; i++) {
     run_watch(lane, &events[i]);
     run_queue(lane);
+  }
+}
+
+/* --- sockets to other processes
+ * ----------------------------------------------------------------------------------------------- */
+
+static void port_event(kg_ctx_t *ctx, void *self, int fd, uint32_t events, void *arg) {
+  (void)ctx, (void)self, (void)fd, (void)events;
+  ((kg_port_t *)arg)->more = true;
+}
+
+static int port_fd(const kg_port_t *port) {
+  int fd = -1;
+  size_t size = sizeof fd;
+  return zmq_getsockopt(port->socket, ZMQ_FD, &fd, &size) < 0 ? -1 : fd;
+}
+
+int kg_port_open(kg_ctx_t *ctx, kg_port_t *port, kg_error_t *err) {
+  if (kg_fd_watch(ctx, port_fd(port), EPOLLIN, port_event, port, err) < 0) return -1;
+  port->more = true;
+  port->next = ctx->lane->ports;
+  ctx->lane->ports = port;
+  return 0;
+}
+
+void kg_port_close(kg_ctx_t *ctx, kg_port_t *port) {
+  kg_port_t **at = &ctx->lane->ports;
+  while (*at && *at != port) at = &(*at)->next;
+  if (!*at) return;
+  *at = port->next;
+  port->more = false;
+  kg_fd_forget(ctx, port_fd(port));
+}
+
+static void run_ports(kg_lane_t *lane) {
+  for (kg_port_t *p = lane->ports, *next; p; p = next) {
+    next = p->next;
+    if (p->more) p->ready(lane, p);
   }
 }
 
@@ -193,6 +234,7 @@ static void *lane_main(void *arg) {
   lane->now_us = kg_clock_us();
   while (!lane->stop) {
     if (lane->inbox_more) drain_inbox(lane);
+    run_ports(lane);
     run_queue(lane);
     run_timers(lane);
     if (!lane->stop) wait_for_events(lane);
@@ -250,6 +292,7 @@ kg_lane_t *kg_lane_start(kg_kernel_t *k, const char *name, kg_error_t *err) {
   lane->k = k;
   lane->index = index;
   lane->epoll = -1;
+  lane->pulse = &lane->own_pulse;
   lane->inbox_more = true;
   snprintf(lane->name, sizeof lane->name, "%s", name);
   if (k->sim) {

@@ -23,6 +23,14 @@ struct kg_timer_entry {
   void *arg;
 };
 
+/* A ZeroMQ socket in a lane's loop. ZMQ_FD tells of changes only: `more` stays set until a receive found nothing. */
+typedef struct kg_port {
+  struct kg_port *next;
+  void *socket;
+  bool more;
+  void (*ready)(kg_lane_t *lane, struct kg_port *port); /* receives some, clears `more` when there is nothing left */
+} kg_port_t;
+
 struct kg_lane {
   kg_kernel_t *k;
   char name[64];
@@ -33,6 +41,7 @@ struct kg_lane {
   void *inbox;              /* ZeroMQ PULL socket, inproc */
   void *push[KG_MAX_LANES]; /* to the other lanes, made when first needed */
   bool inbox_more;
+  kg_port_t *ports;
   kg_queue_t queue;
   kg_heap_t heap;
   kg_table_t watches, timers; /* fd + 1 -> kg_watch_t, id -> kg_timer_entry_t */
@@ -41,7 +50,7 @@ struct kg_lane {
   int64_t now_us; /* when the last handler returned */
   uint64_t random[2];
   /* for reports of other threads */
-  atomic_llong busy_since_us; /* 0: waits */
+  kg_pulse_t *pulse, own_pulse;
   _Atomic(kg_ctx_t *) current;
   atomic_ullong messages, sleeps, busy_us;
 };
@@ -56,8 +65,12 @@ int kg_lane_post_from_manager(kg_kernel_t *k, kg_lane_t *lane, kg_parcel_t p);
 /* Delivers to p.to in its lane: by the queue if it is this one, else by ZeroMQ. Takes the parcel over. */
 void kg_lane_post(kg_lane_t *here, kg_parcel_t p);
 
+/* The port's socket belongs to ctx; kg_port_close() comes before the socket is closed. */
+int kg_port_open(kg_ctx_t *ctx, kg_port_t *port, kg_error_t *err);
+void kg_port_close(kg_ctx_t *ctx, kg_port_t *port);
+
 /* Bracket of every handler: measures, and says who is busy. `what` names the handler if it took too long. */
-void kg_lane_enter(kg_lane_t *lane, kg_ctx_t *ctx);
+void kg_lane_enter(kg_lane_t *lane, kg_ctx_t *ctx, const char *what);
 void kg_lane_leave(kg_lane_t *lane, kg_ctx_t *ctx, const char *what);
 
 /* The instance goes: its timers and descriptors. */

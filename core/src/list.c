@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "registry.h"
+#include "remote.h"
 
 static void pack_services(kg_pack_t *p, kg_ctx_t *ctx) {
   kg_name_t **names = kg_names_of(&ctx->k->registry, ctx);
@@ -19,7 +20,12 @@ static void pack_instance(kg_pack_t *p, kg_ctx_t *ctx, int64_t now) {
   kg_pack_kv_str(p, "role", ctx->desc->role);
   kg_pack_kv_str(p, "version", ctx->desc->version);
   kg_pack_kv_str(p, "lane", ctx->lane->name);
-  kg_pack_kv_str(p, "state", kg_state_name(atomic_load(&ctx->state)));
+  bool away = ctx->remote && atomic_load(&ctx->state) == KG_RUNNING && !kg_remote_up(ctx->remote);
+  kg_pack_kv_str(p, "state", away ? "restarting" : kg_state_name(atomic_load(&ctx->state)));
+  if (ctx->remote) {
+    kg_pack_kv_int(p, "process", kg_remote_pid(ctx->remote));
+    kg_pack_kv_int(p, "restarts", kg_remote_restarts(ctx->remote));
+  }
   kg_pack_kv_str(p, "file", ctx->path);
   kg_pack_kv_int(p, "uptime_ms", (now - ctx->started_us) / 1000);
   kg_pack_kv_int(p, "requests", (int64_t)ctx->n.requests);
@@ -29,7 +35,7 @@ static void pack_instance(kg_pack_t *p, kg_ctx_t *ctx, int64_t now) {
 }
 
 static void pack_lane(kg_pack_t *p, kg_lane_t *lane, int64_t now) {
-  int64_t since = atomic_load(&lane->busy_since_us);
+  int64_t since = atomic_load(&lane->pulse->busy_since_us);
   kg_pack_map(p);
   kg_pack_kv_str(p, "name", lane->name);
   kg_pack_kv_int(p, "messages", (int64_t)lane->messages);

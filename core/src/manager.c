@@ -51,6 +51,7 @@ kg_job_t *kg_run_job(kg_ctx_t *ctx, kg_job_fn fn, kg_job_t *job, int64_t timeout
     return NULL;
   }
   job->fn = fn;
+  job->what = what;
   if (k->sim) return kg_sim_job(ctx, job, timeout_ms, err);
   atomic_fetch_add(&job->refs, 1);
   bool done = kg_lane_post_from_manager(k, ctx->lane, (kg_parcel_t){.to = kg_ctx_ref(ctx), .job = job}) < 0;
@@ -117,6 +118,7 @@ kg_ctx_t *kg_find(kg_kernel_t *k, const char *name) {
 kg_lane_t *kg_lane_named(kg_kernel_t *k, const char *name, kg_error_t *err) {
   for (unsigned i = 0; i < atomic_load(&k->nlanes); i++)
     if (k->sim || strcmp(k->lanes[i]->name, name) == 0) return k->lanes[i];
+  if (!k->sim) kg_watchdog_start(k);
   return kg_lane_start(k, name, err);
 }
 
@@ -147,7 +149,15 @@ int kg_source_open(kg_kernel_t *k, const char *path, const kg_ctx_t *like, bool 
   return 0;
 }
 
+int kg_source_remote(kg_kernel_t *k, const kg_remote_spec_t *spec, kg_source_t *out, kg_error_t *err) {
+  *out = (kg_source_t){.remote = kg_remote_open(k, spec, err)};
+  if (!out->remote) return -1;
+  out->desc = kg_remote_descriptor(out->remote);
+  return 0;
+}
+
 void kg_source_close(kg_source_t *s) {
+  kg_remote_free(s->remote);
   kg_loader_close(&s->loaded);
   *s = (kg_source_t){0};
 }
@@ -161,9 +171,11 @@ kg_ctx_t *kg_bring_up(kg_kernel_t *k, const char *name, kg_lane_t *lane, kg_sour
     return NULL;
   }
   ctx->handle = src->loaded.handle;
-  if (src->loaded.path) {
+  ctx->remote = src->remote;
+  char *path = src->remote ? strdup(kg_remote_path(src->remote)) : src->loaded.path;
+  if (path) {
     free(ctx->path);
-    ctx->path = src->loaded.path;
+    ctx->path = path;
   }
   ctx->wanted = wanted;
   ctx->predecessor = predecessor;

@@ -3,11 +3,13 @@
 /* What the manager thread does; kernel.manage is held in all of these. */
 #include "instance.h"
 #include "loader.h"
+#include "remote.h"
 
 /* A plugin about to be started: from a file or built in. */
 typedef struct kg_source {
   const kg_plugin_t *desc;
-  kg_loaded_t loaded; /* handle NULL: built in */
+  kg_loaded_t loaded;  /* handle NULL: built in */
+  kg_remote_t *remote; /* or in another process */
 } kg_source_t;
 
 /* Runs fn in the instance's lane and waits for it. The job (caller's reference) or NULL with a sentence if it did not
@@ -28,6 +30,8 @@ kg_lane_t *kg_lane_named(kg_kernel_t *k, const char *name, kg_error_t *err);
 /* Loads the file, after a trial in a process of its own if it was never seen before and `tried`. */
 int kg_source_open(kg_kernel_t *k, const char *path, const kg_ctx_t *like, bool tried, kg_source_t *out,
                    kg_error_t *err);
+/* Same in a process of its own, or from another machine. */
+int kg_source_remote(kg_kernel_t *k, const kg_remote_spec_t *spec, kg_source_t *out, kg_error_t *err);
 void kg_source_close(kg_source_t *s);
 
 /* Makes an instance, takes the source over, and brings it up to ready. NULL and a sentence; nothing is left then. */
@@ -38,6 +42,9 @@ void kg_take_down(kg_ctx_t *ctx, const char *why);
 
 /* kg_kernel_load() with the lock held; `tried`: a file never seen before is tried in a process of its own first. */
 int kg_load(kg_kernel_t *k, const kg_plugin_spec_t *spec, bool tried, kg_error_t *err);
+
+/* Ends the lanes, whose instances must be gone. */
+void kg_kernel_end_lanes(kg_kernel_t *k);
 
 /* trial.c: runs the file in a process of its own. */
 int kg_trial(kg_kernel_t *k, const char *path, const char *name, kg_doc_t *config, kg_error_t *err);

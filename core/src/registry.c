@@ -55,6 +55,14 @@ kg_routed_t kg_route(kg_ctx_t *from, const char *service, kg_name_t **name, kg_m
   kg_registry_t *r = &from->k->registry;
   kg_parcel_t p = {.m = kg_msg_ref(m)};
   if (server) *server = NULL;
+  if (from->k->link) { /* a process of its own: the kernel knows who serves what */
+    if (!*name) *name = kg_name_find(r, service, true);
+    if (server) *server = kg_ctx_ref(from->k->link);
+    p.from = kg_ctx_ref(from);
+    p.to = kg_ctx_ref(from->k->link);
+    kg_lane_post(from->lane, p);
+    return KG_ROUTED;
+  }
   pthread_rwlock_rdlock(&r->lock);
   kg_name_t *n = *name ? *name : find(r, service);
   if (n && n->held) { /* only a writer may touch the queue; the name may be free again by then */
@@ -195,6 +203,11 @@ static bool served_before(const kg_registry_t *r, size_t i, const char *topic) {
 void kg_route_event(kg_ctx_t *from, kg_msg_t *m) {
   kg_registry_t *r = &from->k->registry;
   const char *topic = kg_msg_topic(m);
+  if (from->k->link) {
+    kg_lane_post(from->lane,
+                 (kg_parcel_t){.to = kg_ctx_ref(from->k->link), .from = kg_ctx_ref(from), .m = kg_msg_ref(m)});
+    return;
+  }
   pthread_rwlock_rdlock(&r->lock);
   for (size_t i = 0; i < r->nsubs; i++) {
     const kg_subscription_t *s = &r->subs[i];

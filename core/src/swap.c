@@ -100,6 +100,14 @@ static int refused(const kg_ctx_t *old, kg_error_t *err) {
   return -1;
 }
 
+/* Of the same sort as the old one: in its lane, or in a process of its own. */
+static int open_successor(kg_kernel_t *k, const kg_ctx_t *old, const char *path, kg_source_t *src, kg_error_t *err) {
+  if (!old->remote) return kg_source_open(k, path, old, true, src, err);
+  if (strncmp(old->path, "tcp://", 6) == 0)
+    return kg_error_set(err, KG_EINVAL, "%s lives on another machine: it is replaced there", old->name);
+  return kg_source_remote(k, &(kg_remote_spec_t){.name = old->name, .file = path}, src, err);
+}
+
 static int swap_locked(kg_kernel_t *k, const char *name, const char *file, const kg_plugin_t *desc, int64_t *pause_us,
                        kg_error_t *err) {
   kg_ctx_t *old = kg_find(k, name);
@@ -109,7 +117,7 @@ static int swap_locked(kg_kernel_t *k, const char *name, const char *file, const
     if (kg_loader_check(desc, desc->name ? desc->name : "a built-in plugin", err) < 0) return refused(old, err);
   } else {
     char *path = kg_loader_find(k->plugin_path, file, old->desc->role, err);
-    int rc = path ? kg_source_open(k, path, old, true, &src, err) : -1;
+    int rc = !path ? -1 : open_successor(k, old, path, &src, err);
     free(path);
     if (rc < 0) return refused(old, err);
   }
@@ -139,7 +147,7 @@ int kg_kernel_reload(kg_kernel_t *k, const char *name, int64_t *pause_us, kg_err
   int rc = -1;
   if (!old)
     kg_error_set(&local, KG_ENOTFOUND, "there is no plugin %s", name);
-  else if (!old->handle)
+  else if (!old->handle && !old->remote)
     kg_error_set(&local, KG_EINVAL, "plugin %s is part of the kernel and cannot be reloaded", name);
   else
     rc = swap_locked(k, name, old->path, NULL, pause_us, &local);

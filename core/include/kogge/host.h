@@ -20,7 +20,8 @@ typedef struct kg_kernel_options {
   int64_t start_timeout_ms; /* 0: 30,000 */
   int64_t drain_timeout_ms; /* 0: 5,000 */
   int64_t trial_timeout_ms; /* an unknown plugin must have ended its trial by then; 0: 10,000 */
-  int64_t budget_ms;        /* a handler that runs longer is logged; 0: 50 */
+  int64_t budget_ms;        /* a handler that runs longer is logged when it returns; 0: 50 */
+  int64_t stuck_ms;         /* one that has not returned by then is logged too, again and again; 0: 1,000 */
 } kg_kernel_options_t;
 
 typedef struct kg_plugin_spec {
@@ -29,6 +30,8 @@ typedef struct kg_plugin_spec {
   const char *lane;              /* NULL: "main" */
   kg_doc_t *config;              /* a map, borrowed; NULL: empty */
   const char *const *services;   /* NULL: the descriptor's */
+  bool process;                  /* a process of its own, which lane `lane` talks to */
+  const char *remote;            /* tcp://ADDRESS:PORT where its host, on another machine, connects; file is ignored */
   const kg_plugin_t *descriptor; /* a plugin that is part of the program (tests); must outlive the kernel */
 } kg_plugin_spec_t;
 
@@ -67,6 +70,22 @@ KG_PUBLIC void kg_kernel_run_commands(kg_kernel_t *k);
  * process's exit code.
  */
 KG_PUBLIC int kg_trial_run(const char *file, const char *name, kg_doc_t *config, int report);
+/* The inside of a plugin's own process: see kg_guest_run(). */
+typedef struct kg_guest_options {
+  const char *address;  /* of the kernel: ipc:// or tcp:// */
+  const char *key_file; /* for tcp:// */
+  const char *file, *name;
+  const char *data_dir, *run_dir;
+  kg_level_t log_level; /* to standard error */
+  bool log_json;
+  int64_t budget_ms;
+} kg_guest_options_t;
+/* Hosts one plugin until the kernel ends it (PROTOCOL.md rules 12-15). With ipc:// descriptor 3 is the pipe whose end
+ * means the kernel has gone, 4 the memory shared with it. 0, or -1 and a sentence. */
+KG_PUBLIC int kg_guest_run(const kg_guest_options_t *options, kg_error_t *err);
+/* Makes a key for a plugin on another machine: DATA/bus/clients/NAME.key, to be taken there; its path is written to
+ * `path`. Any thread, with or without a running kernel. */
+KG_PUBLIC int kg_bus_key(const char *data_dir, const char *name, char *path, size_t room, kg_error_t *err);
 /* Writes a line to the kernel's log. Any thread. */
 KG_PUBLIC void kg_kernel_log(kg_kernel_t *k, kg_level_t level, const char *fmt, ...) KG_PRINTF(3, 4);
 

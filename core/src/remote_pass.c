@@ -1,0 +1,214 @@
+/* Messages between the kernel and the host of a plugin. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zmq.h>
+
+#include "make.h"
+#include "registry.h"
+#include "remote_internal.h"
+
+#define BATCH 256
+#define ENOUGH 1024 /* messages that wait in the lane: more are left where they are */
+
+/* A request of the host that is on its way through the kernel. */
+typedef struct kg_relayed {
+  uint64_t id, call; /* the host's number, ours */
+} kg_relayed_t;
+
+int kg_remote_send(kg_remote_t *r, const kg_msg_t *m, uint64_t id, kg_error_t *err) {
+  if (!r->port.socket) return kg_error_set(err, KG_EUNAVAILABLE, "its process is not there");
+  r->port.more = true; /* sending may take the news of a message that has come */
+  return kg_wire_send(r->port.socket, m, id, r->ctx ? r->ctx->lane->now_us / 1000 : kg_clock_us() / 1000, err);
+}
+
+/* --- to the host
+ * --------------------------------------------------------------------------------------------------------------- */
+
+static void forward_request(kg_lane_t *lane, kg_ctx_t *ctx, const kg_parcel_t *p) {
+  char text[330];
+  kg_error_t err = {0};
+  atomic_fetch_add_explicit(&ctx->n.requests, 1, memory_order_relaxed);
+  if (atomic_load(&ctx->state) == KG_STOPPED || !ctx->created) {
+    kg_refuse(lane, p, KG_EUNAVAILABLE, "the plugin has just been stopped");
+  } else if (!atomic_load_explicit(&ctx->remote->serving, memory_order_relaxed)) {
+    snprintf(text, sizeof text, "plugin %s starts again after a crash", ctx->name);
+    kg_refuse(lane, p, KG_EUNAVAILABLE, text);
+  } else if (kg_served_add(ctx, p) < 0) {
+    kg_refuse(lane, p, KG_EFULL, "out of memory");
+  } else {
+    int rc = kg_remote_send(ctx->remote, p->m, p->m->id, &err);
+    snprintf(text, sizeof text, "the process of plugin %s takes no more requests", ctx->name);
+    if (rc != 0) kg_fail(ctx, p->m, rc > 0 ? KG_EFULL : KG_EUNAVAILABLE, "%s", rc > 0 ? text : err.text);
+  }
+}
+
+static void forward(kg_ctx_t *ctx, const kg_msg_t *m, uint64_t id) {
+  if (kg_remote_send(ctx->remote, m, id, NULL) == 0) return;
+  atomic_fetch_add_explicit(&ctx->n.dropped, 1, memory_order_relaxed);
+}
+
+void kg_remote_deliver(kg_lane_t *lane, kg_ctx_t *ctx, const kg_parcel_t *p) {
+  kg_msg_type_t type = kg_msg_type(p->m);
+  if (type == KG_MSG_REQUEST) {
+    forward_request(lane, ctx, p);
+  } else if (type == KG_MSG_EVENT) {
+    atomic_fetch_add_explicit(&ctx->n.events, 1, memory_order_relaxed);
+    if (atomic_load(&ctx->remote->serving)) forward(ctx, p->m, p->m->id);
+  } else if (kg_from_requester(p->m)) {
+    if (kg_served_up(ctx, p->m)) forward(ctx, p->m, p->m->id);
+  } else {
+    kg_call_answered(ctx, p);
+  }
+}
+
+/* --- from the host
+ * ------------------------------------------------------------------------------------------------------------- */
+
+static void answered(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
+  (void)self;
+  kg_relayed_t *relayed = arg;
+  kg_msg_type_t type = kg_msg_type(m);
+  uint64_t id = relayed->id;
+  if (type == KG_MSG_REPLY || type == KG_MSG_ERROR || type == KG_MSG_END) {
+    kg_table_remove(&ctx->remote->calls, id);
+    free(relayed);
+  }
+  forward(ctx, m, id);
+}
+
+static void relay_request(kg_ctx_t *ctx, const kg_msg_t *m) {
+  kg_relayed_t *relayed = kg_table_get(&ctx->remote->calls, m->id) ? NULL : calloc(1, sizeof *relayed);
+  if (!relayed || kg_table_put(&ctx->remote->calls, m->id, relayed) < 0) {
+    free(relayed);
+    atomic_fetch_add(&ctx->k->refused, 1); /* an id that is in use, rule 2; or no memory, and its deadline tells */
+    return;
+  }
+  int64_t left = m->deadline_ms - ctx->lane->now_us / 1000;
+  relayed->id = m->id;
+  relayed->call = kg_send(ctx, &(kg_request_t){.service = m->service,
+                                               .topic = m->topic,
+                                               .args = m->args,
+                                               .docs = m->docs,
+                                               .ndocs = m->ndocs,
+                                               .timeout_ms = !m->deadline_ms ? -1
+                                                             : left < 1      ? 1
+                                                                             : left,
+                                               .stream = kg_msg_stream(m),
+                                               .credit = m->credit,
+                                               .manual_credit = true,
+                                               .fn = answered,
+                                               .arg = relayed});
+  kg_call_t *call = kg_table_get(&ctx->calls, relayed->call);
+  if (call) call->relay = true;
+}
+
+static void relay_up(kg_ctx_t *ctx, const kg_msg_t *m) {
+  kg_relayed_t *relayed = kg_table_get(&ctx->remote->calls, m->id);
+  if (!relayed) return; /* it has ended meanwhile */
+  switch (kg_msg_type(m)) {
+  case KG_MSG_CANCEL:
+    kg_cancel(ctx, relayed->call);
+    kg_table_remove(&ctx->remote->calls, m->id);
+    free(relayed);
+    break;
+  case KG_MSG_CREDIT:
+    kg_credit(ctx, relayed->call, m->credit);
+    break;
+  case KG_MSG_ITEM:
+    if (kg_call_item(ctx, relayed->call, m->args, m->docs, m->ndocs) < 0) atomic_fetch_add(&ctx->k->refused, 1);
+    break;
+  case KG_MSG_END:
+    kg_call_end(ctx, relayed->call);
+    break;
+  default:
+    atomic_fetch_add(&ctx->k->refused, 1);
+  }
+}
+
+static void take(kg_ctx_t *ctx, kg_msg_t *m) {
+  kg_msg_type_t type = kg_msg_type(m);
+  if (strcmp(m->source, ctx->name) != 0) {
+    atomic_fetch_add(&ctx->k->refused, 1);
+  } else if (type == KG_MSG_REQUEST) {
+    relay_request(ctx, m);
+  } else if (type == KG_MSG_EVENT) {
+    if (strncmp(m->topic, "host.", 5) == 0)
+      kg_remote_said(ctx, m);
+    else
+      kg_route_event(ctx, m);
+  } else if (kg_from_requester(m)) {
+    relay_up(ctx, m);
+  } else if (m->id < KG_FIRST_REQUEST_ID) {
+    kg_remote_step_answered(ctx, m);
+  } else {
+    kg_served_relay(ctx, m);
+  }
+}
+
+void kg_remote_receive(kg_lane_t *lane, kg_port_t *port) {
+  kg_remote_t *r = (kg_remote_t *)port;
+  kg_ctx_t *ctx = kg_ctx_ref(r->ctx);
+  for (int left = BATCH; left > 0 && port->socket; left--) {
+    kg_error_t err = {0};
+    kg_msg_t *m;
+    if (lane->queue.count > ENOUGH) break;
+    int got = kg_wire_recv(port->socket, lane->now_us / 1000, &m, &err);
+    if (got == 0) {
+      port->more = false;
+      break;
+    }
+    if (got > 0) {
+      take(ctx, m);
+      kg_msg_unref(m);
+    } else {
+      atomic_fetch_add(&ctx->k->refused, 1);
+      kg_logf(ctx->k, KG_LOG_WARN, ctx->name, "a message of its process was refused: %s", err.text);
+    }
+  }
+  kg_ctx_unref(ctx);
+}
+
+/* --- a host on another machine: its connection is watched
+ * ------------------------------------------------------------------------- */
+
+static void watch_connection(kg_lane_t *lane, kg_port_t *port) {
+  (void)lane;
+  kg_remote_t *r = (kg_remote_t *)((char *)port - offsetof(kg_remote_t, monitor));
+  for (;;) {
+    zmq_msg_t z;
+    zmq_msg_init(&z);
+    if (zmq_msg_recv(&z, port->socket, ZMQ_DONTWAIT) < 0) break;
+    uint16_t event = 0;
+    if (zmq_msg_size(&z) >= sizeof event) memcpy(&event, zmq_msg_data(&z), sizeof event);
+    zmq_msg_close(&z);
+    zmq_msg_init(&z);
+    zmq_msg_recv(&z, port->socket, ZMQ_DONTWAIT); /* the address, which says no more than we know */
+    zmq_msg_close(&z);
+    if (event == ZMQ_EVENT_DISCONNECTED) kg_remote_ended(r->ctx);
+    if (!port->socket) return;
+    if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
+      kg_logf(r->k, KG_LOG_WARN, r->name, "somebody without a known key was turned away at %s", r->proc.address);
+  }
+  port->more = false;
+}
+
+int kg_remote_monitor(kg_ctx_t *ctx, kg_error_t *err) {
+  kg_remote_t *r = ctx->remote;
+  char address[64];
+  snprintf(address, sizeof address, "inproc://monitor-%u", ctx->number);
+  r->monitor.ready = watch_connection;
+  if (zmq_socket_monitor(r->port.socket, address, ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) == 0 &&
+      (r->monitor.socket = zmq_socket(r->k->net, ZMQ_PAIR)) != NULL && zmq_connect(r->monitor.socket, address) == 0)
+    return kg_port_open(ctx, &r->monitor, err);
+  return kg_error_set(err, KG_EINTERNAL, "the connection cannot be watched: %s", zmq_strerror(zmq_errno()));
+}
+
+void kg_remote_monitor_end(kg_ctx_t *ctx) {
+  kg_remote_t *r = ctx->remote;
+  if (!r->monitor.socket) return;
+  kg_port_close(ctx, &r->monitor);
+  zmq_socket_monitor(r->port.socket, NULL, 0);
+  zmq_close(r->monitor.socket);
+  r->monitor.socket = NULL;
+}
