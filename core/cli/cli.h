@@ -19,6 +19,7 @@ int cli_plugin_host(int argc, char **argv);
 int cli_agent(cli_t *cli, int argc, char **argv);
 /* Runs `kogge plugin-host` with these words until SIGTERM, again and again. */
 int cli_keep(cli_t *cli, int argc, char **argv);
+int cli_sim(cli_t *cli, int argc, char **argv);
 int cli_request(cli_t *cli, int argc, char **argv);
 int cli_word(cli_t *cli, int argc, char **argv); /* everything else: service cli/WORD */
 

@@ -18,6 +18,7 @@ static int usage(FILE *f) {
         "  plugin stats NAME | config NAME | ping NAME\n"
         "  plugin trace [GLOB...]                          live messages, for example 'store.*'\n"
         "  request SERVICE TOPIC [JSON]                    one request to a service\n"
+        "  sim FILE [--seed N | --seeds A-B] [--trace OUT]  a scenario of plugins under virtual time, with faults\n"
         "  version | help\n"
         "Every other word is answered by the plugin that serves it.\n",
         f);
@@ -69,6 +70,7 @@ static int run(cli_t *cli, int argc, char **argv) {
   if (strcmp(word, "plugin-host") == 0) return cli_plugin_host(argc - 1, argv + 1);
   if (strcmp(word, "agent") == 0) return cli_agent(cli, argc - 1, argv + 1);
   if (strcmp(word, "plugin") == 0) return cli_plugin(cli, strip(cli, argc - 1, argv + 1), argv + 1);
+  if (strcmp(word, "sim") == 0) return cli_sim(cli, strip(cli, argc - 1, argv + 1), argv + 1);
   if (strcmp(word, "request") == 0) return cli_request(cli, strip(cli, argc - 1, argv + 1), argv + 1);
   if (strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) return usage(stdout);
   if (strcmp(word, "version") == 0 || strcmp(word, "--version") == 0) {
