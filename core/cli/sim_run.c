@@ -6,6 +6,7 @@
 #include "sim.h"
 
 #define DRIVER "driver"
+#define RESTART_US 1000000
 #define POLL_US 100000 /* a check that may take time is asked again after so long */
 
 typedef enum { REQUEST, CRASH, RESTART, SWAP, UNLOAD, LOAD, FAULT, CHECK } kind_t;
@@ -26,10 +27,11 @@ typedef struct run {
   sim_result_t *out;
   FILE *trace;
   bool hash;
-  todo_t *todo; /* by time */
+  todo_t *todo; /* life changes, by time; requests and checks are timers of the driver, so that they come also while a
+                   swap waits */
   int64_t start_us, end_us;
-  struct asked *asked; /* requests under way */
-  size_t open;         /* those that are no periodic checks */
+  struct asked *asked; /* requests and checks that wait for their time or their answer */
+  size_t open;         /* those that are not periodic */
 } run_t;
 
 static void fail(run_t *r, const char *fmt, ...) KG_PRINTF(2, 3);
@@ -62,7 +64,47 @@ static void name_of(kg_view_t v, const char *key, char out[256]) {
 /* --- the list -------------------------------------------------------------------------------------------------------
  */
 
+typedef struct asked {
+  struct asked *prev, *next;
+  run_t *run;
+  todo_t todo;
+} asked_t;
+
+static void forget(run_t *r, asked_t *a) {
+  if (a->prev)
+    a->prev->next = a->next;
+  else
+    r->asked = a->next;
+  if (a->next) a->next->prev = a->prev;
+  if (!a->todo.periodic) r->open--;
+  free(a);
+}
+
+static void send(kg_ctx_t *ctx, void *self, void *arg);
+
+static void schedule(run_t *r, asked_t *a) {
+  int64_t wait = a->todo.at_us - kg_sim_now_us(r->k);
+  kg_timer(r->driver, wait > 0 ? (wait + 999) / 1000 : 0, 0, send, a);
+}
+
+static void ask(run_t *r, const todo_t *t) {
+  asked_t *a = malloc(sizeof *a);
+  if (!a) {
+    fail(r, "out of memory");
+    return;
+  }
+  *a = (asked_t){.next = r->asked, .run = r, .todo = *t};
+  if (a->next) a->next->prev = a;
+  r->asked = a;
+  if (!t->periodic) r->open++;
+  schedule(r, a);
+}
+
 static void add(run_t *r, const todo_t *t) {
+  if (t->kind == REQUEST || t->kind == CHECK) {
+    ask(r, t);
+    return;
+  }
   todo_t *n = malloc(sizeof *n), **at = &r->todo;
   if (!n) {
     fail(r, "out of memory");
@@ -120,95 +162,65 @@ static void add_checks(run_t *r) {
 /* --- requests -------------------------------------------------------------------------------------------------------
  */
 
-typedef struct asked {
-  struct asked *prev, *next;
-  run_t *run;
-  todo_t todo;
-} asked_t;
-
-static void send(run_t *r, const todo_t *t);
-
-static void request_answered(run_t *r, asked_t *a, const kg_msg_t *m) {
+/* These two say whether it is to be asked again, at todo.at_us. */
+static bool request_answered(run_t *r, asked_t *a, const kg_msg_t *m) {
   kg_error_t err = {0};
-  if (sim_want(kg_view_get(a->todo.v, "want"), m, &err) == 0) return;
+  if (sim_want(kg_view_get(a->todo.v, "want"), m, &err) == 0) return false;
   int64_t again = time_of(r, a->todo.v, "retry", -1);
   bool transient = kg_msg_type(m) == KG_MSG_ERROR && kg_msg_code(m) >= 500;
-  if (again < 0 || !transient) {
-    fail(r, "request %lld: %s", (long long)a->todo.i, err.text);
-    return;
-  }
   a->todo.at_us = kg_sim_now_us(r->k) + again;
-  add(r, &a->todo);
+  if (again >= 0 && transient) return true;
+  fail(r, "request %lld: %s", (long long)a->todo.i, err.text);
+  return false;
 }
 
-static void check_answered(run_t *r, asked_t *a, const kg_msg_t *m) {
+static bool check_answered(run_t *r, asked_t *a, const kg_msg_t *m) {
   kg_error_t err = {0};
   todo_t *t = &a->todo;
   int64_t now = kg_sim_now_us(r->k);
   bool good = sim_want(kg_view_get(t->v, "want"), m, &err) == 0;
   r->out->checks++;
-  if (!good && t->until_us <= now) {
-    kg_str_t name = kg_view_str(kg_view_get(t->v, "name"));
-    /* A check that watches over everything does not mind that nobody answers just now. */
-    if (!t->periodic || kg_msg_type(m) != KG_MSG_ERROR)
-      fail(r, "check \"" KG_STR_FMT "\": %s", KG_STR_ARG(name), err.text);
-  }
+  /* A check that watches over everything does not mind that nobody answers just now. */
+  if (!good && t->until_us <= now && !(t->periodic && kg_msg_type(m) == KG_MSG_ERROR))
+    fail(r, "check \"" KG_STR_FMT "\": %s", KG_STR_ARG(kg_view_str(kg_view_get(t->v, "name"))), err.text);
   if (t->periodic)
     t->at_us = now + time_of(r, t->v, "every", POLL_US);
-  else if (!good)
-    t->at_us = now + POLL_US < t->until_us ? now + POLL_US : t->until_us;
-  if (t->periodic || (!good && t->until_us > now)) add(r, t);
-}
-
-static void forget(run_t *r, asked_t *a) {
-  if (a->prev)
-    a->prev->next = a->next;
   else
-    r->asked = a->next;
-  if (a->next) a->next->prev = a->prev;
-  free(a);
+    t->at_us = now + POLL_US < t->until_us ? now + POLL_US : t->until_us;
+  return t->periodic || (!good && t->until_us > now);
 }
 
 static void answered(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   (void)ctx, (void)self;
   asked_t *a = arg;
   run_t *r = a->run;
-  if (!a->todo.periodic) r->open--;
-  if (a->todo.kind == CHECK)
-    check_answered(r, a, m);
+  bool again = a->todo.kind == CHECK ? check_answered(r, a, m) : request_answered(r, a, m);
+  if (again)
+    schedule(r, a);
   else
-    request_answered(r, a, m);
-  forget(r, a);
+    forget(r, a);
 }
 
-static void send(run_t *r, const todo_t *t) {
+static void send(kg_ctx_t *ctx, void *self, void *arg) {
+  asked_t *a = arg;
+  run_t *r = self;
   char service[256], topic[256];
-  kg_doc_t *filled = sim_fill_in(kg_view_get(t->v, "request"), t->i), *docs[16];
+  kg_doc_t *filled = sim_fill_in(kg_view_get(a->todo.v, "request"), a->todo.i), *docs[16];
   kg_view_t q = kg_view_of(filled), args = kg_view_get(q, "args");
-  asked_t *a = malloc(sizeof *a);
   size_t n = 0;
-  if (!a || !filled) {
-    fail(r, "out of memory");
-    free(a);
-    return;
-  }
-  *a = (asked_t){.next = r->asked, .run = r, .todo = *t};
-  if (a->next) a->next->prev = a;
-  r->asked = a;
   name_of(q, "service", service);
   name_of(q, "topic", topic);
   kg_doc_t *args_doc = kg_view_there(args) ? kg_doc_copy(args.p, kg_view_span(args)) : NULL;
   for (kg_iter_t it = kg_iter(kg_view_get(q, "docs")); n < 16 && kg_iter_next(&it);)
     docs[n++] = kg_doc_copy(it.value.p, kg_view_span(it.value));
-  if (!t->periodic) r->open++;
-  kg_send(r->driver, &(kg_request_t){.service = service,
-                                     .topic = topic,
-                                     .args = args_doc,
-                                     .docs = docs,
-                                     .ndocs = n,
-                                     .timeout_ms = time_of(r, q, "timeout", 0) / 1000,
-                                     .fn = answered,
-                                     .arg = a});
+  kg_send(ctx, &(kg_request_t){.service = service,
+                               .topic = topic,
+                               .args = args_doc,
+                               .docs = docs,
+                               .ndocs = n,
+                               .timeout_ms = time_of(r, q, "timeout", 0) / 1000,
+                               .fn = answered,
+                               .arg = a});
   while (n) kg_doc_unref(docs[--n]);
   kg_doc_unref(args_doc);
   kg_doc_unref(filled);
@@ -266,6 +278,16 @@ static void crash(run_t *r, const todo_t *t, const char *name, kg_error_t *err) 
   if (after >= 0) add(r, &again);
 }
 
+/* Like a supervisor: until it succeeds. */
+static void restart(run_t *r, const todo_t *t, const char *name) {
+  kg_error_t err = {0};
+  if (load(r, plugin_named(r, name), &err) == 0 || err.code == KG_ECONFLICT) return;
+  kg_sim_note(r->k, "restart of %s failed: %s", name, err.text);
+  todo_t again = *t;
+  again.at_us = kg_sim_now_us(r->k) + RESTART_US;
+  add(r, &again);
+}
+
 static void add_fault(run_t *r, kg_view_t f, kg_error_t *err) {
   char from[256], to[256], topic[256];
   kg_view_t by = kg_view_get(f, "delay_by");
@@ -298,10 +320,6 @@ static void act(run_t *r, const todo_t *t) {
       [CRASH] = "crash", [RESTART] = "crash", [SWAP] = "swap", [UNLOAD] = "unload", [LOAD] = "load"};
   kg_error_t err = {0};
   char name[256] = "";
-  if (t->kind == REQUEST || t->kind == CHECK) {
-    send(r, t);
-    return;
-  }
   if (t->kind == FAULT) {
     add_fault(r, kg_view_get(t->v, "fault"), &err);
   } else {
@@ -309,29 +327,21 @@ static void act(run_t *r, const todo_t *t) {
     if (t->kind == CRASH) crash(r, t, name, &err);
     if (t->kind == SWAP) swap(r, t, name, &err);
     if (t->kind == UNLOAD) kg_kernel_unload(r->k, name, &err);
-    if (t->kind == LOAD || t->kind == RESTART) load(r, plugin_named(r, name), &err);
+    if (t->kind == LOAD) load(r, plugin_named(r, name), &err);
+    if (t->kind == RESTART) restart(r, t, name);
   }
   if (err.code && !kg_view_bool(kg_view_get(t->v, "may_fail"), false)) fail(r, "%s: %s", name, err.text);
 }
 
-/* True while there is something that must still happen. */
-static bool unfinished(const run_t *r) {
-  if (r->open) return true;
-  for (const todo_t *t = r->todo; t; t = t->next)
-    if (!t->periodic) return true;
-  return false;
-}
-
 static void go(run_t *r) {
   kg_error_t err = {0};
-  while (!r->out->failed && unfinished(r)) {
+  while (!r->out->failed && (r->open || r->todo)) {
     int64_t now = kg_sim_now_us(r->k), next = r->todo ? r->todo->at_us : r->end_us;
     if (now >= r->end_us && next > r->end_us) {
-      fail(r, "%zu requests were not answered before the end", r->open);
+      fail(r, "%zu requests and checks were not done before the end", r->open);
       return;
     }
-    /* In small steps while only answers are awaited: they may add something to do. */
-    if (r->open && next > now + POLL_US) next = now + POLL_US;
+    if (next > now + POLL_US) next = now + POLL_US; /* in small steps: the end may come in between */
     if (kg_sim_run(r->k, next, &err) < 0) {
       fail(r, "%s", err.text);
       return;
