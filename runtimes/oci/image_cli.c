@@ -1,7 +1,7 @@
 /* `kogge image ...` */
 #include <stdio.h>
 
-#include "image_store.h"
+#include "registry.h"
 
 void cli_out(images_t *im, const kg_msg_t *m, const char *key, const void *data, size_t n) {
   kg_pack_t p = kg_pack();
@@ -27,6 +27,7 @@ void cli_exit(images_t *im, const kg_msg_t *m, int code) {
 
 static void usage(images_t *im, const kg_msg_t *m, int code) {
   static const char text[] = "usage: kogge image import FILE          images of an archive (docker save, OCI layout)\n"
+                             "       kogge image pull NAME            an image of a registry\n"
                              "       kogge image list [--output json]\n"
                              "       kogge image remove NAME...\n"
                              "       kogge image build-rootfs NAME    an image of Debian's busybox-static\n";
@@ -62,7 +63,8 @@ static void list(images_t *im, const kg_msg_t *m, bool json) {
   } else {
     kube_buf_fmt(&b, "%-46s %-20s %-15s %s\n", "IMAGE", "TAG", "IMAGE ID", "SIZE");
     for (const stored_t *s = im->list; s; s = s->next) {
-      for (size_t i = 0; i < s->nnames; i++) add_row(&b, s->names[i], s);
+      for (size_t i = 0; i < s->nnames; i++)
+        if (!strchr(s->names[i], '@')) add_row(&b, s->names[i], s);
       if (!s->nnames) add_row(&b, "<none>:<none>", s);
     }
   }
@@ -112,6 +114,8 @@ void images_cli(images_t *im, const kg_msg_t *m) {
     list(im, m, wants_json(argv));
   else if (kg_str_is(word, "import") && n == 2 && arg.n)
     import(im, m, arg);
+  else if (kg_str_is(word, "pull") && n == 2 && arg.n)
+    job_start(im, m, true, pull_image, (kg_str_t){0}, arg);
   else if (kg_str_is(word, "build-rootfs") && n == 2 && arg.n)
     job_start(im, m, true, build_rootfs, (kg_str_t){0}, arg);
   else if ((kg_str_is(word, "remove") || kg_str_is(word, "rm")) && n > 1)

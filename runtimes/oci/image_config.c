@@ -22,6 +22,14 @@ int stored_add_name(stored_t *s, const char *name) {
   return (s->names[s->nnames] = strdup(name)) ? (s->nnames++, 0) : -1;
 }
 
+const char *image_architecture(void) {
+#if defined __aarch64__
+  return "arm64";
+#else
+  return "amd64";
+#endif
+}
+
 kg_view_t config_diff_ids(kg_view_t config) {
   return kg_view_path(config, "rootfs", "diff_ids", NULL);
 }

@@ -197,12 +197,7 @@ static kg_doc_t *names_of(kg_view_t descriptor) {
 static bool for_us(kg_view_t descriptor) {
   kg_view_t platform = kg_view_get(descriptor, "platform");
   kg_str_t os = kg_view_str(kg_view_get(platform, "os")), arch = kg_view_str(kg_view_get(platform, "architecture"));
-#if defined __aarch64__
-  static const char own[] = "arm64";
-#else
-  static const char own[] = "amd64";
-#endif
-  return (!os.n || kg_str_is(os, "linux")) && (!arch.n || kg_str_is(arch, own));
+  return (!os.n || kg_str_is(os, "linux")) && (!arch.n || kg_str_is(arch, image_architecture()));
 }
 
 static int take_index(import_t *im, kg_view_t index, kg_view_t names, int depth, kg_error_t *err);

@@ -56,6 +56,7 @@ static void job_free(job_t *j) {
   kube_buf_free(&j->progress);
   pthread_mutex_destroy(&j->lock);
   if (j->request) kg_msg_unref(j->request);
+  kg_doc_unref(j->auth);
   free(j->path);
   free(j->name);
   free(j);
@@ -140,6 +141,8 @@ void job_start(images_t *im, const kg_msg_t *request, bool cli, int (*work)(job_
   j->cli = cli;
   j->path = kg_str_dup(path);
   j->name = kg_str_dup(name);
+  kg_view_t auth = kg_view_get(kg_msg_args(request), "auth");
+  j->auth = kg_view_there(auth) ? kg_doc_copy(auth.p, kg_view_span(auth)) : NULL;
   j->request = kg_msg_ref(request);
   pthread_mutex_init(&j->lock, NULL);
   int why = pthread_create(&j->thread, NULL, run, j);

@@ -101,17 +101,12 @@ static int write_layer(const char *file, kg_error_t *err) {
 
 static stored_t *describe(const char *hex, kg_error_t *err) {
   char text[600];
-#if defined __aarch64__
-  static const char arch[] = "arm64";
-#else
-  static const char arch[] = "amd64";
-#endif
   int n = snprintf(
       text, sizeof text,
       "{\"architecture\":\"%s\",\"os\":\"linux\",\"config\":{\"Env\":[\"PATH=/usr/local/sbin:/usr/local/bin:"
       "/usr/sbin:/usr/bin:/sbin:/bin\"],\"Cmd\":[\"sh\"],\"WorkingDir\":\"/\"},\"rootfs\":{\"type\":\"layers\","
       "\"diff_ids\":[\"sha256:%s\"]}}",
-      arch, hex);
+      image_architecture(), hex);
   return stored_of_config(text, (size_t)n, err);
 }
 

@@ -67,6 +67,7 @@ struct job {
   pthread_t thread;
   int (*work)(job_t *j, kg_error_t *err); /* in the thread: sees only what is below, and the directory */
   char *path, *name;                      /* of the archive, for the image */
+  kg_doc_t *auth;                         /* {username, password}; NULL: none */
   made_t *made;
   kg_error_t err;
   int result;
@@ -79,7 +80,8 @@ struct job {
 /* Starts a thread; takes its own reference of the request. Answers the request itself, also on failure. */
 void job_start(images_t *im, const kg_msg_t *request, bool cli, int (*work)(job_t *j, kg_error_t *err), kg_str_t path,
                kg_str_t name);
-void jobs_end(images_t *im); /* tells them to stop and waits */
+const char *image_architecture(void); /* of this machine, in the words of image-spec: "amd64", "arm64" */
+void jobs_end(images_t *im);          /* tells them to stop and waits */
 int jobs_open(images_t *im, kg_error_t *err);
 void job_say(job_t *j, const char *fmt, ...) KG_PRINTF(2, 3); /* a line of progress; from the job's thread */
 int job_add(job_t *j, stored_t *image);                       /* takes it over */

@@ -8,6 +8,7 @@
 
 #include "oci.h"
 #include "image_store.h"
+#include "registry.h"
 
 /* --- records ----------------------------------------------------------------------------------------------------- */
 
@@ -263,10 +264,16 @@ static void forget(images_t *im, stored_t *s) {
   stored_free(s);
 }
 
+static size_t tags_of(const stored_t *s) {
+  size_t n = 0;
+  for (size_t i = 0; i < s->nnames; i++) n += !strchr(s->names[i], '@');
+  return n;
+}
+
 int images_remove(images_t *im, kg_str_t name, kg_error_t *err) {
   stored_t *s = images_by_name(im, name);
   if (!s) return kg_error_set(err, KG_ENOTFOUND, "image \"" KG_STR_FMT "\" is not here", KG_STR_ARG(name));
-  bool whole = by_id(im, name) == s || s->nnames <= 1;
+  bool whole = by_id(im, name) == s || tags_of(s) <= 1;
   if (whole && s->uses)
     return kg_error_set(err, KG_ECONFLICT, "image \"" KG_STR_FMT "\" is used by %u container%s", KG_STR_ARG(name),
                         s->uses, s->uses == 1 ? "" : "s");
@@ -283,11 +290,20 @@ int images_remove(images_t *im, kg_str_t name, kg_error_t *err) {
 
 /* --- topics ------------------------------------------------------------------------------------------------------ */
 
+/* Names by tag, or those by digest. */
+static void pack_names(kg_pack_t *p, const char *key, const stored_t *s, bool digests) {
+  kg_pack_key(p, key);
+  kg_pack_array(p);
+  for (size_t i = 0; i < s->nnames; i++)
+    if (!strchr(s->names[i], '@') == !digests) kg_pack_str(p, s->names[i]);
+  kg_pack_end(p);
+}
+
 static void pack_image(kg_pack_t *p, const stored_t *s) {
   kg_pack_map(p);
   kg_pack_kv_str(p, "id", s->id);
-  pack_strings(p, "tags", s->names, s->nnames);
-  pack_strings(p, "digests", NULL, 0);
+  pack_names(p, "tags", s, false);
+  pack_names(p, "digests", s, true);
   kg_pack_kv_int(p, "size", s->size);
   kg_pack_kv_int(p, "created", s->created_us);
   kg_pack_kv_int(p, "containers", s->uses);
@@ -322,24 +338,13 @@ static void on_status(images_t *im, const kg_msg_t *m, kg_str_t name) {
   reply(im, m, kg_pack_doc(&p));
 }
 
-static void on_pull(images_t *im, const kg_msg_t *m, kg_str_t name) {
-  kg_error_t err = {0};
-  char *full = image_name_full(name, &err);
-  if (!full) return kg_fail(im->ctx, m, KG_EINVAL, "%s", err.text);
-  kg_fail(im->ctx, m, KG_EUNAVAILABLE,
-          "failed to pull image \"%s\": this runtime has no way to a registry yet; bring the "
-          "image here with `kogge image import FILE`",
-          full);
-  free(full);
-}
-
 void images_handle(images_t *im, const kg_msg_t *m) {
   const char *topic = kg_msg_topic(m);
   kg_str_t name = kg_view_str(kg_view_get(kg_msg_args(m), "image"));
   kg_error_t err = {0};
   if (!strcmp(topic, "image.list")) return reply(im, m, images_list_doc(im));
   if (!strcmp(topic, "image.status")) return on_status(im, m, name);
-  if (!strcmp(topic, "image.pull")) return on_pull(im, m, name);
+  if (!strcmp(topic, "image.pull")) return job_start(im, m, false, pull_image, (kg_str_t){0}, name);
   if (!strcmp(topic, "image.import"))
     return job_start(im, m, false, import_archive, kg_view_str(kg_view_get(kg_msg_args(m), "path")), (kg_str_t){0});
   if (strcmp(topic, "image.remove")) return kg_fail(im->ctx, m, KG_ENOTFOUND, "the runtime does not answer %s", topic);
