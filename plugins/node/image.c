@@ -5,6 +5,7 @@
 #include "node.h"
 
 enum {
+  SECRETS_MS = 200,
   PULL_TIMEOUT_MS = 60 * 60 * 1000,
   PULL_FIRST_MS = 10 * 1000,
   PULL_LAST_MS = 300 * 1000,
@@ -113,11 +114,25 @@ static void pulled(pod_t *p, box_t *b, const kg_msg_t *m) {
   b->pull_call = pod_call(p, b, "image.status", image_args(b), 0, pulled_status);
 }
 
+static kg_doc_t *pull_args(const box_t *b, kg_doc_t *auth) {
+  kg_pack_t k = kg_pack();
+  kg_pack_map(&k);
+  kg_pack_kv_strn(&k, "image", image_of(b));
+  if (auth) kg_pack_kv_view(&k, "auth", kg_view_of(auth));
+  kg_pack_end(&k);
+  kg_doc_unref(auth);
+  return kg_pack_doc(&k);
+}
+
 static void pull(box_t *b) {
+  kg_doc_t *auth;
+  if (pull_auth(b->pod, image_of(b), &auth)) {
+    return retry_in(b, SECRETS_MS);
+  }
   b->step = STEP_PULL;
   b->pull_began_us = kg_wall_us(b->pod->agent->ctx);
   box_event(b, "Normal", "Pulling", "Pulling image \"" KG_STR_FMT "\"", KG_STR_ARG(image_of(b)));
-  b->pull_call = pod_call(b->pod, b, "image.pull", image_args(b), PULL_TIMEOUT_MS, pulled);
+  b->pull_call = pod_call(b->pod, b, "image.pull", pull_args(b, auth), PULL_TIMEOUT_MS, pulled);
 }
 
 static void refuse(box_t *b, const char *reason, const char *event, const char *text) {

@@ -239,6 +239,9 @@ bool box_ready(const box_t *b);
 void box_image(box_t *b);
 void box_create(box_t *b);
 
+/* pull_secrets.c: 0 with *auth ({username, password}, caller owns; NULL: none), 1: the secrets are not known yet */
+int pull_auth(pod_t *p, kg_str_t image, kg_doc_t **auth);
+
 /* hooks.c, message.c */
 /* done: error NULL: it went well, or there is none. It is called at once or later, not if hook_cancel comes first. */
 typedef void (*hook_fn)(box_t *b, const char *error);

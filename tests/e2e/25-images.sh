@@ -67,6 +67,29 @@ k run noimage --image="$REGISTRY/story/none:1" --restart=Never
 eventually 30 sh -c "'$KUBECTL' get pod noimage --no-headers | grep -qE 'ErrImagePull|ImagePullBackOff'"
 expect "Failed to pull image" "$(k describe pod noimage)"
 
+say "a registry that wants credentials gets those of the pod's pull secret, by way of its token service"
+cat >"$WORK/tokens.py" <<'Y'
+import base64, http.server, json, sys
+class Tokens(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        good = self.headers.get("Authorization") == "Basic " + base64.b64encode(b"ann:secret").decode()
+        self.send_response(200 if good else 401); self.end_headers()
+        if good: self.wfile.write(json.dumps({"token": "t"}).encode())
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Tokens).serve_forever()
+Y
+sed "s/addr: .*}/addr: 127.0.0.1:$((PORT + 302))}/" "$WORK/registry.yaml" >"$WORK/private.yaml"
+echo "auth: {silly: {realm: \"http://127.0.0.1:$((PORT + 301))/token\", service: story}}" >>"$WORK/private.yaml"
+python3 "$WORK/tokens.py" $((PORT + 301)) >/dev/null 2>&1 &
+tokens=$!
+docker-registry serve "$WORK/private.yaml" >"$WORK/private.log" 2>&1 &
+private=$!
+trap 'kill $registry $tokens $private 2>/dev/null; take_down' EXIT
+eventually 10 sh -c "curl -s http://127.0.0.1:$((PORT + 302))/v2/ | grep -q UNAUTHORIZED"
+refuse "pull access denied" kogge image pull "127.0.0.1:$((PORT + 302))/story/one:1"
+k create secret docker-registry pull --docker-server="127.0.0.1:$((PORT + 302))" --docker-username=ann --docker-password=secret
+k run private --image="127.0.0.1:$((PORT + 302))/story/one:1" --restart=Never --overrides='{"spec":{"imagePullSecrets":[{"name":"pull"}]}}'
+eventually 30 sh -c "'$KUBECTL' get pod private --no-headers | grep -q Completed"
+
 say "archives"
 skopeo copy -q --insecure-policy "oci:$WORK/one:story/one:1" "docker-archive:$WORK/one.tar:story/docker:1"
 tar -C "$WORK/two" -cf "$WORK/two.tar" .
@@ -82,6 +105,6 @@ ln -s /etc "$WORK/evil"; echo x >"$WORK/passwd-evil"
 tar -C "$WORK" -cf "$WORK/evil.tar" evil; tar -C "$WORK" -rf "$WORK/evil.tar" --transform 's,passwd-evil,evil/kogge-was-here,' passwd-evil
 refuse "kogge:" kogge image import "$WORK/evil.tar"
 [ ! -e /etc/kogge-was-here ] || fail "an archive wrote outside"
-k delete pod one noimage --wait=true --timeout=30s
+k delete pod one private noimage --wait=true --timeout=30s
 for name in $(kogge image list --output json | jq -r '.images[].tags[]'); do kogge image remove "$name"; done
 [ -z "$(ls "$DATA/runtime/images/layers")" ] || fail "layers are left: $(ls "$DATA/runtime/images/layers")"
