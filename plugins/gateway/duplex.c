@@ -1,7 +1,7 @@
 /* A duplex call on the bus on behalf of an exchange. */
 #include "duplex.h"
 
-enum { RETRY_MS = 5, MAX_HELD = 64 << 10, CREDIT = 64 };
+enum { MAX_HELD = 64 << 10, CREDIT = 64 };
 
 struct gw_held { /* input that waits for credit */
   struct gw_held *next;
@@ -9,12 +9,41 @@ struct gw_held { /* input that waits for credit */
   size_t n;
 };
 
+/* The connection is read no further while too much waits. */
+static void hold_reading(gw_duplex_t *d) {
+  gw_conn_t *c = d->ex->conn;
+  bool full = d->held > MAX_HELD;
+  if (c->no_read == full) return;
+  c->no_read = full;
+  if (!full) gw_conn_read_again(c);
+  gw_conn_interest(c);
+}
+
+/* What there is no credit for waits: on_reply hears of new credit. */
+static void push_held(gw_duplex_t *d) {
+  kg_ctx_t *ctx = d->ex->conn->gw->ctx;
+  while (d->head && d->call && kg_call_item(ctx, d->call, d->head->doc, NULL, 0) >= 0) {
+    struct gw_held *h = d->head;
+    d->head = h->next;
+    if (!d->head) d->tail = NULL;
+    d->held -= h->n;
+    kg_doc_unref(h->doc);
+    free(h);
+  }
+  if (!d->head && d->input_over && d->call) kg_call_end(ctx, d->call);
+  hold_reading(d);
+}
+
 static void on_reply(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   (void)ctx, (void)self;
   gw_duplex_t *d = arg;
   if (kg_msg_type(m) == KG_MSG_ITEM) {
     d->owed++;
     d->events->item(d, kg_msg_args(m));
+    return;
+  }
+  if (kg_msg_type(m) == KG_MSG_CREDIT) {
+    push_held(d);
     return;
   }
   d->call = 0;
@@ -44,7 +73,6 @@ void gw_duplex_free(gw_duplex_t *d) {
   if (!d) return;
   kg_ctx_t *ctx = d->ex->conn->gw->ctx;
   if (d->call) kg_cancel(ctx, d->call);
-  if (d->timer) kg_timer_cancel(ctx, d->timer);
   while (d->head) {
     struct gw_held *h = d->head;
     d->head = h->next;
@@ -58,41 +86,6 @@ void gw_duplex_drain(gw_duplex_t *d) {
   if (!d->owed || !d->call || gw_backlog(d->ex) >= GW_BACKLOG_LOW) return;
   kg_credit(d->ex->conn->gw->ctx, d->call, d->owed);
   d->owed = 0;
-}
-
-static void push_held(gw_duplex_t *d);
-
-static void on_retry(kg_ctx_t *ctx, void *self, void *arg) {
-  (void)ctx, (void)self;
-  gw_duplex_t *d = arg;
-  d->timer = 0;
-  push_held(d);
-}
-
-/* The connection is read no further while too much waits. */
-static void hold_reading(gw_duplex_t *d) {
-  gw_conn_t *c = d->ex->conn;
-  bool full = d->held > MAX_HELD;
-  if (c->no_read == full) return;
-  c->no_read = full;
-  if (!full) gw_conn_read_again(c);
-  gw_conn_interest(c);
-}
-
-static void push_held(gw_duplex_t *d) {
-  kg_ctx_t *ctx = d->ex->conn->gw->ctx;
-  while (d->head && d->call && kg_call_item(ctx, d->call, d->head->doc, NULL, 0) >= 0) {
-    struct gw_held *h = d->head;
-    d->head = h->next;
-    if (!d->head) d->tail = NULL;
-    d->held -= h->n;
-    kg_doc_unref(h->doc);
-    free(h);
-  }
-  /* The bus says nothing when credit comes back to a requester: ask again soon, only while input waits. */
-  if (d->head && d->call && !d->timer) d->timer = kg_timer(ctx, RETRY_MS, 0, on_retry, d);
-  if (!d->head && d->input_over && d->call) kg_call_end(ctx, d->call);
-  hold_reading(d);
 }
 
 void gw_duplex_send(gw_duplex_t *d, kg_pack_t *item, size_t n) {

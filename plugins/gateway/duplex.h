@@ -20,7 +20,7 @@ struct gw_duplex {
   gw_ex_t *ex;
   const gw_duplex_events_t *events;
   void *arg;
-  uint64_t call, timer;
+  uint64_t call;
   struct gw_held *head, *tail;
   size_t held;
   uint32_t owed; /* items whose credit was not given back yet */

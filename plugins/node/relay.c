@@ -4,7 +4,7 @@
  */
 #include "node.h"
 
-enum { CREDIT = 32, INPUT_RETRY_MS = 5 };
+enum { CREDIT = 32 };
 
 typedef struct held {
   struct held *next;
@@ -18,7 +18,7 @@ typedef struct queue {
 typedef struct relay {
   agent_t *agent;
   kg_msg_t *request;
-  uint64_t call, timer;
+  uint64_t call;
   queue_t out, in; /* what the reader, what the runtime has no credit for */
   bool runtime_ended, input_ended;
 } relay_t;
@@ -46,7 +46,6 @@ static void pop(queue_t *q) {
 static void relay_free(relay_t *r) {
   kg_ctx_t *ctx = r->agent->ctx;
   if (r->call) kg_cancel(ctx, r->call);
-  kg_timer_cancel(ctx, r->timer);
   while (r->out.head) pop(&r->out);
   while (r->in.head) pop(&r->in);
   kg_msg_unref(r->request);
@@ -69,6 +68,17 @@ static void pump_out(relay_t *r) {
   relay_free(r);
 }
 
+/* What there is no credit for waits until the runtime grants some: on_output hears of it. */
+static void pump_in(relay_t *r) {
+  kg_ctx_t *ctx = r->agent->ctx;
+  while (r->call && r->in.head && kg_call_item(ctx, r->call, r->in.head->doc, NULL, 0) >= 0) pop(&r->in);
+  if (!r->call) return;
+  if (!r->in.head && r->input_ended) {
+    r->input_ended = false;
+    kg_call_end(ctx, r->call);
+  }
+}
+
 static void on_output(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   (void)self;
   relay_t *r = arg;
@@ -77,6 +87,7 @@ static void on_output(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
     kg_fail(ctx, r->request, KG_EINTERNAL, "out of memory");
     return relay_free(r);
   }
+  if (kg_msg_type(m) == KG_MSG_CREDIT) return pump_in(r);
   r->call = 0;
   if (kg_msg_type(m) == KG_MSG_ERROR) {
     kg_fail(ctx, r->request, kg_msg_code(m), "%s", kg_msg_text(m));
@@ -88,27 +99,6 @@ static void on_output(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
 
 /* --- from the reader
  * --------------------------------------------------------------------------------------------------- */
-
-static void pump_in(relay_t *r);
-
-static void on_retry(kg_ctx_t *ctx, void *self, void *arg) {
-  (void)ctx, (void)self;
-  relay_t *r = arg;
-  r->timer = 0;
-  pump_in(r);
-}
-
-/* The bus does not say when credit has come: it is asked again soon, only while input waits. */
-static void pump_in(relay_t *r) {
-  kg_ctx_t *ctx = r->agent->ctx;
-  while (r->call && r->in.head && kg_call_item(ctx, r->call, r->in.head->doc, NULL, 0) >= 0) pop(&r->in);
-  if (!r->call) return;
-  if (r->in.head && !r->timer) r->timer = kg_timer(ctx, INPUT_RETRY_MS, 0, on_retry, r);
-  if (!r->in.head && r->input_ended) {
-    r->input_ended = false;
-    kg_call_end(ctx, r->call);
-  }
-}
 
 static void on_input(kg_ctx_t *ctx, void *self, const kg_msg_t *request, const kg_msg_t *item, void *arg) {
   (void)ctx, (void)self, (void)request;

@@ -138,9 +138,9 @@ KG_PUBLIC uint64_t kg_send(kg_ctx_t *ctx, const kg_request_t *r);
 /* No further callback for this call; the other side gets CANCEL. Ended ids are ignored. */
 KG_PUBLIC void kg_cancel(kg_ctx_t *ctx, uint64_t call);
 KG_PUBLIC void kg_credit(kg_ctx_t *ctx, uint64_t call, uint32_t items);
-/* Sends an item up a stream call (duplex), e.g. standard input of an exec. The credit left, or -1 if the call has ended
- * or has no credit: the other side grants with kg_stream_credit; 64 items are free at the start. kg_call_end() closes
- * this direction. */
+/* Sends an item up a stream call (duplex), e.g. standard input of an exec. Returns the credit left, or -1: the call has
+ * ended, or there is no credit: the call's fn gets a KG_MSG_CREDIT when there is some again. 64 items are free at the
+ * start. kg_call_end() closes this direction. */
 KG_PUBLIC int kg_call_item(kg_ctx_t *ctx, uint64_t call, kg_doc_t *args, kg_doc_t *const *docs, size_t ndocs);
 KG_PUBLIC void kg_call_end(kg_ctx_t *ctx, uint64_t call);
 
