@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MOST = 64, CALLS = 4096 };
 
@@ -19,6 +20,7 @@ static thing_t things[MOST];
 static struct {
   char topic[64], id[200];
   int64_t grace;
+  kg_doc_t *args;
 } calls[CALLS];
 static int ncalls;
 static kg_msg_t *watcher;
@@ -49,6 +51,8 @@ static kg_str_t note(const kg_msg_t *m) {
   if (ncalls < CALLS) {
     snprintf(calls[ncalls].topic, sizeof calls[0].topic, "%s", kg_msg_topic(m));
     snprintf(calls[ncalls].id, sizeof calls[0].id, KG_STR_FMT, KG_STR_ARG(id));
+    kg_doc_unref(calls[ncalls].args);
+    calls[ncalls].args = kg_doc_ref(kg_msg_args_doc(m));
     calls[ncalls++].grace = kg_view_int(kg_view_get(kg_msg_args(m), "grace_ms"), -1);
   }
   pthread_mutex_unlock(&mutex);
@@ -253,6 +257,61 @@ static void watch(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   kg_stream_open(ctx, m, &events, NULL);
 }
 
+static void exec_item(kg_ctx_t *ctx, const kg_msg_t *m, const char *key, kg_view_t value) {
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  if (!strcmp(key, "exit")) {
+    kg_pack_kv_int(&p, key, kg_view_str(value).p[0] - '0');
+  } else {
+    kg_pack_kv_int(&p, "fd", 1);
+    kg_pack_key(&p, key);
+    kg_pack_bin(&p, kg_view_str(value).p, kg_view_str(value).n);
+  }
+  kg_pack_end(&p);
+  kg_doc_t *doc = kg_pack_doc(&p);
+  kg_stream_item(ctx, m, doc, NULL, 0);
+  kg_doc_unref(doc);
+}
+
+/* Command: exit code (one digit), or "hang"; then what it says. "there FILE SAYS": 0 if the file exists. */
+static void exec(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
+  static const kg_stream_events_t events = {0};
+  (void)self;
+  kg_view_t command = kg_view_get(kg_msg_args(m), "command"), first = kg_view_at(command, 0);
+  char file[256];
+  note(m);
+  if (kg_str_is(kg_view_str(first), "hang")) return kg_stream_open(ctx, m, &events, NULL);
+  if (kg_str_is(kg_view_str(first), "there")) {
+    snprintf(file, sizeof file, KG_STR_FMT, KG_STR_ARG(kg_view_str(kg_view_at(command, 1))));
+    static const uint8_t zero[] = {0xa1, '0'}, one[] = {0xa1, '1'};
+    first = kg_view_bytes(access(file, F_OK) ? one : zero, 2);
+    exec_item(ctx, m, "data", kg_view_at(command, 2));
+  } else
+    exec_item(ctx, m, "data", kg_view_at(command, 1));
+  exec_item(ctx, m, "exit", first);
+  kg_stream_end(ctx, m);
+}
+
+static void images(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
+  (void)self;
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  kg_pack_key(&p, "images");
+  kg_pack_array(&p);
+  for (int i = 1; i <= 60; i++) {
+    kg_pack_map(&p);
+    kg_pack_kv_str(&p, "id", "sha256:fake");
+    kg_pack_key(&p, "tags");
+    kg_pack_array(&p);
+    kg_pack_fmt(&p, "image-%d:latest", i);
+    kg_pack_end(&p);
+    kg_pack_kv_int(&p, "size", i * 1000);
+    kg_pack_end(&p);
+  }
+  kg_pack_end(&p);
+  reply(ctx, m, &p);
+}
+
 static void image(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   (void)self;
   kg_str_t name = kg_view_str(kg_view_get(kg_msg_args(m), "image"));
@@ -299,6 +358,8 @@ static const kg_handler_t handlers[] = {{"runtime.version", version},
                                         {"runtime.container.start", start_container},
                                         {"runtime.container.stop", stop_container},
                                         {"runtime.container.remove", remove_thing},
+                                        {"runtime.exec", exec},
+                                        {"image.list", images},
                                         {"image.status", image},
                                         {"image.pull", image},
                                         {"*", empty},
@@ -341,6 +402,16 @@ int fake_order(const char *topic, const char *part) {
   return at;
 }
 
+kg_doc_t *fake_args(const char *topic, const char *part) {
+  kg_doc_t *args = NULL;
+  pthread_mutex_lock(&mutex);
+  for (int i = 0; i < ncalls; i++)
+    if (matches(i, topic, part)) args = calls[i].args;
+  kg_doc_ref(args);
+  pthread_mutex_unlock(&mutex);
+  return args;
+}
+
 int64_t fake_grace(const char *part) {
   int64_t grace = -1;
   pthread_mutex_lock(&mutex);
@@ -360,6 +431,7 @@ int fake_running(void) {
 
 void fake_reset(void) {
   memset(things, 0, sizeof things);
+  for (int i = 0; i < ncalls; i++) kg_doc_clear(&calls[i].args);
   ncalls = 0;
 }
 

@@ -16,6 +16,8 @@ int fake_calls(const char *topic, const char *part);
 int fake_order(const char *topic, const char *part);
 /* grace_ms of the last container.stop whose id contains `part`. */
 int64_t fake_grace(const char *part);
+/* Arguments of the last such call (owned), NULL: there was none. */
+kg_doc_t *fake_args(const char *topic, const char *part);
 int fake_running(void);
 /* Everything is lost, as after a start of the machine. */
 void fake_reboot(void);

@@ -6,104 +6,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../unit-store/driver.h"
 #include "fake.h"
-
-typedef struct world {
-  driver_t *d;
-  char dir[64];
-} world_t;
-
-static const char *const NODE = "{\"nodeName\":\"n1\",\"podCIDR\":\"10.1.2.0/24\"}";
-
-static void must(world_t *w, const char *topic, const char *args, const char *doc) {
-  kg_msg_t *m = driver_call(w->d, "api", topic, args, doc);
-  cr_assert_eq(kg_msg_type(m), KG_MSG_REPLY, "%s %s: %s", topic, args, kg_msg_text(m));
-  kg_msg_unref(m);
-}
-
-static void begin(world_t *w) {
-  kg_error_t err = {0};
-  fake_reset();
-  strcpy(w->dir, "/tmp/kogge-unit-node-XXXXXX");
-  cr_assert(mkdtemp(w->dir));
-  w->d = driver_new(w->dir, w->dir);
-  driver_load(w->d, "store", "store-memory.so", NULL);
-  driver_load(w->d, "api", "api.so", NULL);
-  kg_plugin_spec_t spec = {.name = "runtime", .lane = "main", .descriptor = &fake_runtime};
-  cr_assert(kg_kernel_load(driver_kernel(w->d), &spec, &err) == 0, "%s", err.text);
-  driver_load(w->d, "node", "node.so", NODE);
-  kg_msg_t *m = driver_call(w->d, "api", "api.create", "{\"g\":\"\",\"v\":\"v1\",\"r\":\"namespaces\"}",
-                            "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"default\"}}");
-  kg_msg_unref(m); /* there or not */
-  must(w, "api.create", "{\"g\":\"\",\"v\":\"v1\",\"r\":\"serviceaccounts\",\"ns\":\"default\"}",
-       "{\"apiVersion\":\"v1\",\"kind\":\"ServiceAccount\",\"metadata\":{\"name\":\"default\"}}");
-}
-
-static void finish(world_t *w) {
-  char command[128];
-  driver_free(w->d);
-  snprintf(command, sizeof command, "rm -rf %s", w->dir);
-  cr_assert_eq(system(command), 0);
-}
-
-/* spec: further fields of the spec, JSON without braces. */
-static void create_pod(world_t *w, const char *name, const char *spec) {
-  char doc[4096];
-  snprintf(doc, sizeof doc,
-           "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"%s\",\"namespace\":\"default\"},"
-           "\"spec\":{\"nodeName\":\"n1\",\"automountServiceAccountToken\":false,%s}}",
-           name, spec);
-  must(w, "api.create", "{\"g\":\"\",\"v\":\"v1\",\"r\":\"pods\",\"ns\":\"default\"}", doc);
-}
-
-#define CONTAINER(name, ...) "{\"name\":\"" name "\",\"image\":\"here\",\"command\":[" __VA_ARGS__ "]}"
-#define POD_ARGS(name) "{\"g\":\"\",\"v\":\"v1\",\"r\":\"pods\",\"ns\":\"default\",\"name\":\"" name "\"}"
-
-static kg_doc_t *get_pod(world_t *w, const char *args) {
-  kg_msg_t *m = driver_call(w->d, "api", "api.get", args, NULL);
-  kg_doc_t *doc = kg_msg_type(m) == KG_MSG_REPLY ? kg_doc_ref(kg_msg_doc(m, 0)) : NULL;
-  kg_msg_unref(m);
-  return doc;
-}
-
-/* Waits until the pod's JSON contains `text`; NULL: until it is not there. */
-static void expect_pod(world_t *w, const char *args, const char *text) {
-  char *json = NULL;
-  for (int i = 0; i < 1000; i++) {
-    kg_doc_t *doc = get_pod(w, args);
-    free(json);
-    json = doc ? kg_view_to_json(kg_view_of(doc)) : NULL;
-    kg_doc_unref(doc);
-    if (text ? json && strstr(json, text) : !json) break;
-    nanosleep(&(struct timespec){0, 10000000}, NULL);
-  }
-  cr_assert(text ? json && strstr(json, text) != NULL : !json, "expected %s in %s", text ? text : "no pod", json);
-  free(json);
-}
-
-static void expect_calls(const char *topic, const char *part, int n) {
-  for (int i = 0; i < 1000 && fake_calls(topic, part) < n; i++) nanosleep(&(struct timespec){0, 10000000}, NULL);
-  cr_assert_eq(fake_calls(topic, part), n, "%s %s: %d calls, not %d", topic, part, fake_calls(topic, part), n);
-}
-
-static kg_view_t condition(kg_view_t pod, const char *type) {
-  for (kg_iter_t it = kg_iter(kg_view_path(pod, "status", "conditions", NULL)); kg_iter_next(&it);)
-    if (kg_str_is(kg_view_str(kg_view_get(it.value, "type")), type)) return it.value;
-  return (kg_view_t){0};
-}
-
-static void cr_text(kg_view_t v, const char *wanted) {
-  kg_str_t s = kg_view_str(v);
-  cr_assert(kg_str_is(s, wanted), "'" KG_STR_FMT "' is not '%s'", KG_STR_ARG(s), wanted);
-}
+#include "world.h"
 
 Test(pods, a_pod_runs_and_shows_it) {
   world_t w;
   begin(&w);
   create_pod(&w, "p", "\"containers\":[" CONTAINER("c", "\"run\"") "]");
-  expect_pod(&w, POD_ARGS("p"), "\"phase\":\"Running\"");
-  kg_doc_t *doc = get_pod(&w, POD_ARGS("p"));
+  expect_object(&w, POD_ARGS("p"), "\"phase\":\"Running\"");
+  kg_doc_t *doc = get_object(&w, POD_ARGS("p"));
   kg_view_t pod = kg_view_of(doc), status = kg_view_get(pod, "status");
   kg_view_t c = kg_view_at(kg_view_get(status, "containerStatuses"), 0);
   static const char *const types[] = {"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady",
@@ -137,8 +48,8 @@ Test(pods, a_container_that_ends_is_restarted_with_backoff) {
   world_t w;
   begin(&w);
   create_pod(&w, "p", "\"containers\":[" CONTAINER("c", "\"exit\",\"3\"") "]");
-  expect_pod(&w, POD_ARGS("p"), "\"reason\":\"CrashLoopBackOff\"");
-  kg_doc_t *doc = get_pod(&w, POD_ARGS("p"));
+  expect_object(&w, POD_ARGS("p"), "\"reason\":\"CrashLoopBackOff\"");
+  kg_doc_t *doc = get_object(&w, POD_ARGS("p"));
   kg_view_t pod = kg_view_of(doc), c = kg_view_at(kg_view_path(pod, "status", "containerStatuses", NULL), 0);
   kg_view_t last = kg_view_path(c, "lastState", "terminated", NULL);
   char text[256];
@@ -160,11 +71,11 @@ Test(pods, what_is_not_restarted_has_succeeded_or_failed) {
   begin(&w);
   create_pod(&w, "good", "\"restartPolicy\":\"OnFailure\",\"containers\":[" CONTAINER("c", "\"exit\",\"0\"") "]");
   create_pod(&w, "bad", "\"restartPolicy\":\"Never\",\"containers\":[" CONTAINER("c", "\"exit\",\"1\"") "]");
-  expect_pod(&w, POD_ARGS("good"), "\"phase\":\"Succeeded\"");
-  expect_pod(&w, POD_ARGS("good"), "\"reason\":\"PodCompleted\"");
-  expect_pod(&w, POD_ARGS("good"), "\"reason\":\"Completed\"");
-  expect_pod(&w, POD_ARGS("bad"), "\"phase\":\"Failed\"");
-  expect_pod(&w, POD_ARGS("bad"), "\"reason\":\"PodFailed\"");
+  expect_object(&w, POD_ARGS("good"), "\"phase\":\"Succeeded\"");
+  expect_object(&w, POD_ARGS("good"), "\"reason\":\"PodCompleted\"");
+  expect_object(&w, POD_ARGS("good"), "\"reason\":\"Completed\"");
+  expect_object(&w, POD_ARGS("bad"), "\"phase\":\"Failed\"");
+  expect_object(&w, POD_ARGS("bad"), "\"reason\":\"PodFailed\"");
   expect_calls("runtime.sandbox.stop", NULL, 2);
   finish(&w);
 }
@@ -179,13 +90,13 @@ Test(pods, init_containers_come_first_and_in_order) {
                                          "\"run\"]}," CONTAINER("i2", "\"exit\",\"0\"") "],"
                                                                                         "\"containers\":[" CONTAINER(
                                                                                             "c", "\"run\"") "]");
-  expect_pod(&w, POD_ARGS("p"), "\"phase\":\"Running\"");
+  expect_object(&w, POD_ARGS("p"), "\"phase\":\"Running\"");
   static const char *const order[] = {"-i1-0", "-side-0", "-i2-0", "-c-0"};
   for (size_t i = 1; i < 4; i++)
     cr_assert_lt(fake_order("runtime.container.start", order[i - 1]), fake_order("runtime.container.create", order[i]),
                  "%s before %s", order[i - 1], order[i]);
   must(&w, "api.delete", POD_ARGS("p"), NULL);
-  expect_pod(&w, POD_ARGS("p"), NULL);
+  expect_object(&w, POD_ARGS("p"), NULL);
   cr_assert_lt(fake_order("runtime.container.stop", "-c-0"), fake_order("runtime.container.stop", "-side-0"));
   finish(&w);
 }
@@ -196,9 +107,9 @@ Test(pods, a_failed_init_container_ends_a_pod_that_never_restarts) {
   create_pod(&w, "p",
              "\"restartPolicy\":\"Never\",\"initContainers\":[" CONTAINER(
                  "i", "\"exit\",\"2\"") "],\"containers\":[" CONTAINER("c", "\"run\"") "]");
-  expect_pod(&w, POD_ARGS("p"), "\"phase\":\"Failed\"");
+  expect_object(&w, POD_ARGS("p"), "\"phase\":\"Failed\"");
   cr_assert_eq(fake_calls("runtime.container.create", "-c-0"), 0);
-  expect_pod(&w, POD_ARGS("p"), "containers with incomplete status: [i]");
+  expect_object(&w, POD_ARGS("p"), "containers with incomplete status: [i]");
   finish(&w);
 }
 
@@ -206,11 +117,11 @@ Test(pods, deletion_gives_time_and_then_leaves_nothing) {
   world_t w;
   begin(&w);
   create_pod(&w, "p", "\"terminationGracePeriodSeconds\":1,\"containers\":[" CONTAINER("c", "\"stubborn\"") "]");
-  expect_pod(&w, POD_ARGS("p"), "\"phase\":\"Running\"");
+  expect_object(&w, POD_ARGS("p"), "\"phase\":\"Running\"");
   must(&w, "api.delete", POD_ARGS("p"), NULL);
-  expect_pod(&w, POD_ARGS("p"), "\"deletionTimestamp\"");
+  expect_object(&w, POD_ARGS("p"), "\"deletionTimestamp\"");
   cr_assert_eq(fake_running(), 2, "it still has time");
-  expect_pod(&w, POD_ARGS("p"), NULL);
+  expect_object(&w, POD_ARGS("p"), NULL);
   cr_assert_eq(fake_grace("-c-0"), 1000);
   cr_assert_eq(fake_running(), 0);
   expect_calls("runtime.sandbox.remove", NULL, 1);
@@ -228,9 +139,9 @@ Test(pods, what_runs_is_taken_over_untouched) {
   begin(&w);
   create_pod(&w, "p", "\"containers\":[" CONTAINER("c", "\"run\"") "]");
   create_pod(&w, "q", "\"containers\":[" CONTAINER("c", "\"run\"") "]");
-  expect_pod(&w, POD_ARGS("p"), "\"phase\":\"Running\"");
-  expect_pod(&w, POD_ARGS("q"), "\"phase\":\"Running\"");
-  kg_doc_t *before = get_pod(&w, POD_ARGS("p"));
+  expect_object(&w, POD_ARGS("p"), "\"phase\":\"Running\"");
+  expect_object(&w, POD_ARGS("q"), "\"phase\":\"Running\"");
+  kg_doc_t *before = get_object(&w, POD_ARGS("p"));
   again(&w);
   /* One of them is deleted while nobody looks. */
   must(&w, "api.delete",
@@ -239,7 +150,7 @@ Test(pods, what_runs_is_taken_over_untouched) {
        NULL);
   driver_load(w.d, "node", "node.so", NODE);
   expect_calls("runtime.sandbox.remove", NULL, 1);
-  kg_doc_t *after = get_pod(&w, POD_ARGS("p"));
+  kg_doc_t *after = get_object(&w, POD_ARGS("p"));
   cr_assert(kg_view_equal(kg_view_get(kg_view_of(before), "status"), kg_view_get(kg_view_of(after), "status")));
   cr_assert_eq(fake_calls("runtime.sandbox.run", NULL), 2);
   cr_assert_eq(fake_calls("runtime.container.create", NULL), 2);
@@ -253,12 +164,12 @@ Test(pods, after_a_start_of_the_machine_pods_run_again) {
   world_t w;
   begin(&w);
   create_pod(&w, "p", "\"containers\":[" CONTAINER("c", "\"run\"") "]");
-  expect_pod(&w, POD_ARGS("p"), "\"phase\":\"Running\"");
+  expect_object(&w, POD_ARGS("p"), "\"phase\":\"Running\"");
   again(&w);
   fake_reboot();
   driver_load(w.d, "node", "node.so", NODE);
-  expect_pod(&w, POD_ARGS("p"), "\"restartCount\":1");
-  expect_pod(&w, POD_ARGS("p"), "\"ready\":true");
+  expect_object(&w, POD_ARGS("p"), "\"restartCount\":1");
+  expect_object(&w, POD_ARGS("p"), "\"ready\":true");
   expect_calls("runtime.sandbox.run", NULL, 2);
   finish(&w);
 }
@@ -269,12 +180,12 @@ Test(pods, images_that_are_not_there) {
   create_pod(&w, "never", "\"containers\":[{\"name\":\"c\",\"image\":\"gone\",\"imagePullPolicy\":\"Never\"}]");
   create_pod(&w, "pull", "\"containers\":[{\"name\":\"c\",\"image\":\"gone\",\"imagePullPolicy\":\"IfNotPresent\"}]");
   create_pod(&w, "name", "\"containers\":[{\"name\":\"c\",\"image\":\"No/Such Name\"}]");
-  expect_pod(&w, POD_ARGS("never"), "Container image \\\"gone\\\" is not present with pull policy of Never");
-  expect_pod(&w, POD_ARGS("never"), "\"reason\":\"ErrImageNeverPull\"");
-  expect_pod(&w, POD_ARGS("pull"), "\"reason\":\"ErrImagePull\"");
-  expect_pod(&w, POD_ARGS("pull"), "\"phase\":\"Pending\"");
-  expect_pod(&w, POD_ARGS("name"), "\"reason\":\"InvalidImageName\"");
-  expect_pod(&w, POD_ARGS("pull"), "\"reason\":\"ImagePullBackOff\"");
+  expect_object(&w, POD_ARGS("never"), "Container image \\\"gone\\\" is not present with pull policy of Never");
+  expect_object(&w, POD_ARGS("never"), "\"reason\":\"ErrImageNeverPull\"");
+  expect_object(&w, POD_ARGS("pull"), "\"reason\":\"ErrImagePull\"");
+  expect_object(&w, POD_ARGS("pull"), "\"phase\":\"Pending\"");
+  expect_object(&w, POD_ARGS("name"), "\"reason\":\"InvalidImageName\"");
+  expect_object(&w, POD_ARGS("pull"), "\"reason\":\"ImagePullBackOff\"");
   finish(&w);
 }
 
@@ -284,11 +195,11 @@ Test(pods, what_its_environment_refers_to_may_come_later) {
   create_pod(&w, "p",
              "\"containers\":[{\"name\":\"c\",\"image\":\"here\",\"command\":[\"run\"],\"env\":[{\"name\":\"A\","
              "\"valueFrom\":{\"configMapKeyRef\":{\"name\":\"m\",\"key\":\"a\"}}}]}]");
-  expect_pod(&w, POD_ARGS("p"), "configmap \\\"m\\\" not found");
-  expect_pod(&w, POD_ARGS("p"), "\"reason\":\"CreateContainerConfigError\"");
+  expect_object(&w, POD_ARGS("p"), "configmap \\\"m\\\" not found");
+  expect_object(&w, POD_ARGS("p"), "\"reason\":\"CreateContainerConfigError\"");
   must(&w, "api.create", "{\"g\":\"\",\"v\":\"v1\",\"r\":\"configmaps\",\"ns\":\"default\"}",
        "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"m\"},\"data\":{\"a\":\"1\"}}");
-  expect_pod(&w, POD_ARGS("p"), "\"phase\":\"Running\"");
+  expect_object(&w, POD_ARGS("p"), "\"phase\":\"Running\"");
   finish(&w);
 }
 
@@ -296,8 +207,8 @@ Test(pods, a_deadline_ends_the_pod) {
   world_t w;
   begin(&w);
   create_pod(&w, "p", "\"activeDeadlineSeconds\":1,\"containers\":[" CONTAINER("c", "\"run\"") "]");
-  expect_pod(&w, POD_ARGS("p"), "\"reason\":\"DeadlineExceeded\"");
-  expect_pod(&w, POD_ARGS("p"), "Pod was active on the node longer than the specified deadline");
+  expect_object(&w, POD_ARGS("p"), "\"reason\":\"DeadlineExceeded\"");
+  expect_object(&w, POD_ARGS("p"), "Pod was active on the node longer than the specified deadline");
   expect_calls("runtime.container.stop", "-c-0", 1);
   finish(&w);
 }
@@ -306,7 +217,7 @@ Test(pods, logs_of_what_has_not_started_say_why) {
   world_t w;
   begin(&w);
   create_pod(&w, "p", "\"containers\":[{\"name\":\"c\",\"image\":\"gone\",\"imagePullPolicy\":\"Never\"}]");
-  expect_pod(&w, POD_ARGS("p"), "ErrImageNeverPull");
+  expect_object(&w, POD_ARGS("p"), "ErrImageNeverPull");
   kg_msg_t *m =
       driver_call(w.d, "node/n1", "node.logs", "{\"ns\":\"default\",\"pod\":\"p\",\"container\":\"c\"}", NULL);
   cr_assert_eq(kg_msg_code(m), 400);
