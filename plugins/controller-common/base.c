@@ -1,4 +1,5 @@
 #include <stdlib.h>
+#include <string.h>
 
 #include "control.h"
 
@@ -90,9 +91,18 @@ void ctl_add_matching(kg_ctx_t *ctx, ctl_base_t *c, const kube_informer_t *of, k
   kube_informer_ns(of, kube_namespace(object), &first, &count);
   for (size_t i = first; i < first + count; i++) {
     kg_view_t owner = kg_view_of(kube_informer_at(of, i));
-    kube_selector_t *selector = kube_selector_of(kg_view_path(owner, "spec", "selector", NULL), NULL);
+    kube_selector_t *selector = ctl_selector_of(owner, NULL);
     if (selector && kube_selector_matches(selector, kube_labels(object)))
       ctl_work_add(ctx, &c->work, ctl_key(owner, key));
     kube_selector_free(selector);
   }
+}
+
+bool ctl_seen_pod(const ctl_base_t *c, kg_view_t pod) {
+  for (unsigned i = 0; i < CTL_INFORMERS; i++) {
+    const kube_gvr_t *gvr = &c->spec->watches[i].gvr;
+    if (gvr->resource && !strcmp(gvr->resource, "pods"))
+      return kube_informer_get(c->informers[i], kube_namespace(pod), kube_name(pod)) != NULL;
+  }
+  return false;
 }

@@ -59,6 +59,47 @@ bool ctl_send_status(kg_ctx_t *ctx, ctl_sync_t *s, kube_gvr_t gvr, kg_view_t obj
 /* The same, refused if the object has changed since: for counts that go on from what they were. */
 bool ctl_send_status_guarded(kg_ctx_t *ctx, ctl_sync_t *s, kube_gvr_t gvr, kg_view_t object, kube_node_t *status);
 
+/* --- discover.c: the kinds there are
+ * ---------------------------------------------------------------------------------- */
+
+typedef struct ctl_kind {
+  char group[128], version[32], resource[128], kind[128];
+  bool namespaced, list, watch, delete, delete_all;
+} ctl_kind_t;
+/* Called for each resource of each group, in the group's first version that has it. */
+typedef void (*ctl_kind_fn)(const ctl_kind_t *k, void *arg);
+/* Reads one answer of api.discovery ("aggregated-api", "aggregated-apis"). */
+void ctl_kinds(kg_view_t discovery, ctl_kind_fn fn, void *arg);
+
+/* --- objects.c
+ * --------------------------------------------------------------------------------------------------------- */
+
+/* "namespace/name" of an object, into buf; returns buf. */
+enum { CTL_KEY_MAX = 320 };
+char *ctl_key(kg_view_t object, char buf[CTL_KEY_MAX]);
+char *ctl_join(char buf[CTL_KEY_MAX], kg_str_t ns, kg_str_t name); /* the same of its parts */
+/* Splits a key; the parts point into it. */
+void ctl_split(const char *key, kg_str_t *ns, kg_str_t *name);
+char *ctl_text(kube_arena_t *a, kg_str_t s); /* NUL-terminated copy */
+/* spec.selector of a workload: a LabelSelector, of a ReplicationController a plain map. Caller frees. */
+kube_selector_t *ctl_selector_of(kg_view_t owner, kg_error_t *err);
+bool ctl_owned_by(kg_view_t object, kg_view_t owner); /* its controller is that very owner (by uid) */
+/* {apiVersion, kind, name, uid, controller: true, blockOwnerDeletion: true} */
+kube_node_t *ctl_owner_ref(kube_arena_t *a, kg_view_t owner, const char *api_version, const char *kind);
+
+typedef enum { CTL_NOT_OURS, CTL_OURS, CTL_ADOPTED, CTL_RELEASED } ctl_claim_t;
+typedef struct ctl_owner {
+  kg_view_t object;
+  const char *api_version, *kind;
+  const kube_selector_t *selector;
+} ctl_owner_t;
+/* Whether `object` of `gvr` belongs to the owner. An orphan that the selector matches is adopted, an own one that it
+ * does not match is released (both with a patch guarded by the uid); the change comes back through the informer.
+ * (controller_ref_manager of Kubernetes) */
+ctl_claim_t ctl_claim(kg_ctx_t *ctx, ctl_sync_t *s, kube_gvr_t gvr, const ctl_owner_t *owner, kg_view_t object);
+/* Key of the owner if `object` is controlled by one of that kind, else NULL. */
+char *ctl_owner_key(kg_view_t object, const char *kind, char buf[CTL_KEY_MAX]);
+
 /* --- base.c: a controller that watches some collections and works on keys
  * --------------------------------------------- */
 
@@ -101,10 +142,11 @@ void ctl_base_drain(kg_ctx_t *ctx, void *self);
 void ctl_base_stats(kg_ctx_t *ctx, void *self, kg_pack_t *p);
 void ctl_base_destroy(kg_ctx_t *ctx, void *self);
 
+bool ctl_seen_pod(const ctl_base_t *c, kg_view_t pod); /* its informer of pods shows it */
 /* on_change of a collection whose objects are the keys. */
 void ctl_on_key(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg);
-/* Adds all objects of the namespace of `object` in informer `of` whose spec.selector (a LabelSelector) matches its
- * labels: those that may adopt it. */
+/* Adds all objects of the namespace of `object` in informer `of` whose spec.selector matches its labels: those that may
+ * adopt it. */
 void ctl_add_matching(kg_ctx_t *ctx, ctl_base_t *c, const kube_informer_t *of, kg_view_t object);
 
 #define CTL_PLUGIN(spec_, ...)                                                                                         \
@@ -131,45 +173,6 @@ bool ctl_expects_deletion_of(const ctl_ahead_t *c, const char *key, kg_str_t nam
 void ctl_expect_forget(ctl_ahead_t *c, const char *key);
 void ctl_expect_free(ctl_ahead_t *c);
 
-/* --- discover.c: the kinds there are
- * ---------------------------------------------------------------------------------- */
-
-typedef struct ctl_kind {
-  char group[128], version[32], resource[128], kind[128];
-  bool namespaced, list, watch, delete, delete_all;
-} ctl_kind_t;
-/* Called for each resource of each group, in the group's first version that has it. */
-typedef void (*ctl_kind_fn)(const ctl_kind_t *k, void *arg);
-/* Reads one answer of api.discovery ("aggregated-api", "aggregated-apis"). */
-void ctl_kinds(kg_view_t discovery, ctl_kind_fn fn, void *arg);
-
-/* --- objects.c
- * --------------------------------------------------------------------------------------------------------- */
-
-/* "namespace/name" of an object, into buf; returns buf. */
-enum { CTL_KEY_MAX = 320 };
-char *ctl_key(kg_view_t object, char buf[CTL_KEY_MAX]);
-char *ctl_join(char buf[CTL_KEY_MAX], kg_str_t ns, kg_str_t name); /* the same of its parts */
-/* Splits a key; the parts point into it. */
-void ctl_split(const char *key, kg_str_t *ns, kg_str_t *name);
-char *ctl_text(kube_arena_t *a, kg_str_t s);          /* NUL-terminated copy */
-bool ctl_owned_by(kg_view_t object, kg_view_t owner); /* its controller is that very owner (by uid) */
-/* {apiVersion, kind, name, uid, controller: true, blockOwnerDeletion: true} */
-kube_node_t *ctl_owner_ref(kube_arena_t *a, kg_view_t owner, const char *api_version, const char *kind);
-
-typedef enum { CTL_NOT_OURS, CTL_OURS, CTL_ADOPTED, CTL_RELEASED } ctl_claim_t;
-typedef struct ctl_owner {
-  kg_view_t object;
-  const char *api_version, *kind;
-  const kube_selector_t *selector;
-} ctl_owner_t;
-/* Whether `object` of `gvr` belongs to the owner. An orphan that the selector matches is adopted, an own one that it
- * does not match is released (both with a patch guarded by the uid); the change comes back through the informer.
- * (controller_ref_manager of Kubernetes) */
-ctl_claim_t ctl_claim(kg_ctx_t *ctx, ctl_sync_t *s, kube_gvr_t gvr, const ctl_owner_t *owner, kg_view_t object);
-/* Key of the owner if `object` is controlled by one of that kind, else NULL. */
-char *ctl_owner_key(kg_view_t object, const char *kind, char buf[CTL_KEY_MAX]);
-
 /* --- pods.c
  * ------------------------------------------------------------------------------------------------------------ */
 
@@ -182,6 +185,44 @@ kube_node_t *ctl_pod_from_template(kube_arena_t *a, kg_view_t tmpl, const ctl_ow
 
 /* Sets the DisruptionTarget condition of a pod that is about to be deleted. */
 void ctl_mark_disrupted(kg_ctx_t *ctx, ctl_sync_t *s, kg_view_t pod, const char *reason, const char *message);
+
+/* "25%" of n, or a plain number; absent: fallback_percent of n. */
+int64_t ctl_resolve(kg_view_t v, int64_t n, bool round_up, int64_t fallback_percent);
+/* Sends the creation or deletion of a pod for `object`, and records it: SuccessfulCreate and its like. With `ahead` the
+ * pass's key expects what the cache does not show yet. pod (of the deletion) must be kept by the pass. `also` (may be
+ * NULL) sees the answer, too. */
+void ctl_pod_create(kg_ctx_t *ctx, ctl_sync_t *s, ctl_base_t *c, ctl_ahead_t *ahead, kg_doc_t *object, kube_node_t *pod,
+                    ctl_answer_fn also, void *arg);
+void ctl_pod_delete(kg_ctx_t *ctx, ctl_sync_t *s, ctl_base_t *c, ctl_ahead_t *ahead, kg_doc_t *object, kg_view_t pod);
+
+/* --- hash.c, history.c: the templates a workload had
+ * ------------------------------------------------------------------ */
+
+/* Letters that name a template. */
+void ctl_template_hash(kube_arena_t *a, kg_view_t tmpl, int64_t collisions, char out[16]);
+
+/* A ControllerRevision. */
+typedef struct ctl_revision {
+  kg_view_t object, tmpl;
+  kg_str_t name, hash; /* hash: value of the label */
+  int64_t number;
+} ctl_revision_t;
+typedef struct ctl_history {
+  const ctl_owner_t *owner;
+  kg_view_t tmpl;
+  const char *hash_label;
+  const kube_informer_t *informer;
+  int64_t collisions;   /* read and raised */
+  ctl_revision_t *list; /* by number */
+  size_t n;
+  const ctl_revision_t *update; /* of the present template; NULL: it was sent just now and is not seen yet */
+} ctl_history_t;
+/* Reads the owner's revisions and sees to it that the present template has the highest number. */
+void ctl_history_sync(kg_ctx_t *ctx, ctl_sync_t *s, ctl_history_t *h);
+const ctl_revision_t *ctl_revision_find(const ctl_history_t *h, kg_str_t name); /* NULL: none */
+/* Deletes the oldest that are not live, so that no more than limit of them are left. */
+void ctl_history_trim(kg_ctx_t *ctx, ctl_sync_t *s, const ctl_history_t *h, int64_t limit,
+                      bool (*live)(const ctl_revision_t *r, void *arg), void *arg);
 
 /* --- conditions.c
  * ------------------------------------------------------------------------------------------------------ */

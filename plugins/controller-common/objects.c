@@ -22,6 +22,12 @@ char *ctl_text(kube_arena_t *a, kg_str_t s) {
   return kube_arena_fmt(a, KG_STR_FMT, KG_STR_ARG(s));
 }
 
+kube_selector_t *ctl_selector_of(kg_view_t owner, kg_error_t *err) {
+  kg_view_t selector = kg_view_path(owner, "spec", "selector", NULL);
+  bool plain = kg_str_is(kg_view_str(kg_view_get(owner, "kind")), "ReplicationController");
+  return plain ? kube_selector_of_map(selector) : kube_selector_of(selector, err);
+}
+
 bool ctl_owned_by(kg_view_t object, kg_view_t owner) {
   kg_view_t ref = kube_controller_ref(object);
   return kg_view_there(ref) && kg_str_eq(kg_view_str(kg_view_get(ref, "uid")), kube_uid(owner));

@@ -1,3 +1,6 @@
+#include <stdlib.h>
+#include <string.h>
+
 #include "control.h"
 
 bool ctl_pod_active(kg_view_t pod) {
@@ -65,4 +68,13 @@ void ctl_mark_disrupted(kg_ctx_t *ctx, ctl_sync_t *s, kg_view_t pod, const char 
                           .grace_seconds = -1},
            NULL, NULL);
   kg_doc_unref(doc);
+}
+
+int64_t ctl_resolve(kg_view_t v, int64_t n, bool round_up, int64_t fallback_percent) {
+  kg_str_t s = kg_view_str(v);
+  char text[16] = "";
+  if (kg_view_type(v) == KG_V_INT) return kg_view_int(v, 0);
+  if (s.n && s.n < sizeof text) memcpy(text, s.p, s.n);
+  int64_t percent = *text ? strtoll(text, NULL, 10) : fallback_percent;
+  return (percent * n + (round_up ? 99 : 0)) / 100;
 }

@@ -67,9 +67,6 @@ bool revision_sync(pass_t *p, bool create);
 kube_node_t *set_notes(pass_t *p, set_t *s); /* its annotations, to be changed */
 void set_note(pass_t *p, set_t *s, const char *key, int64_t value);
 
-/* hash.c */
-void template_hash(kube_arena_t *a, kg_view_t template, int64_t collisions, char out[16]);
-
 /* rolling.c */
 int64_t new_set_size(const pass_t *p, int64_t present); /* how far the newest may grow now */
 void roll(pass_t *p);

@@ -4,22 +4,12 @@
 
 #include "deployment.h"
 
-/* "25%" of n, or a plain number. */
-static int64_t resolve(kg_view_t v, int64_t n, bool round_up, int64_t fallback_percent) {
-  kg_str_t s = kg_view_str(v);
-  char text[16] = "";
-  if (kg_view_type(v) == KG_V_INT) return kg_view_int(v, 0);
-  if (s.n && s.n < sizeof text) memcpy(text, s.p, s.n);
-  int64_t percent = *text ? strtoll(text, NULL, 10) : fallback_percent;
-  return (percent * n + (round_up ? 99 : 0)) / 100;
-}
-
 static void read_strategy(pass_t *p) {
   kg_view_t strategy = kg_view_get(p->spec, "strategy"), rolling = kg_view_get(strategy, "rollingUpdate");
   p->recreate = kg_str_is(kg_view_str(kg_view_get(strategy, "type")), "Recreate");
   if (p->recreate) return;
-  p->surge = resolve(kg_view_get(rolling, "maxSurge"), p->replicas, true, 25);
-  p->unavailable = resolve(kg_view_get(rolling, "maxUnavailable"), p->replicas, false, 25);
+  p->surge = ctl_resolve(kg_view_get(rolling, "maxSurge"), p->replicas, true, 25);
+  p->unavailable = ctl_resolve(kg_view_get(rolling, "maxUnavailable"), p->replicas, false, 25);
   /* Neither more nor fewer pods would mean no way forward. */
   if (p->surge == 0 && p->unavailable == 0) p->unavailable = 1;
   if (p->unavailable > p->replicas) p->unavailable = p->replicas;

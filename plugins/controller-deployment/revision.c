@@ -151,7 +151,7 @@ static void make_set(pass_t *p) {
   kube_arena_t *a = p->arena;
   char hash[16];
   int64_t revision = max_old_revision(p) + 1, replicas = new_set_size(p, 0);
-  template_hash(a, p->template, p->collisions, hash);
+  ctl_template_hash(a, p->template, p->collisions, hash);
   kube_node_t *object = kube_map(a);
   kube_set(a, object, "apiVersion", kube_str(a, "apps/v1"));
   kube_set(a, object, "kind", kube_str(a, "ReplicaSet"));

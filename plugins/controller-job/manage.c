@@ -8,32 +8,8 @@ enum { BACKOFF_MS = 10 * 1000, BACKOFF_LAST_MS = 600 * 1000 };
 
 /* --- deleting ----------------------------------------------------------------------------------------------------- */
 
-static void deleted(kg_ctx_t *ctx, void *self, ctl_sync_t *s, const kg_msg_t *m, void *arg) {
-  jobc_t *c = self;
-  const pass_t *p = ((void **)arg)[0];
-  const char *name = ((void **)arg)[1];
-  if (kg_msg_type(m) == KG_MSG_ERROR) {
-    ctl_expect_seen(&c->ahead, ctl_sync_key(s), kg_str(name), true);
-    if (kg_msg_code(m) != KG_ENOTFOUND)
-      kube_event(ctx, c->base.recorder, p->object, "Warning", "FailedDelete", "Error deleting: %s", kg_msg_text(m));
-  } else {
-    kube_event(ctx, c->base.recorder, p->object, "Normal", "SuccessfulDelete", "Deleted pod: %s", name);
-  }
-}
-
 static void delete_pod(pass_t *p, jobpod_t *pod) {
-  void **arg = kube_arena_alloc(p->arena, 2 * sizeof *arg);
-  char *name = ctl_text(p->arena, kube_name(pod->object));
-  arg[0] = p;
-  arg[1] = name;
-  ctl_expect(p->ctx, &p->c->ahead, ctl_sync_key(p->sync), kg_str(name), true);
-  ctl_send(p->ctx, p->sync, CTL_DELETE,
-           &(kube_call_t){.gvr = GVR_PODS,
-                          .ns = ctl_text(p->arena, kube_namespace(pod->object)),
-                          .name = name,
-                          .precondition_uid = ctl_text(p->arena, pod->uid),
-                          .grace_seconds = -1},
-           deleted, arg);
+  ctl_pod_delete(p->ctx, p->sync, &p->c->base, &p->c->ahead, p->doc, pod->object);
   pod->active = pod->ready = false;
   p->active--;
   p->terminating++;
@@ -82,22 +58,6 @@ static void delete_surplus(pass_t *p) {
 }
 
 /* --- creating ----------------------------------------------------------------------------------------------------- */
-
-static void created(kg_ctx_t *ctx, void *self, ctl_sync_t *s, const kg_msg_t *m, void *arg) {
-  jobc_t *c = self;
-  const pass_t *p = arg;
-  if (kg_msg_type(m) == KG_MSG_ERROR) {
-    if (kg_msg_code(m) != KG_ENOTFOUND)
-      kube_event(ctx, c->base.recorder, p->object, "Warning", "FailedCreate", "Error creating: %s", kg_msg_text(m));
-    return;
-  }
-  kg_view_t pod = kg_view_of(kg_msg_doc(m, 0));
-  kg_str_t name = kube_name(pod);
-  if (!kube_informer_get(c->base.informers[PODS], kube_namespace(pod), name))
-    ctl_expect(ctx, &c->ahead, ctl_sync_key(s), name, false);
-  kube_event(ctx, c->base.recorder, p->object, "Normal", "SuccessfulCreate", "Created pod: " KG_STR_FMT,
-             KG_STR_ARG(name));
-}
 
 static void add_env(kube_arena_t *a, kube_node_t *containers) {
   for (uint32_t i = 0; containers && containers->type == KG_V_ARRAY && i < containers->c.n; i++) {
@@ -152,12 +112,7 @@ static void create_pod(pass_t *p, int64_t index) {
   if (!list || list->type != KG_V_ARRAY) kube_set(a, meta, "finalizers", list = kube_array(a));
   kube_push(a, list, kube_str(a, FINALIZER));
   if (index >= 0) set_index(p, pod, index);
-  kg_doc_t *doc = kube_tree_doc(pod);
-  ctl_send(
-      p->ctx, p->sync, CTL_CREATE,
-      &(kube_call_t){.gvr = GVR_PODS, .ns = ctl_text(a, kube_namespace(p->object)), .object = doc, .grace_seconds = -1},
-      created, p);
-  kg_doc_unref(doc);
+  ctl_pod_create(p->ctx, p->sync, &p->c->base, &p->c->ahead, p->doc, pod, NULL, NULL);
   p->active++;
 }
 

@@ -215,3 +215,36 @@ Test(deployment, keeps_so_much_history) {
   expect_count(c, SETS, NS, NULL, 2);
   cluster_free(c);
 }
+
+/* --- ReplicationController ---------------------------------------------------------------------------------------- */
+
+Test(replicationcontroller, makes_scales_and_adopts) {
+  cluster_t *c =
+      cluster_new(NULL, (const char *const[]){"controller-serviceaccount", "controller-replicationcontroller", NULL});
+  expect_there(c, "v1/serviceaccounts", NS, "default");
+  make(c, "v1/pods", NS, "{'metadata':{'name':'orphan','labels':{'app':'r'}}," POD_SPEC "}");
+  make(c, "v1/replicationcontrollers", NS,
+       "{'metadata':{'name':'r'},'spec':{'replicas':2,'selector':{'app':'r'},'template':{'metadata':{'labels':{'app':"
+       "'r'}}," POD_SPEC "}}}");
+  expect(c, "v1/pods", NS, "orphan", "metadata>ownerReferences>0>kind", "'ReplicationController'");
+  expect_count(c, "v1/pods", NS, "app=r", 2);
+  settle(c, "v1/replicationcontrollers", NS, "r", "status>availableReplicas", "2");
+  patch(c, "v1/replicationcontrollers", NS, "r", NULL, "{'spec':{'replicas':0}}");
+  for (int i = 0; i < 20; i++, pause_ms(10)) kubelet(c, NS);
+  expect_count(c, "v1/pods", NS, "app=r", 0);
+  expect(c, "v1/replicationcontrollers", NS, "r", "status>replicas", "0");
+  cluster_free(c);
+}
+
+Test(replicaset, says_why_it_cannot_make_pods) {
+  cluster_t *c = cluster();
+  make(c, SETS, NS,
+       "{'metadata':{'name':'s'},'spec':{'replicas':1,'selector':{'matchLabels':{'app':'s'}},'template':{'metadata':{"
+       "'labels':{'app':'s'}},'spec':{'serviceAccountName':'none','containers':[{'name':'c','image':'i'}]}}}}");
+  expect(c, SETS, NS, "s", "status>conditions>type=ReplicaFailure>reason", "'FailedCreate'");
+  expect_event(c, NS, "s", "FailedCreate", NULL);
+  make(c, "v1/serviceaccounts", NS, "{'metadata':{'name':'none'}}");
+  expect_count(c, "v1/pods", NS, "app=s", 1);
+  expect(c, SETS, NS, "s", "status>conditions", NULL);
+  cluster_free(c);
+}

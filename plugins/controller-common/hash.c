@@ -1,7 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "deployment.h"
+#include "control.h"
 
 static uint32_t fnv32a(const void *data, size_t n, uint32_t h) {
   const uint8_t *p = data;
@@ -28,7 +28,7 @@ static void sort_keys(kube_node_t *n) {
 }
 
 /* Letters that cannot make words, as Kubernetes names things. */
-void template_hash(kube_arena_t *a, kg_view_t template, int64_t collisions, char out[16]) {
+void ctl_template_hash(kube_arena_t *a, kg_view_t template, int64_t collisions, char out[16]) {
   static const char alphabet[] = "bcdfghjklmnpqrstvwxz2456789";
   kube_node_t *t = kube_tree_parse(a, template);
   if (t) sort_keys(t);

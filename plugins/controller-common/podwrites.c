@@ -1,0 +1,73 @@
+/* Pods made and deleted for a workload, with the events everybody knows. */
+#include "control.h"
+
+typedef struct podwrite {
+  ctl_base_t *c;
+  ctl_ahead_t *ahead;
+  kg_doc_t *object;
+  char *name;
+  ctl_answer_fn also;
+  void *arg;
+} podwrite_t;
+
+static podwrite_t *podwrite(ctl_sync_t *s, ctl_base_t *c, ctl_ahead_t *ahead, kg_doc_t *object, char *name) {
+  podwrite_t *w = kube_arena_alloc(ctl_arena(s), sizeof *w);
+  *w = (podwrite_t){.c = c, .ahead = ahead, .object = ctl_keep(s, object), .name = name};
+  return w;
+}
+
+static void created(kg_ctx_t *ctx, void *self, ctl_sync_t *s, const kg_msg_t *m, void *arg) {
+  const podwrite_t *w = arg;
+  if (w->also) w->also(ctx, self, s, m, w->arg);
+  if (kg_msg_type(m) == KG_MSG_ERROR) {
+    if (kg_msg_code(m) != KG_ENOTFOUND) /* a namespace that goes has no use for events */
+      kube_event(ctx, w->c->recorder, kg_view_of(w->object), "Warning", "FailedCreate", "Error creating: %s",
+                 kg_msg_text(m));
+    return;
+  }
+  kg_str_t name = kube_name(kg_view_of(kg_msg_doc(m, 0)));
+  if (w->ahead && !ctl_seen_pod(w->c, kg_view_of(kg_msg_doc(m, 0))))
+    ctl_expect(ctx, w->ahead, ctl_sync_key(s), name, false);
+  kube_event(ctx, w->c->recorder, kg_view_of(w->object), "Normal", "SuccessfulCreate", "Created pod: " KG_STR_FMT,
+             KG_STR_ARG(name));
+}
+
+void ctl_pod_create(kg_ctx_t *ctx, ctl_sync_t *s, ctl_base_t *c, ctl_ahead_t *ahead, kg_doc_t *object, kube_node_t *pod,
+                    ctl_answer_fn also, void *arg) {
+  kg_doc_t *doc = kube_tree_doc(pod);
+  podwrite_t *w = podwrite(s, c, ahead, object, NULL);
+  w->also = also;
+  w->arg = arg;
+  ctl_send(ctx, s, CTL_CREATE,
+           &(kube_call_t){.gvr = {"", "v1", "pods"},
+                          .ns = ctl_text(ctl_arena(s), kube_namespace(kg_view_of(object))),
+                          .object = doc,
+                          .grace_seconds = -1},
+           created, w);
+  kg_doc_unref(doc);
+}
+
+static void deleted(kg_ctx_t *ctx, void *self, ctl_sync_t *s, const kg_msg_t *m, void *arg) {
+  (void)self;
+  const podwrite_t *w = arg;
+  if (kg_msg_type(m) != KG_MSG_ERROR) {
+    kube_event(ctx, w->c->recorder, kg_view_of(w->object), "Normal", "SuccessfulDelete", "Deleted pod: %s", w->name);
+    return;
+  }
+  if (w->ahead) ctl_expect_seen(w->ahead, ctl_sync_key(s), kg_str(w->name), true);
+  if (kg_msg_code(m) != KG_ENOTFOUND)
+    kube_event(ctx, w->c->recorder, kg_view_of(w->object), "Warning", "FailedDelete", "Error deleting: %s",
+               kg_msg_text(m));
+}
+
+void ctl_pod_delete(kg_ctx_t *ctx, ctl_sync_t *s, ctl_base_t *c, ctl_ahead_t *ahead, kg_doc_t *object, kg_view_t pod) {
+  char *name = ctl_text(ctl_arena(s), kube_name(pod));
+  if (ahead) ctl_expect(ctx, ahead, ctl_sync_key(s), kg_str(name), true);
+  ctl_send(ctx, s, CTL_DELETE,
+           &(kube_call_t){.gvr = {"", "v1", "pods"},
+                          .ns = ctl_text(ctl_arena(s), kube_namespace(pod)),
+                          .name = name,
+                          .precondition_uid = ctl_text(ctl_arena(s), kube_uid(pod)),
+                          .grace_seconds = -1},
+           deleted, podwrite(s, c, ahead, object, name));
+}
