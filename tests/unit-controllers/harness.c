@@ -205,18 +205,22 @@ static void give_up(cluster_t *c, const char *resource, const char *ns, const ch
 
 void expect(cluster_t *c, const char *resource, const char *ns, const char *name, const char *path, const char *want) {
   kg_doc_t *doc = want ? json("%s", want) : NULL;
-  for (int i = 0; i < PATIENCE_MS / LOOK_MS && !holds(c, resource, ns, name, path, doc); i++) pause_ms(LOOK_MS);
-  if (!holds(c, resource, ns, name, path, doc)) give_up(c, resource, ns, name, path, want);
+  int left = PATIENCE_MS / LOOK_MS;
+  while (!holds(c, resource, ns, name, path, doc)) {
+    if (!left--) give_up(c, resource, ns, name, path, want);
+    pause_ms(LOOK_MS);
+  }
   kg_doc_unref(doc);
 }
 
 void settle(cluster_t *c, const char *resource, const char *ns, const char *name, const char *path, const char *want) {
   kg_doc_t *doc = want ? json("%s", want) : NULL;
-  for (int i = 0; i < PATIENCE_MS / LOOK_MS && !holds(c, resource, ns, name, path, doc); i++) {
+  int left = PATIENCE_MS / LOOK_MS;
+  while (!holds(c, resource, ns, name, path, doc)) {
+    if (!left--) give_up(c, resource, ns, name, path, want);
     kubelet(c, ns);
     pause_ms(LOOK_MS);
   }
-  if (!holds(c, resource, ns, name, path, doc)) give_up(c, resource, ns, name, path, want);
   kg_doc_unref(doc);
 }
 
