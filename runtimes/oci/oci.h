@@ -64,6 +64,7 @@ typedef struct watcher { /* a runtime.watch stream */
 typedef struct proc proc_t;
 typedef struct log_stream log_stream_t;
 typedef struct exec_stream exec_stream_t;
+typedef struct attach_stream attach_stream_t;
 
 struct oci {
   kg_ctx_t *ctx;
@@ -76,6 +77,7 @@ struct oci {
   proc_t *procs;
   log_stream_t *logs;
   exec_stream_t *execs;
+  attach_stream_t *attaches;
   int exits_fd; /* inotify on DATA/runtime/exits */
   int logs_fd;  /* inotify for followed logs; -1: none yet */
 };
@@ -179,6 +181,8 @@ void runtime_stats(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 
 void runtime_exec(kg_ctx_t *ctx, void *self, const kg_msg_t *m); /* exec.c */
 void execs_free(oci_t *o);
+void runtime_attach(kg_ctx_t *ctx, void *self, const kg_msg_t *m); /* attach.c */
+void attaches_free(oci_t *o);
 void runtime_logs(kg_ctx_t *ctx, void *self, const kg_msg_t *m); /* logs.c */
 void logs_ended(oci_t *o, const char *log_path);                 /* nothing more will be written there */
 void logs_free(oci_t *o);

@@ -36,6 +36,7 @@ static void destroy(kg_ctx_t *ctx, void *self) {
   oci_t *o = self;
   logs_free(o);
   execs_free(o);
+  attaches_free(o);
   procs_free(o);
   watchers_free(o);
   if (o->exits_fd >= 0) {
@@ -162,6 +163,7 @@ static const kg_handler_t handlers[] = {{"runtime.version", version},
                                         {"runtime.list", runtime_list},
                                         {"runtime.watch", runtime_watch},
                                         {"runtime.exec", runtime_exec},
+                                        {"runtime.attach", runtime_attach},
                                         {"runtime.logs", runtime_logs},
                                         {"runtime.stats", runtime_stats},
                                         {"image.*", images_topic},

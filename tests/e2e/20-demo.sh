@@ -85,4 +85,7 @@ eventually 30 sh -c "'$KUBECTL' get pod once --no-headers | grep -q Completed"
 expect "done" "$(k logs once)"
 k run noimage --image=kogge/absent:1 --image-pull-policy=Never
 eventually 30 sh -c "'$KUBECTL' get pod noimage --no-headers | grep -q ErrImageNeverPull"
-k delete pod once noimage --timeout=30s
+say "run -i attaches: standard input goes in, what the container says comes out, its exit code is kubectl's"
+out=$(echo through | k run attached -i --image=kogge/busybox --image-pull-policy=IfNotPresent --restart=Never --command -- sh -c 'sleep 1; cat; exit 5') && fail "the exit code of a container was lost"
+expect through "$out"
+k delete pod once noimage attached --timeout=30s
