@@ -69,7 +69,7 @@ $pod" ] || fail "exec's output"
   say "delete"
   k delete deployment web --timeout=60s
   eventually 60 sh -c "[ -z \"\$('$KUBECTL' get pods -l app=web -o name)\" ]"
-  eventually 10 no_container_processes 'httpd -f -v -p 8080 -h /tmp/www'
+  eventually 10 no_container_processes 'httpd -f -vv -p 8080 -h /tmp/www'
 }
 
 for KUBECTL in "$KUBECTL135" "$KUBECTL132"; do demo; done

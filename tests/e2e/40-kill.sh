@@ -7,7 +7,7 @@ kogge image build-rootfs kogge/busybox:latest
 k apply -f "$ROOT/deploy/demo/web.yaml"
 k rollout status deployment/web --timeout=60s
 state() { k get pods -l app=web -o jsonpath='{range .items[*]}{.metadata.uid} {.status.containerStatuses[0].containerID} {.status.containerStatuses[0].restartCount} {.status.podIP}{"\n"}{end}' | sort; }
-servers() { container_processes 'httpd -f -v -p 8080 -h /tmp/www'; }
+servers() { container_processes 'httpd -f -vv -p 8080 -h /tmp/www'; }
 before=$(state) processes=$(servers)
 
 kill_kogge() { kogge_pids | xargs -r kill -9; eventually 10 sh -c "! curl -skf https://127.0.0.1:$PORT/readyz"; }
