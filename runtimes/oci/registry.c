@@ -215,6 +215,7 @@ static int refused(const registry_t *r, const char *what, CURLcode code, kg_erro
 
 static bool worth_another(const registry_t *r, CURLcode code) {
   if (atomic_load(&r->job->stop) || code == CURLE_ABORTED_BY_CALLBACK) return false;
+  if (code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_CONNECT) return false; /* the caller has a backoff */
   return code != CURLE_OK || r->code == 429 || r->code >= 500;
 }
 
