@@ -107,8 +107,8 @@ static void create_undo(oci_t *o, container_t *c) {
   container_free(c);
 }
 
-static void creating_end(creating_t *w) {
-  oci_t *o = w->c->oci;
+/* The container may be gone by now. */
+static void creating_end(oci_t *o, creating_t *w) {
   kg_timer_cancel(o->ctx, w->timer);
   if (w->pipe >= 0) {
     kg_fd_forget(o->ctx, w->pipe);
@@ -123,7 +123,7 @@ static void create_failed(creating_t *w, int code, const char *text) {
   oci_t *o = w->c->oci;
   kg_fail(o->ctx, w->request, code, "%s", text);
   create_undo(o, w->c);
-  creating_end(w);
+  creating_end(o, w);
 }
 
 static pid_t monitor_of(const container_t *c) {
@@ -136,6 +136,21 @@ static pid_t monitor_of(const container_t *c) {
   return pid;
 }
 
+/* What runc means: the text in the last msg="..." of its log lines, or else all of it. malloc'ed. */
+static char *runc_message(const char *said) {
+  const char *at = NULL;
+  for (const char *p = said; (p = strstr(p, "msg=\"")); at = p += 5) continue;
+  size_t n = 0, all = strlen(said);
+  char *text = strdup(at ? at : said);
+  while (!at && all && text[all - 1] == '\n') text[--all] = 0;
+  for (const char *p = at; p && *p && *p != '"'; p++) {
+    if (*p == '\\' && p[1]) p++;
+    text[n++] = *p;
+  }
+  if (at) text[n] = 0;
+  return text;
+}
+
 /* {"pid": N} or {"pid": -1, "message": "..."} */
 static void conmon_said(creating_t *w) {
   kg_error_t err = {0};
@@ -145,14 +160,16 @@ static void conmon_said(creating_t *w) {
   char *message = text_of(kg_view_of(doc), "message");
   kg_doc_unref(doc);
   if (pid <= 0) {
-    create_failed(w, KG_EINTERNAL, message ? message : "conmon ended without a word");
+    char *text = runc_message(message ? message : "conmon ended without a word");
+    create_failed(w, KG_EINTERNAL, text);
+    free(text);
   } else {
     c->pid = (pid_t)pid;
     c->monitor = monitor_of(c);
     c->creating = false;
     if (record_container(c->oci, c, &err) < 0) kg_log(c->oci->ctx, KG_LOG_WARN, "container %s: %s", c->id, err.text);
     reply_created(c->oci, w->request, c);
-    creating_end(w);
+    creating_end(c->oci, w);
   }
   free(message);
 }
@@ -313,11 +330,10 @@ static void reply_started(oci_t *o, const kg_msg_t *m, const container_t *c) {
   kg_doc_unref(args);
 }
 
-/* runc's last line says what went wrong. */
 static void start_failed(oci_t *o, const kg_msg_t *m, container_t *c, const char *said) {
-  size_t n = strlen(said);
-  while (n && said[n - 1] == '\n') n--;
-  kg_fail(o->ctx, m, KG_EINTERNAL, "failed to start container: %.*s", (int)n, said);
+  char *text = runc_message(said);
+  kg_fail(o->ctx, m, KG_EINTERNAL, "failed to start container: %s", text);
+  free(text);
   container_kill(c, 9);
   if (c->state != C_EXITED) container_ended(c, 128, "StartError");
 }
@@ -326,6 +342,7 @@ static void start_done(oci_t *o, const proc_end_t *end, void *arg) {
   kg_msg_t *m = arg;
   kg_error_t err;
   container_t *c = container_find(o, kg_view_str(kg_view_get(kg_msg_args(m), "id")));
+  if (c) c->starting = false;
   if (!c) {
     kg_fail(o->ctx, m, KG_ENOTFOUND, "the container was removed while it was started");
   } else if (end->code) {
@@ -349,11 +366,14 @@ void container_start(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   container_t *c = container_find(o, kg_view_str(kg_view_get(kg_msg_args(m), "id")));
   if (!c || c->creating) return kg_fail(ctx, m, KG_ENOTFOUND, "there is no such container");
   if (c->started_us) return reply_started(o, m, c);
+  if (c->starting) return kg_fail(ctx, m, KG_EUNAVAILABLE, "container %s is being started", c->id);
   if (c->state == C_EXITED) return kg_fail(ctx, m, KG_ECONFLICT, "container %s has ended", c->id);
   snprintf(root, sizeof root, "%s/runc", o->run);
   const char *const argv[] = {o->runc, "--root", root, "start", c->id, NULL};
   kg_msg_t *kept = kg_msg_ref(m);
+  c->starting = true;
   if (proc_run(o, argv, NULL, start_done, kept, &err) == 0) return;
+  c->starting = false;
   kg_fail(ctx, m, err.code, "%s", err.text);
   kg_msg_unref(kept);
 }

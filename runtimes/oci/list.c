@@ -19,7 +19,7 @@ void pack_container(kg_pack_t *p, const container_t *c) {
   kg_pack_kv_str(p, "imageID", c->image_id);
 }
 
-static void pack_sandbox(kg_pack_t *p, const sandbox_t *s) {
+static void pack_sandbox(kg_pack_t *p, const oci_t *o, const sandbox_t *s) {
   kg_view_t args = kg_view_of(s->args);
   kg_pack_map(p);
   kg_pack_kv_str(p, "id", s->id);
@@ -29,6 +29,11 @@ static void pack_sandbox(kg_pack_t *p, const sandbox_t *s) {
   kg_pack_kv_int(p, "attempt", kg_view_int(kg_view_get(args, "attempt"), 0));
   kg_pack_kv_str(p, "state", s->ready ? "ready" : "notready");
   kg_pack_kv_str(p, "ip", s->ip);
+  if (s->ready && !s->host_net) {
+    char path[PATH_SIZE];
+    sandbox_ns_path(o, s->id, "net", path);
+    kg_pack_kv_str(p, "netns", path);
+  }
   kg_pack_kv_int(p, "created", s->created_us);
   kg_pack_end(p);
 }
@@ -39,7 +44,7 @@ void runtime_list(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   kg_pack_map(&p);
   kg_pack_key(&p, "sandboxes");
   kg_pack_array(&p);
-  for (const sandbox_t *s = o->sandboxes; s; s = s->next) pack_sandbox(&p, s);
+  for (const sandbox_t *s = o->sandboxes; s; s = s->next) pack_sandbox(&p, o, s);
   kg_pack_end(&p);
   kg_pack_key(&p, "containers");
   kg_pack_array(&p);

@@ -47,7 +47,7 @@ struct container {
   char *id, *sandbox, *name, *image, *image_id, *log_path, *stop_signal;
   int64_t attempt;
   state_t state;
-  bool tty, oom, creating;
+  bool tty, oom, creating, starting;
   pid_t pid, monitor;
   int64_t created_us, started_us, finished_us;
   int64_t exit_code;
