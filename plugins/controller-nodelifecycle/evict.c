@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kube/placement.h"
 #include "lifecycle.h"
 
 /* --- pods whose time runs ----------------------------------------------------------------------------------------- */
@@ -79,15 +80,6 @@ void on_pod(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_v
 
 /* --- tolerations -------------------------------------------------------------------------------------------------- */
 
-static bool tolerates(kg_view_t t, kg_view_t taint) {
-  kg_str_t key = kg_view_str(kg_view_get(t, "key")), effect = kg_view_str(kg_view_get(t, "effect"));
-  kg_str_t op = kg_view_str(kg_view_get(t, "operator"));
-  if (effect.n && !kg_str_is(effect, "NoExecute")) return false;
-  if (key.n && !kg_str_eq(key, kg_view_str(kg_view_get(taint, "key")))) return false;
-  if (kg_str_is(op, "Exists")) return true;
-  return key.n && kg_str_eq(kg_view_str(kg_view_get(t, "value")), kg_view_str(kg_view_get(taint, "value")));
-}
-
 /* Seconds for which all NoExecute taints are tolerated: 0: not at all, -1: for ever. *since_us: when the last of them
  * came, 0 if some does not say. */
 static int64_t tolerance(kg_view_t pod, kg_view_t node, int64_t *since_us) {
@@ -100,7 +92,7 @@ static int64_t tolerance(kg_view_t pod, kg_view_t node, int64_t *since_us) {
     int64_t added = 0;
     for (kg_iter_t t = kg_iter(kg_view_path(pod, "spec", "tolerations", NULL)); kg_iter_next(&t);) {
       kg_view_t seconds = kg_view_get(t.value, "tolerationSeconds");
-      if (!tolerates(t.value, taint.value)) continue;
+      if (!kube_tolerates(t.value, taint.value)) continue;
       any = true;
       int64_t n = kg_view_int(seconds, 0) > 0 ? kg_view_int(seconds, 0) : 0;
       if (kg_view_type(seconds) == KG_V_INT && (least < 0 || n < least)) least = n;

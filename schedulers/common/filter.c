@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kube/placement.h"
 #include "kube/values.h"
 #include "scheduler.h"
 
@@ -10,27 +11,11 @@ static kg_str_t field(kg_view_t v, const char *key) {
   return kg_view_str(kg_view_get(v, key));
 }
 
-/* k8s.io/component-helpers scheduling/corev1.TolerationsTolerateTaint */
-static bool tolerates(kg_view_t toleration, kg_view_t taint) {
-  kg_str_t effect = field(toleration, "effect"), key = field(toleration, "key"), op = field(toleration, "operator");
-  if (effect.n && !kg_str_eq(effect, field(taint, "effect"))) return false;
-  if (key.n && !kg_str_eq(key, field(taint, "key"))) return false;
-  if (kg_str_is(op, "Exists")) return true;
-  return key.n && kg_str_eq(field(toleration, "value"), field(taint, "value"));
-}
-
-static bool tolerated(kg_view_t tolerations, kg_view_t taint) {
-  kg_iter_t it = kg_iter(tolerations);
-  while (kg_iter_next(&it))
-    if (tolerates(it.value, taint)) return true;
-  return false;
-}
-
 static const char *filter_taints(kg_view_t pod_spec, kg_view_t node_spec, char *buf, size_t size) {
   kg_view_t tolerations = kg_view_get(pod_spec, "tolerations");
   kg_iter_t it = kg_iter(kg_view_get(node_spec, "taints"));
   while (kg_iter_next(&it)) {
-    if (kg_str_is(field(it.value, "effect"), "PreferNoSchedule") || tolerated(tolerations, it.value)) continue;
+    if (kg_str_is(field(it.value, "effect"), "PreferNoSchedule") || kube_tolerated(tolerations, it.value)) continue;
     kg_str_t key = field(it.value, "key"), value = field(it.value, "value");
     snprintf(buf, size, "node(s) had untolerated taint {" KG_STR_FMT ": " KG_STR_FMT "}", KG_STR_ARG(key),
              KG_STR_ARG(value));
@@ -49,56 +34,6 @@ static bool filter_unschedulable(kg_view_t pod_spec, kg_view_t node_spec) {
       return true;
   }
   return false;
-}
-
-/* matchFields of a node selector term know one field: metadata.name. */
-static bool fields_match(kg_view_t expressions, const sched_node_t *node) {
-  kg_iter_t it = kg_iter(expressions);
-  while (kg_iter_next(&it)) {
-    bool in = false, want = kg_str_is(field(it.value, "operator"), "In");
-    kg_iter_t values = kg_iter(kg_view_get(it.value, "values"));
-    while (kg_iter_next(&values)) in |= kg_str_is(kg_view_str(values.value), node->name);
-    if (!kg_str_is(field(it.value, "key"), "metadata.name") || in != want) return false;
-  }
-  return true;
-}
-
-/* The expressions of a term have the form of a LabelSelector's: wrap them as one. */
-static bool labels_match(kg_view_t expressions, kg_view_t labels) {
-  kg_pack_t p = kg_pack();
-  kg_pack_map(&p);
-  kg_pack_kv_view(&p, "matchExpressions", expressions);
-  kg_pack_end(&p);
-  kg_doc_t *doc = kg_pack_doc(&p);
-  kube_selector_t *selector = kube_selector_of(kg_view_of(doc), NULL);
-  bool match = selector && kube_selector_matches(selector, labels);
-  kube_selector_free(selector);
-  kg_doc_unref(doc);
-  return match;
-}
-
-static bool filter_affinity(kg_view_t pod_spec, kg_view_t labels, const sched_node_t *node) {
-  kg_view_t required =
-      kg_view_path(pod_spec, "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", NULL);
-  if (kg_view_type(required) != KG_V_MAP) return true;
-  kg_iter_t terms = kg_iter(kg_view_get(required, "nodeSelectorTerms"));
-  while (kg_iter_next(&terms)) {
-    kg_view_t expressions = kg_view_get(terms.value, "matchExpressions"),
-              fields = kg_view_get(terms.value, "matchFields");
-    if (!kg_view_count(expressions) && !kg_view_count(fields)) continue; /* an empty term matches nothing */
-    if (kg_view_count(expressions) && !labels_match(expressions, labels)) continue;
-    if (fields_match(fields, node)) return true;
-  }
-  return false;
-}
-
-static bool filter_selector(kg_view_t pod_spec, kg_view_t labels) {
-  kg_iter_t it = kg_iter(kg_view_get(pod_spec, "nodeSelector"));
-  while (kg_iter_next(&it)) {
-    kg_str_t have = kg_view_str(kg_view_get_str(labels, kg_view_str(it.key)));
-    if (!have.p || !kg_str_eq(have, kg_view_str(it.value))) return false;
-  }
-  return true;
 }
 
 /* Does the pod, which counts on this node, hold one of the host ports that `spec` wants? */
@@ -156,7 +91,7 @@ const char *sched_filter(const sched_t *s, const sched_pod_t *pod, const sched_n
   const char *why;
   if (!filter_unschedulable(spec, kg_view_get(n, "spec"))) return "node(s) were unschedulable";
   if ((why = filter_taints(spec, kg_view_get(n, "spec"), buf, size))) return why;
-  if (!filter_selector(spec, labels) || !filter_affinity(spec, labels, node))
+  if (!kube_selects_node(spec, labels) || !kube_affine_to_node(spec, labels, kg_str(node->name)))
     return "node(s) didn't match Pod's node affinity/selector";
   if (!filter_ports(s, spec, node)) return "node(s) didn't have free ports for the requested pod ports";
   return filter_resources(s, pod, node, buf, size);

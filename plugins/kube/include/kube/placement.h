@@ -1,0 +1,14 @@
+#ifndef KUBE_PLACEMENT_H
+#define KUBE_PLACEMENT_H
+/* What pods and nodes say about each other: taints and tolerations, node selectors and required node affinity. Any
+ * thread. */
+#include "kogge/view.h"
+
+bool kube_tolerates(kg_view_t toleration, kg_view_t taint);
+bool kube_tolerated(kg_view_t tolerations, kg_view_t taint); /* by any of the array */
+/* spec.nodeSelector of a pod against the labels of a node. */
+bool kube_selects_node(kg_view_t pod_spec, kg_view_t node_labels);
+/* Required node affinity of a pod. */
+bool kube_affine_to_node(kg_view_t pod_spec, kg_view_t node_labels, kg_str_t node_name);
+
+#endif

@@ -1,0 +1,133 @@
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "harness.h"
+#include "kube/values.h"
+
+#define NS "default"
+#define SETS "apps/v1/daemonsets"
+#define PODS "v1/pods"
+
+static void node(cluster_t *c, const char *name, const char *more) {
+  make(c, "v1/nodes", NULL, "{'metadata':{'name':'%s','labels':{'n':'%s'}},'spec':{%s}}", name, name, more);
+}
+
+static cluster_t *cluster(void) {
+  cluster_t *c = cluster_new(NULL, (const char *const[]){"controller-serviceaccount", "controller-daemonset", NULL});
+  expect_there(c, "v1/serviceaccounts", NS, "default");
+  node(c, "a", "");
+  node(c, "b", "");
+  return c;
+}
+
+static void set(cluster_t *c, const char *more, const char *pod) {
+  make(c, SETS, NS,
+       "{'metadata':{'name':'d'},'spec':{%s'selector':{'matchLabels':{'app':'d'}},'template':{'metadata':{'labels':{"
+       "'app':'d'}},'spec':{%s'containers':[{'name':'c','image':'i:1'}]}}}}",
+       more, pod);
+}
+
+static void set_image(cluster_t *c, const char *image) {
+  patch(c, SETS, NS, "d", NULL, "{'spec':{'template':{'spec':{'containers':[{'name':'c','image':'%s'}]}}}}", image);
+}
+
+static size_t with_image(cluster_t *c, const char *image) {
+  kg_msg_t *m = list(c, PODS, NS, NULL);
+  size_t n = 0;
+  for (size_t i = 0; i < kg_msg_ndocs(m); i++)
+    n += kg_str_is(kg_view_str(at(kg_view_of(kg_msg_doc(m, i)), "spec>containers>0>image")), image);
+  kg_msg_unref(m);
+  return n;
+}
+
+Test(daemonset, one_on_each_node) {
+  cluster_t *c = cluster();
+  set(c, "", "");
+  expect_count(c, PODS, NS, "app=d", 2);
+  expect(c, SETS, NS, "d", "status>desiredNumberScheduled", "2");
+  expect(c, SETS, NS, "d", "status>numberUnavailable", "2");
+  settle(c, SETS, NS, "d", "status>numberAvailable", "2");
+  expect(c, SETS, NS, "d", "status>updatedNumberScheduled", "2");
+  kg_msg_t *m = list(c, PODS, NS, NULL);
+  kg_view_t v = kg_view_of(kg_msg_doc(m, 0));
+  cr_assert(kg_str_is(kg_view_str(at(v, "spec>affinity>nodeAffinity>requiredDuringSchedulingIgnoredDuringExecution>"
+                                        "nodeSelectorTerms>0>matchFields>0>key")),
+                      "metadata.name"));
+  cr_assert(kg_str_is(kg_view_str(at(v, "spec>tolerations>key=node.kubernetes.io/disk-pressure>operator")), "Exists"));
+  kg_msg_unref(m);
+  node(c, "c", "");
+  expect_count(c, PODS, NS, "app=d", 3);
+  stays_count(c, PODS, NS, "app=d", 3, 150);
+  cluster_free(c);
+}
+
+Test(daemonset, only_where_it_fits) {
+  cluster_t *c = cluster();
+  node(c, "tainted", "'taints':[{'key':'k','effect':'NoSchedule'}]");
+  set(c, "", "'nodeSelector':{'n':'a'},");
+  expect_count(c, PODS, NS, "app=d", 1);
+  expect(c, SETS, NS, "d", "status>desiredNumberScheduled", "1");
+  patch(c, "v1/nodes", NULL, "b", NULL, "{'metadata':{'labels':{'n':'a'}}}");
+  expect_count(c, PODS, NS, "app=d", 2);
+  patch(c, "v1/nodes", NULL, "tainted", NULL, "{'metadata':{'labels':{'n':'a'}}}");
+  stays_count(c, PODS, NS, "app=d", 2, 100);
+  patch(c, "v1/nodes", NULL, "tainted", NULL, "{'spec':{'taints':null}}");
+  expect_count(c, PODS, NS, "app=d", 3);
+  patch(c, "v1/nodes", NULL, "b", NULL, "{'metadata':{'labels':{'n':'b'}}}");
+  expect_count(c, PODS, NS, "app=d", 2);
+  cluster_free(c);
+}
+
+Test(daemonset, updates_one_after_the_other) {
+  cluster_t *c = cluster();
+  set(c, "", "");
+  settle(c, SETS, NS, "d", "status>numberAvailable", "2");
+  set_image(c, "i:2");
+  for (int i = 0; i < 300 && with_image(c, "i:2") == 0; i++) pause_ms(10);
+  pause_ms(100);
+  cr_assert(with_image(c, "i:1") == 1 && with_image(c, "i:2") == 1, "the second waits for the first");
+  settle(c, SETS, NS, "d", "status>updatedNumberScheduled", "2");
+  settle(c, SETS, NS, "d", "status>numberAvailable", "2");
+  expect_count(c, "apps/v1/controllerrevisions", NS, "app=d", 2);
+  cr_assert(with_image(c, "i:1") == 0);
+  cluster_free(c);
+}
+
+Test(daemonset, surge_has_two_for_a_while) {
+  cluster_t *c = cluster();
+  set(c, "'updateStrategy':{'type':'RollingUpdate','rollingUpdate':{'maxSurge':1,'maxUnavailable':0}},", "");
+  settle(c, SETS, NS, "d", "status>numberAvailable", "2");
+  set_image(c, "i:2");
+  expect_count(c, PODS, NS, "app=d", 3);
+  stays_count(c, PODS, NS, "app=d", 3, 100);
+  for (int i = 0; i < 300 && with_image(c, "i:1"); i++, pause_ms(10)) kubelet(c, NS);
+  expect_count(c, PODS, NS, "app=d", 2);
+  cr_assert(with_image(c, "i:2") == 2);
+  cluster_free(c);
+}
+
+Test(daemonset, on_delete_waits_for_you) {
+  cluster_t *c = cluster();
+  set(c, "'updateStrategy':{'type':'OnDelete'},", "");
+  settle(c, SETS, NS, "d", "status>numberAvailable", "2");
+  set_image(c, "i:2");
+  pause_ms(150);
+  cr_assert(with_image(c, "i:1") == 2);
+  cluster_free(c);
+}
+
+Test(daemonset, replaces_a_failed_pod) {
+  cluster_t *c = cluster();
+  set(c, "", "");
+  settle(c, SETS, NS, "d", "status>numberAvailable", "2");
+  kg_msg_t *m = list(c, PODS, NS, NULL);
+  char *name = kg_str_dup(kube_name(kg_view_of(kg_msg_doc(m, 0))));
+  kg_msg_unref(m);
+  finish_pod(c, NS, name, "Failed", 1);
+  expect_gone(c, PODS, NS, name);
+  expect_event(c, NS, "d", "FailedDaemonPod", NULL);
+  expect_count(c, PODS, NS, "app=d", 2);
+  free(name);
+  cluster_free(c);
+}
