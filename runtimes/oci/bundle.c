@@ -1,11 +1,13 @@
 /* The OCI runtime configuration of a container (opencontainers/runtime-spec), as containerd's defaults are. */
 #include <stdio.h>
+#include <sys/prctl.h>
 
 #include "oci.h"
 
 static const char *const DEFAULT_CAPS[] = {
     "CHOWN",   "DAC_OVERRIDE", "FSETID",           "FOWNER",     "MKNOD", "NET_RAW",     "SETGID", "SETUID",
     "SETFCAP", "SETPCAP",      "NET_BIND_SERVICE", "SYS_CHROOT", "KILL",  "AUDIT_WRITE", NULL};
+/* By their numbers. */
 static const char *const ALL_CAPS[] = {"CHOWN",
                                        "DAC_OVERRIDE",
                                        "DAC_READ_SEARCH",
@@ -44,6 +46,9 @@ static const char *const ALL_CAPS[] = {"CHOWN",
                                        "WAKE_ALARM",
                                        "BLOCK_SUSPEND",
                                        "AUDIT_READ",
+                                       "PERFMON",
+                                       "BPF",
+                                       "CHECKPOINT_RESTORE",
                                        NULL};
 
 typedef struct bundle {
@@ -101,22 +106,26 @@ static kube_node_t *process_env(bundle_t *b) {
   return env;
 }
 
-static bool dropped(kg_view_t drop, const char *cap) {
-  for (kg_iter_t it = kg_iter(drop); kg_iter_next(&it);) {
+static bool says(kg_view_t list, const char *cap) {
+  for (kg_iter_t it = kg_iter(list); kg_iter_next(&it);) {
     kg_str_t s = kg_view_str(it.value);
     if (s.n > 4 && !strncasecmp(s.p, "CAP_", 4)) s = (kg_str_t){s.p + 4, s.n - 4};
-    if ((s.n == 3 && !strncasecmp(s.p, "ALL", 3)) || (s.n == strlen(cap) && !strncasecmp(s.p, cap, s.n))) return true;
+    if (s.n == strlen(cap) && !strncasecmp(s.p, cap, s.n)) return true;
   }
   return false;
 }
 
+/* "All" means all that kogge itself may give; what is asked for by name is given or refused by the kernel. */
 static kube_node_t *capability_set(bundle_t *b) {
   kube_node_t *set = kube_array(b->a);
   kg_view_t add = kg_view_get(b->security, "addCaps"), drop = kg_view_get(b->security, "dropCaps");
-  for (const char *const *c = ALL_CAPS; *c; c++) {
-    bool usual = b->privileged;
-    for (const char *const *d = DEFAULT_CAPS; *d && !usual; d++) usual = !strcmp(*d, *c);
-    if ((usual && !dropped(drop, *c)) || dropped(add, *c)) kube_push(b->a, set, kube_strf(b->a, "CAP_%s", *c));
+  bool all = b->privileged || says(add, "ALL"), none = says(drop, "ALL");
+  for (unsigned long i = 0; ALL_CAPS[i]; i++) {
+    const char *cap = ALL_CAPS[i];
+    bool usual = all && prctl(PR_CAPBSET_READ, i, 0, 0, 0) == 1;
+    for (const char *const *d = DEFAULT_CAPS; *d && !usual; d++) usual = !strcmp(*d, cap);
+    if ((usual && !(none && !all) && !says(drop, cap)) || says(add, cap))
+      kube_push(b->a, set, kube_strf(b->a, "CAP_%s", cap));
   }
   return set;
 }

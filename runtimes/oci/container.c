@@ -19,7 +19,30 @@ void container_dir(const oci_t *o, const char *id, char path[PATH_SIZE]) {
   snprintf(path, PATH_SIZE - 64, "%s/containers/%s", o->dir, id);
 }
 
+struct creating {
+  container_t *c;
+  kg_msg_t *request;
+  int pipe;
+  kube_buf_t said; /* what conmon wrote */
+  uint64_t timer;
+};
+
+/* Of w only; what was made of the container stays. */
+static void creating_end(creating_t *w) {
+  oci_t *o = w->c->oci;
+  w->c->work = NULL;
+  kg_timer_cancel(o->ctx, w->timer);
+  if (w->pipe >= 0) {
+    kg_fd_forget(o->ctx, w->pipe);
+    close(w->pipe);
+  }
+  kube_buf_free(&w->said);
+  kg_msg_unref(w->request);
+  free(w);
+}
+
 void container_free(container_t *c) {
+  if (c->work) creating_end(c->work);
   while (c->waiters) {
     waiter_t *w = c->waiters;
     c->waiters = w->next;
@@ -68,14 +91,6 @@ static int mount_root(const image_t *image, const char *dir, kg_error_t *err) {
 /* --- create
  * ------------------------------------------------------------------------------------------------------------ */
 
-typedef struct creating {
-  container_t *c;
-  kg_msg_t *request;
-  int pipe;
-  kube_buf_t said; /* what conmon wrote */
-  uint64_t timer;
-} creating_t;
-
 static void reply_created(oci_t *o, const kg_msg_t *m, const container_t *c) {
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
@@ -107,29 +122,17 @@ static void create_undo(oci_t *o, container_t *c) {
   container_free(c);
 }
 
-/* The container may be gone by now. */
-static void creating_end(oci_t *o, creating_t *w) {
-  kg_timer_cancel(o->ctx, w->timer);
-  if (w->pipe >= 0) {
-    kg_fd_forget(o->ctx, w->pipe);
-    close(w->pipe);
-  }
-  kube_buf_free(&w->said);
-  kg_msg_unref(w->request);
-  free(w);
-}
-
 static void create_failed(creating_t *w, int code, const char *text) {
-  oci_t *o = w->c->oci;
-  kg_fail(o->ctx, w->request, code, "%s", text);
-  create_undo(o, w->c);
-  creating_end(o, w);
+  container_t *c = w->c;
+  kg_fail(c->oci->ctx, w->request, code, "%s", text);
+  creating_end(w);
+  create_undo(c->oci, c);
 }
 
-static pid_t monitor_of(const container_t *c) {
-  char dir[PATH_SIZE], path[PATH_SIZE];
+pid_t container_pid_file(const container_t *c, const char *name) {
+  char dir[PATH_SIZE], path[PATH_SIZE + 16];
   container_dir(c->oci, c->id, dir);
-  snprintf(path, sizeof path, "%s/conmon.pid", dir);
+  snprintf(path, sizeof path, "%s/%s", dir, name);
   char *text = read_whole(path, 64, NULL);
   pid_t pid = text ? (pid_t)atoi(text) : 0;
   free(text);
@@ -165,11 +168,11 @@ static void conmon_said(creating_t *w) {
     free(text);
   } else {
     c->pid = (pid_t)pid;
-    c->monitor = monitor_of(c);
+    c->monitor = container_pid_file(c, "conmon.pid");
     c->creating = false;
     if (record_container(c->oci, c, &err) < 0) kg_log(c->oci->ctx, KG_LOG_WARN, "container %s: %s", c->id, err.text);
     reply_created(c->oci, w->request, c);
-    creating_end(c->oci, w);
+    creating_end(w);
   }
   free(message);
 }
@@ -284,6 +287,7 @@ static void create_begin(oci_t *o, const sandbox_t *s, const kg_msg_t *m, const 
     return kg_fail(o->ctx, m, KG_EINTERNAL, "out of memory");
   }
   *w = (creating_t){.c = c, .request = kg_msg_ref(m), .pipe = -1};
+  c->work = w;
   container_dir(o, c->id, dir);
   if (create_files(o, s, c, args, image, &err) < 0 || spawn_monitor(o, w, args, dir, &err) < 0)
     return create_failed(w, err.code, err.text);

@@ -11,6 +11,8 @@
 
 #include "oci.h"
 
+enum { INIT_POLL_MS = 5 };
+
 static void exit_path(const container_t *c, char path[PATH_SIZE]) {
   snprintf(path, PATH_SIZE, "%s/exits/%s", c->oci->dir, c->id);
 }
@@ -109,11 +111,36 @@ static int signal_number(const char *name) {
   return SIGTERM;
 }
 
+/* Between runc's start and the program's own exec stands runc's init, which would take the signal for itself. */
+static bool is_still_runc(const container_t *c) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%d/comm", (int)c->pid);
+  char *comm = read_whole(path, 64, NULL);
+  bool yes = comm && !strncmp(comm, "runc:[", 6);
+  free(comm);
+  return yes;
+}
+
 static void on_grace_over(kg_ctx_t *ctx, void *self, void *arg) {
   (void)ctx, (void)self;
   container_t *c = arg;
   c->kill_timer = 0;
   container_kill(c, SIGKILL);
+}
+
+static void send_stop(kg_ctx_t *ctx, void *self, void *arg) {
+  container_t *c = arg;
+  kg_timer_cancel(ctx, c->kill_timer);
+  c->kill_timer = 0;
+  if (c->grace_ms <= 0) return container_kill(c, SIGKILL);
+  if (is_still_runc(c)) {
+    c->grace_ms -= INIT_POLL_MS;
+    c->kill_timer = kg_timer(ctx, INIT_POLL_MS, 0, send_stop, c);
+    return;
+  }
+  (void)self;
+  container_kill(c, signal_number(c->stop_signal));
+  c->kill_timer = kg_timer(ctx, c->grace_ms, 0, on_grace_over, c);
 }
 
 void container_stop(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
@@ -130,10 +157,8 @@ void container_stop(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
     container_kill(c, SIGKILL);
     return container_ended(c, 137, NULL);
   }
-  kg_timer_cancel(ctx, c->kill_timer);
-  c->kill_timer = 0;
-  container_kill(c, grace > 0 ? signal_number(c->stop_signal) : SIGKILL);
-  if (grace > 0) c->kill_timer = kg_timer(ctx, grace, 0, on_grace_over, c);
+  c->grace_ms = grace;
+  send_stop(ctx, o, c);
 }
 
 /* --- remove

@@ -36,6 +36,8 @@ struct sandbox {
 
 typedef enum { C_CREATED, C_RUNNING, C_EXITED } state_t;
 
+typedef struct creating creating_t; /* what container.create waits for */
+
 typedef struct waiter { /* a container.stop that waits for the end */
   struct waiter *next;
   kg_msg_t *request;
@@ -54,6 +56,8 @@ struct container {
   char *reason; /* NULL: what the exit code says */
   waiter_t *waiters;
   uint64_t kill_timer;
+  int64_t grace_ms; /* left of the stop under way */
+  creating_t *work;
 };
 
 typedef struct watcher { /* a runtime.watch stream */
@@ -120,6 +124,7 @@ container_t *container_find(const oci_t *o, kg_str_t id);
 void container_create(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void container_start(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void container_free(container_t *c);
+pid_t container_pid_file(const container_t *c, const char *name); /* in its directory; 0: not there */
 void container_dir(const oci_t *o, const char *id, char path[PATH_SIZE]);
 
 /* --- ending.c: how containers end, by themselves or asked to

@@ -149,14 +149,9 @@ static bool monitor_lives(const container_t *c) {
 /* What happened while nobody looked. */
 static void catch_up(container_t *c) {
   if (c->state == C_EXITED || container_reap(c)) return;
-  if (c->monitor == 0) { /* its monitor was started, and kogge died before it knew of it */
-    char path[PATH_SIZE + 16], dir[PATH_SIZE];
-    container_dir(c->oci, c->id, dir);
-    snprintf(path, sizeof path, "%s/conmon.pid", dir);
-    char *text = read_whole(path, 64, NULL);
-    c->monitor = text ? atoi(text) : 0;
-    free(text);
-  }
+  /* Its monitor may have been started, and kogge died before it knew of it. */
+  if (c->monitor == 0) c->monitor = container_pid_file(c, "conmon.pid");
+  if (c->pid == 0) c->pid = container_pid_file(c, "pid");
   if (monitor_lives(c)) return;
   if (c->pid > 0 && c->state == C_RUNNING) container_kill(c, SIGKILL);
   container_ended(c, 137, "ContainerStatusUnknown");
