@@ -41,6 +41,20 @@ static void pack_sysctls(kg_pack_t *k, const pod_t *p) {
   kg_pack_end(k);
 }
 
+/* Annotations that are meant for the runtime: those of its own domain. */
+static void pack_annotations(kg_pack_t *k, const pod_t *p) {
+  static const char domain[] = "sim.kogge.dev/";
+  kg_pack_key(k, "annotations");
+  kg_pack_map(k);
+  for (kg_iter_t it = kg_iter(kg_view_path(pod_object(p), "metadata", "annotations", NULL)); kg_iter_next(&it);) {
+    kg_str_t key = kg_view_str(it.key);
+    if (key.n < sizeof domain || memcmp(key.p, domain, sizeof domain - 1)) continue;
+    kg_pack_strn(k, key);
+    kg_pack_view(k, it.value);
+  }
+  kg_pack_end(k);
+}
+
 kg_doc_t *sandbox_args(pod_t *p, const char *id) {
   char host[256];
   kg_pack_t k = kg_pack();
@@ -58,6 +72,7 @@ kg_doc_t *sandbox_args(pod_t *p, const char *id) {
   kg_pack_kv_bool(&k, "sharePID", spec_bool(p, "shareProcessNamespace"));
   kg_pack_kv_str(&k, "qos", pod_qos(pod_spec(p)));
   pack_sysctls(&k, p);
+  pack_annotations(&k, p);
   pack_ports(&k, p);
   kg_pack_end(&k);
   return kg_pack_doc(&k);

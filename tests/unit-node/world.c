@@ -17,22 +17,26 @@ void must(world_t *w, const char *topic, const char *args, const char *doc) {
   kg_msg_unref(m);
 }
 
-void begin(world_t *w) {
-  kg_error_t err = {0};
-  fake_reset();
+void begin_bare(world_t *w) {
   strcpy(w->dir, "/tmp/kogge-unit-node-XXXXXX");
   cr_assert(mkdtemp(w->dir));
   w->d = driver_new(w->dir, w->dir);
   driver_load(w->d, "store", "store-memory.so", NULL);
   driver_load(w->d, "api", "api.so", NULL);
-  kg_plugin_spec_t spec = {.name = "runtime", .lane = "main", .descriptor = &fake_runtime};
-  cr_assert(kg_kernel_load(driver_kernel(w->d), &spec, &err) == 0, "%s", err.text);
-  driver_load(w->d, "node", "node.so", NODE);
   kg_msg_t *m = driver_call(w->d, "api", "api.create", "{\"g\":\"\",\"v\":\"v1\",\"r\":\"namespaces\"}",
                             "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"default\"}}");
   kg_msg_unref(m); /* there or not */
   must(w, "api.create", "{\"g\":\"\",\"v\":\"v1\",\"r\":\"serviceaccounts\",\"ns\":\"default\"}",
        "{\"apiVersion\":\"v1\",\"kind\":\"ServiceAccount\",\"metadata\":{\"name\":\"default\"}}");
+}
+
+void begin(world_t *w) {
+  kg_error_t err = {0};
+  fake_reset();
+  begin_bare(w);
+  kg_plugin_spec_t spec = {.name = "runtime", .lane = "main", .descriptor = &fake_runtime};
+  cr_assert(kg_kernel_load(driver_kernel(w->d), &spec, &err) == 0, "%s", err.text);
+  driver_load(w->d, "node", "node.so", NODE);
 }
 
 void finish(world_t *w) {
@@ -44,11 +48,15 @@ void finish(world_t *w) {
 
 /* spec: further fields of the spec, JSON without braces. */
 void create_pod(world_t *w, const char *name, const char *spec) {
+  create_pod_on(w, "n1", name, "{}", spec);
+}
+
+void create_pod_on(world_t *w, const char *node, const char *name, const char *annotations, const char *spec) {
   char doc[4096];
   snprintf(doc, sizeof doc,
-           "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"%s\",\"namespace\":\"default\"},"
-           "\"spec\":{\"nodeName\":\"n1\",\"automountServiceAccountToken\":false,%s}}",
-           name, spec);
+           "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"%s\",\"namespace\":\"default\","
+           "\"annotations\":%s},\"spec\":{\"nodeName\":\"%s\",\"automountServiceAccountToken\":false,%s}}",
+           name, annotations, node, spec);
   must(w, "api.create", "{\"g\":\"\",\"v\":\"v1\",\"r\":\"pods\",\"ns\":\"default\"}", doc);
 }
 

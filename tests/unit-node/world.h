@@ -10,11 +10,13 @@ typedef struct world {
 
 extern const char *const NODE; /* the agent's configuration */
 
+void begin_bare(world_t *w); /* store and api only */
 void begin(world_t *w);
 void finish(world_t *w);
 void must(world_t *w, const char *topic, const char *args, const char *doc); /* a call of the api that succeeds */
 /* spec: further fields of the spec, JSON without braces. */
 void create_pod(world_t *w, const char *name, const char *spec);
+void create_pod_on(world_t *w, const char *node, const char *name, const char *annotations, const char *spec);
 #define CONTAINER(name, ...) "{\"name\":\"" name "\",\"image\":\"here\",\"command\":[" __VA_ARGS__ "]}"
 #define POD_ARGS(name) "{\"g\":\"\",\"v\":\"v1\",\"r\":\"pods\",\"ns\":\"default\",\"name\":\"" name "\"}"
 

@@ -1,3 +1,5 @@
+#include <stdbool.h>
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -77,5 +79,44 @@ int kube_time_parse(kg_str_t s, int64_t *wall_us) {
   size_t at = 19 + fraction(s.p + 19, s.n - 19, &us);
   if (offset(s.p + at, s.n - at, &off)) return -1;
   *wall_us = ((days_of(y, mo, d) * 24 + h) * 60 + mi) * 60 * 1000000 + ((int64_t)sec - off) * 1000000 + us;
+  return 0;
+}
+
+/* Milliseconds of a unit at p; *n: its letters. 0: no unit. */
+static double unit_ms(const char *p, size_t left, size_t *n) {
+  static const struct {
+    const char *name;
+    double ms;
+  } units[] = {{"ms", 1}, {"us", 1e-3}, {"ns", 1e-6}, {"s", 1e3}, {"m", 60e3}, {"h", 3600e3}};
+  for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+    *n = strlen(units[i].name);
+    if (*n <= left && !memcmp(p, units[i].name, *n)) return units[i].ms;
+  }
+  return 0;
+}
+
+int kube_duration_ms(kg_str_t s, int64_t *ms) {
+  double sum = 0;
+  if (s.n == 1 && s.p[0] == '0') return *ms = 0, 0;
+  for (size_t i = 0; i < s.n;) {
+    double value = 0, place = 1;
+    size_t digits = 0, n;
+    bool point = false;
+    for (; i < s.n && (isdigit((unsigned char)s.p[i]) || (s.p[i] == '.' && !point)); i++) {
+      if (s.p[i] == '.') {
+        point = true;
+        continue;
+      }
+      digits++;
+      value = value * 10 + (s.p[i] - '0');
+      if (point) place *= 10;
+    }
+    double unit = unit_ms(s.p + i, s.n - i, &n);
+    if (!digits || unit == 0) return -1;
+    sum += value / place * unit;
+    i += n;
+  }
+  if (!s.n || sum > 9e15) return -1;
+  *ms = (int64_t)(sum + 0.5);
   return 0;
 }

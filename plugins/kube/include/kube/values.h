@@ -17,6 +17,9 @@ void kube_time_format(int64_t wall_us, char buf[32]);
 void kube_time_format_micro(int64_t wall_us, char buf[32]);
 int kube_time_parse(kg_str_t s, int64_t *wall_us); /* 0 or -1 */
 
+/* A duration as Go writes it ("1m30s", "500ms", "1.5s") in milliseconds; 0, or -1 if it is none. */
+int kube_duration_ms(kg_str_t s, int64_t *ms);
+
 /* A label selector from its text ("a=b,c in (d,e),!f") or from a LabelSelector object; immutable once made. */
 typedef struct kube_selector kube_selector_t;
 kube_selector_t *kube_selector_parse(kg_str_t text, kg_error_t *err); /* empty text: matches everything */
