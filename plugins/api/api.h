@@ -287,6 +287,9 @@ bool compute_create(write_t *w);
 bool compute_update(write_t *w);
 bool compute_patch(write_t *w);
 bool compute_delete(write_t *w);
+/* evict.c: takes an eviction off the pod's disruption budget, if it has one, then runs the write; takes w over. */
+void evict(write_t *w);
+bool compute_eviction(write_t *w);
 bool compute_sub(write_t *w); /* any verb on a subresource */
 bool compute_scale(write_t *w);
 kube_node_t *sub_current(write_t *w); /* a copy of the object as it is, to be changed */

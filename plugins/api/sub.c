@@ -70,7 +70,7 @@ static bool binding(write_t *w) {
   return w->answer != NULL;
 }
 
-/* --- finalize, eviction ------------------------------------------------------------------------------------------ */
+/* --- finalize ---------------------------------------------------------------------------------------------------- */
 
 /* Namespaces: the one way to change spec.finalizers. */
 static bool finalize(write_t *w) {
@@ -88,41 +88,6 @@ static bool finalize(write_t *w) {
   return update_to(w, object, false);
 }
 
-static bool budget_allows(write_t *w) {
-  collection_t *c = cache_find(w->q.api, "policy", "poddisruptionbudgets");
-  selection_t s = {.ns = w->q.ns, .r = c ? c->r : NULL};
-  sorted_pos_t pos = c ? selection_seek(&s, &c->objects) : (sorted_pos_t){0, 0};
-  for (object_t *o; c && (o = sorted_at(&c->objects, &pos)) && !selection_ends(&s, o);) {
-    kg_view_t v = object_view(o);
-    kube_selector_t *sel = kube_selector_of(kg_view_path(v, "spec", "selector", NULL), NULL);
-    bool mine = sel && kube_selector_matches(sel, kube_labels(object_view(w->old)));
-    kube_selector_free(sel);
-    if (mine && kg_view_int(kg_view_path(v, "status", "disruptionsAllowed", NULL), 0) <= 0) {
-      fault_other(&w->fault, 429, "TooManyRequests",
-                  "Cannot evict pod as it would violate the pod's disruption budget.");
-      return false;
-    }
-  }
-  return true;
-}
-
-static bool eviction(write_t *w) {
-  if (w->verb != W_CREATE) return fault_method(&w->fault);
-  kg_str_t phase = kg_view_str(kg_view_path(object_view(w->old), "status", "phase", NULL));
-  bool counts = !kg_str_is(phase, "Pending") && !kg_str_is(phase, "Succeeded") && !kg_str_is(phase, "Failed");
-  if (counts && !kube_deleting(object_view(w->old)) && !budget_allows(w)) return false;
-  kg_view_t options = kg_view_get(kg_view_of(w->body), "deleteOptions");
-  kg_doc_t *body = w->body;
-  w->body = kg_view_there(options) ? kg_doc_copy(options.p, kg_view_span(options)) : NULL;
-  w->base = w->body;
-  bool ok = compute_delete(w);
-  w->body = body;
-  kg_doc_unref(w->answer);
-  w->answer = ok ? success_doc(NULL, w->q.name, (kg_str_t){0}) : NULL;
-  w->code = 201;
-  return ok;
-}
-
 static bool known(const kube_resource_t *r, kg_str_t sub) {
   for (const char *const *s = r->subresources; *s; s++)
     if (kg_str_is(sub, *s)) return true;
@@ -137,7 +102,7 @@ bool compute_sub(write_t *w) {
   if (kg_str_is(sub, "scale")) return compute_scale(w);
   if (kg_str_is(sub, "binding") && !w->reads) return binding(w);
   if (kg_str_is(sub, "finalize") && !w->reads) return finalize(w);
-  if (kg_str_is(sub, "eviction") && !w->reads) return eviction(w);
+  if (kg_str_is(sub, "eviction") && !w->reads) return compute_eviction(w);
   bool whole = kg_str_is(sub, "status") || kg_str_is(sub, "ephemeralcontainers") || kg_str_is(sub, "resize") ||
                kg_str_is(sub, "approval");
   if (!whole) return fault_method(&w->fault);

@@ -255,6 +255,7 @@ static void on_verb(api_t *api, const kg_msg_t *m, verb_t verb, unsigned bit) {
   }
   if (!q.c && !q.r->virtual_) return kg_fail(api->ctx, m, KG_EINTERNAL, "api: %s are kept nowhere", q.r->resource);
   if (verb == W_CREATE && kg_str_is(q.sub, "token")) return token_request(&q, kg_msg_doc(m, 0));
+  if (verb == W_CREATE && kg_str_is(q.sub, "eviction")) return evict(write_of(&q, verb, kg_msg_doc(m, 0)));
   write_run(write_of(&q, verb, kg_msg_doc(m, 0)));
 }
 

@@ -1,0 +1,109 @@
+/* Disruption budgets, quotas, clearing away pods. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "harness.h"
+#include "kube/values.h"
+
+#define NS "default"
+#define BUDGETS "policy/v1/poddisruptionbudgets"
+#define PODS "v1/pods"
+
+static cluster_t *budget(const char *spec) {
+  cluster_t *c = cluster_new(
+      NULL, (const char *const[]){"controller-serviceaccount", "controller-replicaset", "controller-disruption", NULL});
+  expect_there(c, "v1/serviceaccounts", NS, "default");
+  make(c, "apps/v1/replicasets", NS,
+       "{'metadata':{'name':'s'},'spec':{'replicas':4,'selector':{'matchLabels':{'app':'s'}},'template':{'metadata':{"
+       "'labels':{'app':'s'}},'spec':{'nodeName':'n','containers':[{'name':'c','image':'i'}]}}}}");
+  settle(c, "apps/v1/replicasets", NS, "s", "status>readyReplicas", "4");
+  make(c, BUDGETS, NS, "{'metadata':{'name':'b'},'spec':{%s,'selector':{'matchLabels':{'app':'s'}}}}", spec);
+  return c;
+}
+
+static char *nth(cluster_t *c, size_t i) {
+  kg_msg_t *m = list(c, PODS, NS, "app=s");
+  char *name = kg_str_dup(kube_name(kg_view_of(kg_msg_doc(m, i))));
+  kg_msg_unref(m);
+  return name;
+}
+
+static int evict(cluster_t *c, const char *pod) {
+  char doc[300];
+  snprintf(doc, sizeof doc,
+           "{'apiVersion':'policy/v1','kind':'Eviction','metadata':{'name':'%s','namespace':'default'}}", pod);
+  return post_sub(c, PODS, NS, pod, "eviction", doc);
+}
+
+Test(disruption, counts_and_is_kept) {
+  cluster_t *c = budget("'minAvailable':3");
+  expect(c, BUDGETS, NS, "b", "status>disruptionsAllowed", "1");
+  expect(c, BUDGETS, NS, "b", "status>currentHealthy", "4");
+  expect(c, BUDGETS, NS, "b", "status>desiredHealthy", "3");
+  expect(c, BUDGETS, NS, "b", "status>expectedPods", "4");
+  expect(c, BUDGETS, NS, "b", "status>conditions>type=DisruptionAllowed>reason", "'SufficientPods'");
+  char *one = nth(c, 0), *two = nth(c, 1);
+  cr_assert(evict(c, one) == 201);
+  cr_assert(evict(c, two) == 429, "two at once would be too many");
+  expect(c, PODS, NS, one, "metadata>deletionGracePeriodSeconds", "30");
+  expect(c, PODS, NS, two, "metadata>deletionTimestamp", NULL);
+  expect(c, BUDGETS, NS, "b", "status>disruptionsAllowed", "0");
+  expect(c, BUDGETS, NS, "b", "status>conditions>type=DisruptionAllowed>status", "'False'");
+  settle(c, BUDGETS, NS, "b", "status>disruptionsAllowed", "1"); /* its successor is ready */
+  cr_assert(evict(c, two) == 201);
+  free(one);
+  free(two);
+  cluster_free(c);
+}
+
+Test(disruption, percent_of_the_scale) {
+  cluster_t *c = budget("'maxUnavailable':'50%'");
+  expect(c, BUDGETS, NS, "b", "status>disruptionsAllowed", "2");
+  patch(c, "apps/v1/replicasets", NS, "s", NULL, "{'spec':{'replicas':6}}");
+  expect(c, BUDGETS, NS, "b", "status>desiredHealthy", "3");
+  settle(c, BUDGETS, NS, "b", "status>disruptionsAllowed", "3");
+  cluster_free(c);
+}
+
+/* --- pods nobody ends --------------------------------------------------------------------------------------------- */
+
+Test(podgc, pods_of_a_node_that_is_gone) {
+  cluster_t *c = cluster_new("{\"quarantineMs\":200}",
+                             (const char *const[]){"controller-serviceaccount", "controller-podgc", NULL});
+  expect_there(c, "v1/serviceaccounts", NS, "default");
+  make(c, "v1/nodes", NULL, "{'metadata':{'name':'a'}}");
+  make(c, PODS, NS,
+       "{'metadata':{'name':'p','finalizers':['x.io/"
+       "hold']},'spec':{'nodeName':'a','containers':[{'name':'c','image':'i'}]}}");
+  make(c, PODS, NS, "{'metadata':{'name':'q'}," POD_SPEC "}");
+  del(c, "v1/nodes", NULL, "a", NULL);
+  expect(c, PODS, NS, "p", "status>phase", "'Failed'");
+  expect(c, PODS, NS, "p", "status>conditions>type=DisruptionTarget>message", "'PodGC: node no longer exists'");
+  expect(c, PODS, NS, "p", "metadata>deletionGracePeriodSeconds", "0");
+  expect(c, PODS, NS, "q", "metadata>deletionTimestamp", NULL);
+  cluster_free(c);
+}
+
+Test(podgc, a_pod_that_never_came_to_a_node) {
+  cluster_t *c = cluster_new(NULL, (const char *const[]){"controller-serviceaccount", "controller-podgc", NULL});
+  expect_there(c, "v1/serviceaccounts", NS, "default");
+  make(c, PODS, NS, "{'metadata':{'name':'p','finalizers':['x.io/hold']}," POD_SPEC "}");
+  del(c, PODS, NS, "p", NULL);
+  expect(c, PODS, NS, "p", "status>phase", "'Failed'");
+  cluster_free(c);
+}
+
+Test(podgc, too_many_that_have_ended) {
+  cluster_t *c = cluster_new("{\"terminatedPodThreshold\":3}",
+                             (const char *const[]){"controller-serviceaccount", "controller-podgc", NULL});
+  expect_there(c, "v1/serviceaccounts", NS, "default");
+  for (int i = 0; i < 6; i++) {
+    char name[8];
+    snprintf(name, sizeof name, "p%d", i);
+    make(c, PODS, NS, "{'metadata':{'name':'%s'}," POD_SPEC "}", name);
+    finish_pod(c, NS, name, "Succeeded", 0);
+  }
+  expect_count(c, PODS, NS, NULL, 3);
+  cluster_free(c);
+}
