@@ -1,0 +1,192 @@
+#include "ask.h"
+
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <ldns/ldns.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { ROOM = 16384 };
+
+static void enter(const char *netns) {
+  int fd = netns ? open(netns, O_RDONLY | O_CLOEXEC) : -1;
+  if (netns && (fd < 0 || setns(fd, CLONE_NEWNET) < 0)) _exit(9);
+}
+
+/* --- the client --------------------------------------------------------------------------------------------------- */
+
+static int by_text(const void *a, const void *b) {
+  return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void put_records(FILE *f, const ldns_rr_list *list, const char *between) {
+  char *all[256];
+  size_t n = ldns_rr_list_rr_count(list);
+  if (n > 256) n = 256;
+  for (size_t i = 0; i < n; i++) {
+    ldns_rr *rr = ldns_rr_list_rr(list, i);
+    char *owner = ldns_rdf2str(ldns_rr_owner(rr)), *type = ldns_rr_type2str(ldns_rr_get_type(rr));
+    size_t used = 0;
+    all[i] = malloc(1024);
+    used += (size_t)snprintf(all[i], 1024, "%s %s", owner, type);
+    for (size_t k = 0; k < ldns_rr_rd_count(rr) && ldns_rr_get_type(rr) != LDNS_RR_TYPE_SOA; k++)
+      used += (size_t)snprintf(all[i] + used, 1024 - used, " %s", ldns_rdf2str(ldns_rr_rdf(rr, k)));
+  }
+  qsort(all, n, sizeof *all, by_text);
+  for (size_t i = 0; i < n; i++) fprintf(f, "%s%s", i ? "; " : between, all[i]);
+}
+
+static void put_answer(FILE *f, const uint8_t *wire, size_t n) {
+  ldns_pkt *p = NULL;
+  if (ldns_wire2pkt(&p, wire, n) != LDNS_STATUS_OK) return;
+  fprintf(f, "%s%s", ldns_pkt_rcode2str(ldns_pkt_get_rcode(p)), ldns_pkt_tc(p) ? " TC" : "");
+  put_records(f, ldns_pkt_answer(p), " ");
+  put_records(f, ldns_pkt_additional(p), " + ");
+}
+
+static void ask_here(const char *server, const char *name, const char *type, how_t how, int out) {
+  struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(53)};
+  struct timeval wait = {1, 0};
+  uint8_t *wire = NULL, in[65537];
+  size_t n, got = 0;
+  ldns_pkt *q = NULL;
+  ldns_pkt_query_new_frm_str(&q, name, ldns_get_rr_type_by_name(type), LDNS_RR_CLASS_IN, LDNS_RD);
+  ldns_pkt_set_id(q, 4711);
+  if (how == WITH_EDNS) ldns_pkt_set_edns_udp_size(q, 4096);
+  if (ldns_pkt2wire(&wire, q, &n) != LDNS_STATUS_OK) _exit(1);
+  inet_pton(AF_INET, server, &a.sin_addr);
+  int fd = socket(AF_INET, how == OVER_TCP ? SOCK_STREAM : SOCK_DGRAM, 0);
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
+  if (connect(fd, (struct sockaddr *)&a, sizeof a) < 0) _exit(1);
+  uint8_t head[2] = {(uint8_t)(n >> 8), (uint8_t)n};
+  if (how == OVER_TCP && send(fd, head, 2, 0) != 2) _exit(1);
+  if (send(fd, wire, n, 0) != (ssize_t)n) _exit(1);
+  do {
+    ssize_t r = recv(fd, in + got, sizeof in - got, 0);
+    if (r <= 0) _exit(1);
+    got += (size_t)r;
+  } while (how == OVER_TCP && (got < 2 || got < (size_t)(in[0] << 8 | in[1]) + 2));
+  FILE *f = fdopen(out, "w");
+  put_answer(f, in + (how == OVER_TCP ? 2 : 0), got - (how == OVER_TCP ? 2 : 0));
+  fclose(f);
+  _exit(0);
+}
+
+const char *dig(const char *netns, const char *server, const char *name, const char *type, how_t how) {
+  static char text[ROOM];
+  int out[2], status;
+  size_t n = 0;
+  cr_assert_eq(pipe2(out, O_CLOEXEC), 0);
+  pid_t pid = fork();
+  if (!pid) {
+    enter(netns);
+    ask_here(server, name, type, how, out[1]);
+  }
+  close(out[1]);
+  for (ssize_t r; n < ROOM - 1 && (r = read(out[0], text + n, ROOM - 1 - n)) > 0;) n += (size_t)r;
+  text[n] = '\0';
+  close(out[0]);
+  waitpid(pid, &status, 0);
+  return status ? "-" : text;
+}
+
+/* --- the resolver ------------------------------------------------------------------------------------------------- */
+
+static atomic_int *asked;
+
+int resolver_count(void) {
+  return atomic_load(asked);
+}
+
+static void add_a(ldns_pkt *r, const char *name, int last) {
+  char text[300];
+  ldns_rr *rr = NULL;
+  snprintf(text, sizeof text, "%s 60 IN A 198.51.100.%d", name, last);
+  if (ldns_rr_new_frm_str(&rr, text, 0, NULL, NULL) == LDNS_STATUS_OK) ldns_pkt_push_rr(r, LDNS_SECTION_ANSWER, rr);
+}
+
+static uint8_t *resolve(const uint8_t *in, size_t n, bool tcp, size_t *size) {
+  ldns_pkt *q = NULL, *r = ldns_pkt_new();
+  uint8_t *wire = NULL;
+  if (ldns_wire2pkt(&q, in, n) != LDNS_STATUS_OK) return NULL;
+  atomic_fetch_add(asked, 1);
+  ldns_rr *question = ldns_rr_list_rr(ldns_pkt_question(q), 0);
+  char *name = ldns_rdf2str(ldns_rr_owner(question));
+  ldns_pkt_push_rr(r, LDNS_SECTION_QUESTION, ldns_rr_clone(question));
+  ldns_pkt_set_id(r, ldns_pkt_id(q));
+  ldns_pkt_set_qr(r, true);
+  if (!strncmp(name, "gone", 4)) {
+    ldns_pkt_set_rcode(r, LDNS_RCODE_NXDOMAIN);
+  } else if (!strncmp(name, "big", 3)) {
+    ldns_pkt_set_tc(r, !tcp);
+    for (int i = 1; tcp && i <= 100; i++) add_a(r, name, i);
+  } else if (ldns_rr_get_type(question) == LDNS_RR_TYPE_A) {
+    add_a(r, name, 1);
+  }
+  ldns_pkt2wire(&wire, r, size);
+  free(name);
+  ldns_pkt_free(q);
+  ldns_pkt_free(r);
+  return wire;
+}
+
+static void serve_udp(int fd) {
+  struct sockaddr_in from;
+  socklen_t size = sizeof from;
+  uint8_t in[4096];
+  size_t n;
+  ssize_t got = recvfrom(fd, in, sizeof in, 0, (struct sockaddr *)&from, &size);
+  uint8_t *wire = got > 0 ? resolve(in, (size_t)got, false, &n) : NULL;
+  if (wire) sendto(fd, wire, n, 0, (struct sockaddr *)&from, size);
+  free(wire);
+}
+
+static void serve_tcp(int fd) {
+  uint8_t in[4096];
+  size_t n;
+  int c = accept(fd, NULL, NULL);
+  ssize_t got = recv(c, in, sizeof in, 0);
+  uint8_t *wire = got > 2 ? resolve(in + 2, (size_t)got - 2, true, &n) : NULL;
+  if (wire) {
+    uint8_t head[2] = {(uint8_t)(n >> 8), (uint8_t)n};
+    if (send(c, head, 2, 0) != 2 || send(c, wire, n, 0) != (ssize_t)n) perror("resolver");
+  }
+  free(wire);
+  close(c);
+}
+
+void resolver_start(world_t *w, const char *netns) {
+  asked = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  int ready[2];
+  char ok;
+  cr_assert_eq(pipe2(ready, O_CLOEXEC), 0);
+  pid_t pid = fork();
+  if (!pid) {
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(53)};
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    enter(netns);
+    struct pollfd fds[] = {{socket(AF_INET, SOCK_DGRAM, 0), POLLIN, 0}, {socket(AF_INET, SOCK_STREAM, 0), POLLIN, 0}};
+    for (int i = 0; i < 2; i++)
+      if (bind(fds[i].fd, (struct sockaddr *)&a, sizeof a) < 0) _exit(1);
+    if (listen(fds[1].fd, 8) < 0 || write(ready[1], "x", 1) != 1) _exit(1);
+    while (poll(fds, 2, -1) > 0) {
+      if (fds[0].revents) serve_udp(fds[0].fd);
+      if (fds[1].revents) serve_tcp(fds[1].fd);
+    }
+    _exit(0);
+  }
+  close(ready[1]);
+  cr_assert_eq(read(ready[0], &ok, 1), 1);
+  close(ready[0]);
+  w->servers[w->nservers++] = pid;
+}
