@@ -8,8 +8,10 @@ typedef struct cli {
   const char *config, *data_dir, *run_dir;
   const char *output; /* "table" or "json" */
   bool supervise;
-  char self[4096]; /* path of this binary */
-  char **rest;     /* flags of the configuration, as given: NULL-terminated */
+  char self[4096];    /* path of this binary */
+  char *culprits[16]; /* plugins that took the kernel down: they get processes of their own */
+  int nculprits;
+  char **rest; /* flags of the configuration, as given: NULL-terminated */
   int nrest;
 } cli_t;
 

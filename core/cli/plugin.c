@@ -155,8 +155,21 @@ static int run(cli_t *cli, client_t *c, int argc, char **argv) {
   return 2;
 }
 
+/* Needs no server. */
+static int make_key(const cli_t *cli, const char *name) {
+  char path[PATH_MAX];
+  kg_error_t err = {0};
+  if (kg_bus_key(cli->data_dir, name, path, sizeof path, &err) < 0) {
+    fprintf(stderr, "kogge: %s\n", err.text);
+    return 1;
+  }
+  printf("%s\n", path);
+  return 0;
+}
+
 int cli_plugin(cli_t *cli, int argc, char **argv) {
   client_t c;
+  if (argc == 2 && strcmp(argv[0], "key") == 0) return make_key(cli, argv[1]);
   if (client_open(cli, &c) < 0) return 1;
   int code = run(cli, &c, argc, argv);
   client_close(&c);

@@ -26,7 +26,7 @@ static char *absolute(const char *path) {
   return out;
 }
 
-static kg_kernel_t *make_kernel(const cli_t *cli, const settings_t *s, kg_error_t *err) {
+static kg_kernel_t *make_kernel(const cli_t *cli, const settings_t *s, int ready_fd, kg_error_t *err) {
   char beside[PATH_MAX + 16];
   const char *slash = strrchr(cli->self, '/'), *path = settings_text(s, NULL, "plugin_path");
   const char *format = settings_text(s, "log", "format"), *trial = settings_text(s, NULL, "trial");
@@ -39,6 +39,7 @@ static kg_kernel_t *make_kernel(const cli_t *cli, const settings_t *s, kg_error_
                                            .trial_command = trial && strcmp(trial, "false") == 0 ? NULL : cli->self,
                                            .log_level = settings_level(s),
                                            .log_json = format && strcmp(format, "json") == 0,
+                                           .crash_fd = ready_fd,
                                            .log_file = settings_text(s, "log", "file"),
                                            .start_timeout_ms = settings_int(s, "start_timeout_ms"),
                                            .drain_timeout_ms = settings_int(s, "drain_timeout_ms"),
@@ -55,17 +56,19 @@ static const char **service_names(const kg_cfg_t *list) {
   return names;
 }
 
-static bool wants_process(const kg_cfg_t *p) {
+static bool wants_process(const cli_t *cli, const kg_cfg_t *p) {
+  for (int i = 0; i < cli->nculprits; i++)
+    if (strcmp(cli->culprits[i], kg_cfg_text(kg_cfg_get(p, "name"))) == 0) return true;
   const char *process = kg_cfg_text(kg_cfg_get(p, "process")), *lane = kg_cfg_text(kg_cfg_get(p, "lane"));
   return (process && strcmp(process, "true") == 0) || (lane && strcmp(lane, "process") == 0);
 }
 
-static int load(kg_kernel_t *k, const kg_cfg_t *p, kg_error_t *err) {
+static int load(const cli_t *cli, kg_kernel_t *k, const kg_cfg_t *p, kg_error_t *err) {
   const kg_cfg_t *config = kg_cfg_get(p, "config");
   kg_plugin_spec_t spec = {.name = kg_cfg_text(kg_cfg_get(p, "name")),
                            .file = kg_cfg_text(kg_cfg_get(p, "file")),
                            .lane = kg_cfg_text(kg_cfg_get(p, "lane")),
-                           .process = wants_process(p),
+                           .process = wants_process(cli, p),
                            .remote = kg_cfg_text(kg_cfg_get(p, "remote")),
                            .config = config ? kg_cfg_doc(config) : NULL};
   const char **names = service_names(kg_cfg_get(p, "services"));
@@ -86,12 +89,12 @@ static bool asked_to_stop(int signals) {
 }
 
 /* 0: all run, 1: asked to stop meanwhile, -1: one did not start. */
-static int load_all(kg_kernel_t *k, const settings_t *s, int signals, kg_error_t *err) {
+static int load_all(const cli_t *cli, kg_kernel_t *k, const settings_t *s, int signals, kg_error_t *err) {
   const kg_cfg_t *plugins = kg_cfg_get(s->root, "plugins");
   if (kg_kernel_open_control(k, err) < 0) return -1;
   for (size_t i = 0; i < kg_cfg_count(plugins); i++) {
     if (asked_to_stop(signals)) return 1;
-    if (load(k, kg_cfg_at(plugins, i), err) < 0) return -1;
+    if (load(cli, k, kg_cfg_at(plugins, i), err) < 0) return -1;
   }
   return 0;
 }
@@ -119,9 +122,9 @@ static int block_signals(void) {
 static int run(const cli_t *cli, const settings_t *s, int ready_fd, kg_error_t *err) {
   int64_t since = now_ms();
   int signals = block_signals();
-  kg_kernel_t *k = signals < 0 ? NULL : make_kernel(cli, s, err);
+  kg_kernel_t *k = signals < 0 ? NULL : make_kernel(cli, s, ready_fd, err);
   if (!k) return -1;
-  int rc = load_all(k, s, signals, err);
+  int rc = load_all(cli, k, s, signals, err);
   if (rc == 0) {
     kg_kernel_log(k, KG_LOG_INFO, "ready after %lld ms: %zu plugins run, commands at %s/kogge.sock",
                   (long long)(now_ms() - since), kg_cfg_count(kg_cfg_get(s->root, "plugins")), cli->run_dir);

@@ -3,6 +3,7 @@
 #include "cli.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +31,7 @@ static int64_t seconds(void) {
 static pid_t start_child(int (*serve)(cli_t *, int), cli_t *cli, int *ready, const sigset_t *signals) {
   int fd[2];
   pid_t parent = getpid();
-  if (pipe(fd) < 0) return -1;
+  if (pipe2(fd, O_CLOEXEC | O_NONBLOCK) < 0) return -1;
   pid_t pid = fork();
   if (pid == 0) {
     /* The kernel must not outlive a parent that was killed. */
@@ -58,6 +59,21 @@ static int wait_for(pid_t pid, const sigset_t *signals, bool *asked) {
   }
 }
 
+/* What the kernel said: "r" when it was ready, "cNAME\n" when a plugin took it down. */
+static void listen_to(cli_t *cli, int fd, bool *ready) {
+  char said[512];
+  ssize_t n = read(fd, said, sizeof said - 1);
+  said[n < 0 ? 0 : n] = 0;
+  *ready |= *said == 'r';
+  char *name = strchr(said, 'c'), *end = name ? strchr(name, '\n') : NULL;
+  if (!end || cli->nculprits == sizeof cli->culprits / sizeof *cli->culprits) return;
+  *end = 0;
+  for (int i = 0; i < cli->nculprits; i++)
+    if (strcmp(cli->culprits[i], name + 1) == 0) return;
+  fprintf(stderr, "kogge: plugin %s took the kernel down: it gets a process of its own from now on\n", name + 1);
+  if ((cli->culprits[cli->nculprits] = strdup(name + 1)) != NULL) cli->nculprits++;
+}
+
 int cli_supervise(int (*serve)(cli_t *, int), cli_t *cli) {
   sigset_t signals;
   int pause = FIRST_PAUSE_MS;
@@ -75,8 +91,7 @@ int cli_supervise(int (*serve)(cli_t *, int), cli_t *cli) {
       return 1;
     }
     int status = wait_for(pid, &signals, &asked);
-    char byte;
-    was_ready |= read(ready, &byte, 1) == 1;
+    listen_to(cli, ready, &was_ready);
     close(ready);
     if (WIFEXITED(status) && (asked || !was_ready || WEXITSTATUS(status) == 0)) return WEXITSTATUS(status);
     if (asked) return 128 + WTERMSIG(status);

@@ -92,6 +92,7 @@ kg_kernel_t *kg_kernel_new(const kg_kernel_options_t *o, kg_error_t *err) {
   k->trial_command = o->trial_command ? strdup(o->trial_command) : NULL;
   atomic_init(&k->log.level, o->log_level);
   k->log.json = o->log_json;
+  if (o->crash_fd > 0) kg_crash_report(o->crash_fd);
   k->zmq = zmq_ctx_new();
   if (k->zmq) zmq_ctx_set(k->zmq, ZMQ_IO_THREADS, 0); /* inproc needs none */
   if (!k->zmq || k->command_fd < 0) kg_error_set(err, KG_EINTERNAL, "the bus cannot be made: %s", strerror(errno));

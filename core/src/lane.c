@@ -231,6 +231,7 @@ static void run_ports(kg_lane_t *lane) {
 static void *lane_main(void *arg) {
   kg_lane_t *lane = arg;
   pthread_setname_np(pthread_self(), lane->name);
+  void *stack = kg_crash_lane(lane);
   lane->now_us = kg_clock_us();
   while (!lane->stop) {
     if (lane->inbox_more) drain_inbox(lane);
@@ -239,6 +240,7 @@ static void *lane_main(void *arg) {
     run_timers(lane);
     if (!lane->stop) wait_for_events(lane);
   }
+  kg_crash_lane_ends(stack);
   return NULL;
 }
 

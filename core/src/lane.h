@@ -73,6 +73,11 @@ void kg_port_close(kg_ctx_t *ctx, kg_port_t *port);
 void kg_lane_enter(kg_lane_t *lane, kg_ctx_t *ctx, const char *what);
 void kg_lane_leave(kg_lane_t *lane, kg_ctx_t *ctx, const char *what);
 
+/* crash.c: a lane's thread at its begin and end; from kg_crash_report() on a crash in a lane writes "cNAME\n" to fd. */
+void *kg_crash_lane(kg_lane_t *lane);
+void kg_crash_lane_ends(void *stack);
+void kg_crash_report(int fd);
+
 /* The instance goes: its timers and descriptors. */
 void kg_lane_forget(kg_ctx_t *ctx);
 

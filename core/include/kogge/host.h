@@ -17,6 +17,7 @@ typedef struct kg_kernel_options {
   kg_level_t log_level;
   bool log_json;
   const char *log_file;     /* NULL: standard error */
+  int crash_fd;             /* > 0: a crash in a lane writes "cNAME\n" of its plugin there; one kernel in a process */
   int64_t start_timeout_ms; /* 0: 30,000 */
   int64_t drain_timeout_ms; /* 0: 5,000 */
   int64_t trial_timeout_ms; /* an unknown plugin must have ended its trial by then; 0: 10,000 */

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# A plugin that takes the kernel down: the kernel is back at once, and the culprit lives in a process of its own.
+. "$(dirname "$0")/lib.sh"
+cat >"$WORK/c.yaml" <<Y
+plugin_path: $BUILD/plugins:$BUILD/tests/plugins
+plugins:
+  - {name: hello, file: hello.so}
+  - {name: unruly, file: unruly.so}
+Y
+answers() { kogge request "$@" >/dev/null; }
+lane_of() { kogge --output json plugin list | sed "s/.*\"name\":\"$1\"[^}]*\"process\":\([0-9]*\).*/\1/;t;s/.*/0/"; }
+
+mkdir -p "$RUN"
+setsid -f "$BUILD/kogge" --data-dir "$DATA" --run-dir "$RUN" server --config "$WORK/c.yaml" >"$WORK/kogge.log" 2>&1 </dev/null
+eventually 5 answers unruly unruly.say
+[ "$(lane_of unruly)" = 0 ] || fail "unruly began in a process of its own"
+
+say "a crash in a lane ends the kernel, which is back within 100 ms"
+kogge request unruly unruly.crash >/dev/null 2>&1 || true
+began=${EPOCHREALTIME/./}
+until answers hello hello.say 2>/dev/null; do sleep 0.005; done
+took=$(((${EPOCHREALTIME/./} - began) / 1000))
+echo "   $took ms"
+[ $took -lt 1000 ] || fail "the kernel took $took ms to come back"
+expect "plugin unruly took the kernel down" "$(cat "$WORK/kogge.log")"
+
+say "from then on the culprit has a process of its own"
+eventually 5 answers unruly unruly.say
+[ "$(lane_of unruly)" != 0 ] || fail "unruly is still in a lane"
+kernel=$(kogge_pids | tail -1)
+refuse "died of signal 6" kogge request unruly unruly.crash
+eventually 5 answers unruly unruly.say
+[ "$(kogge_pids | tail -1)" = "$kernel" ] || kill -0 "$kernel" || fail "the kernel died again"
+
+say "a handler that hangs is named"
+kogge request unruly unruly.hang '{ms: 1500}' >/dev/null
+expect "plugin unruly hangs in its own process" "$(cat "$WORK/kogge.log")"
+expect "in the handler of unruly.hang" "$(cat "$WORK/kogge.log")"

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# A plugin on another machine (a process that only has tcp and a key): reached with CURVE, refused without a known key.
+. "$(dirname "$0")/lib.sh"
+cat >"$WORK/c.yaml" <<Y
+plugin_path: $BUILD/plugins:$BUILD/tests/plugins
+start_timeout_ms: 10000
+plugins:
+  - {name: hello, file: hello.so}
+  - {name: unruly, remote: "tcp://127.0.0.1:$((PORT + 300))"}
+Y
+answers() { kogge request "$@" >/dev/null; }
+mkdir -p "$RUN" "$DATA" "$WORK/elsewhere" "$WORK/stranger"
+chmod 700 "$DATA"
+
+say "keys are for their owner only"
+key=$(kogge plugin key west)
+[ "$(stat -c %a "$key" "$DATA/bus" "$DATA/bus/server.key" | tr '\n' ' ')" = "600 700 600 " ] || fail "modes: $(stat -c '%a %n' "$key" "$DATA/bus"/*)"
+stranger=$("$BUILD/kogge" --data-dir "$WORK/stranger" plugin key nobody)
+# The stranger knows whom it talks to, but is not known there.
+sed -i "s|^server: .*|$(grep ^server: "$key")|" "$stranger"
+cp "$key" "$WORK/elsewhere/west.key"
+
+setsid -f "$BUILD/kogge" --data-dir "$DATA" --run-dir "$RUN" server --config "$WORK/c.yaml" >"$WORK/kogge.log" 2>&1 </dev/null
+agent() { setsid -f "$BUILD/kogge" agent --connect "tcp://127.0.0.1:$((PORT + 300))" --key "$1" --file "$BUILD/tests/plugins/unruly.so" --name unruly --run "$WORK/elsewhere" >>"$WORK/agent.log" 2>&1 </dev/null; }
+agent "$stranger"
+sleep 0.5
+if answers unruly unruly.say 2>/dev/null; then fail "a stranger was let in"; fi
+pkill -f -- "--key $stranger" || true
+
+say "with a known key it serves"
+agent "$WORK/elsewhere/west.key"
+eventually 10 answers unruly unruly.say
+expect '"n":5' "$(kogge request unruly unruly.say '{n: 5}')"
+
+say "its crash is an error at once, and it comes back"
+refuse "unruly" kogge request unruly unruly.crash
+eventually 10 answers unruly unruly.say
+
+say "the kernel ends, the agent waits; the kernel comes back, so does the plugin"
+kill -9 "$(kogge_pids | tail -1)"
+eventually 5 answers hello hello.say
+eventually 15 answers unruly unruly.say
+pkill -f -- "--key $WORK/elsewhere" || true
