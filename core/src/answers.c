@@ -143,6 +143,14 @@ static void credited(kg_ctx_t *ctx, kg_served_t *s, uint32_t items) {
   kg_msg_unref(m);
 }
 
+/* Told in halves of the window. */
+static void grant(kg_ctx_t *ctx, kg_served_t *s, uint32_t items) {
+  s->taken += items;
+  if (s->taken < UP_GRANT) return;
+  post_back(ctx, s, kg_make_answer(ctx, s->m, KG_MSG_CREDIT, s->taken, NULL, NULL, 0));
+  s->taken = 0;
+}
+
 static void item_came(kg_ctx_t *ctx, kg_served_t *s, const kg_msg_t *item) {
   uint64_t id = kg_msg_id(item);
   if (s->ev && s->ev->on_item) {
@@ -153,9 +161,12 @@ static void item_came(kg_ctx_t *ctx, kg_served_t *s, const kg_msg_t *item) {
     kg_msg_unref(m);
   }
   s = kg_table_get(&ctx->served, id); /* the handler may have ended it */
-  if (!s || kg_msg_type(item) != KG_MSG_ITEM || ++s->taken < UP_GRANT) return;
-  post_back(ctx, s, kg_make_answer(ctx, s->m, KG_MSG_CREDIT, s->taken, NULL, NULL, 0));
-  s->taken = 0;
+  if (s && kg_msg_type(item) == KG_MSG_ITEM && !(s->ev && s->ev->manual_credit)) grant(ctx, s, 1);
+}
+
+void kg_stream_grant(kg_ctx_t *ctx, const kg_msg_t *m, uint32_t items) {
+  kg_served_t *s = kg_table_get(&ctx->served, kg_msg_id(m));
+  if (s && items) grant(ctx, s, items);
 }
 
 void kg_served_event(kg_ctx_t *ctx, const kg_parcel_t *p) {

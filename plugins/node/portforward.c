@@ -19,6 +19,7 @@ typedef struct forward {
   bool connected, no_credit, input_ended;
   kube_buf_t in;
   size_t taken;
+  uint32_t owed; /* items in `in`, granted again when they have gone */
 } forward_t;
 
 static void forward_free(forward_t *f) {
@@ -55,6 +56,8 @@ static bool write_input(forward_t *f) {
   kube_buf_free(&f->in);
   f->in = (kube_buf_t){0};
   f->taken = 0;
+  kg_stream_grant(f->ctx, f->request, f->owed);
+  f->owed = 0;
   if (f->input_ended) shutdown(f->fd, SHUT_WR);
   return true;
 }
@@ -99,6 +102,7 @@ static void on_item(kg_ctx_t *ctx, void *self, const kg_msg_t *request, const kg
   kg_str_t data = kg_view_bin(kg_view_get(kg_msg_args(item), "data"));
   if (kg_msg_type(item) == KG_MSG_END) f->input_ended = true;
   if (data.n) kube_buf_add(&f->in, data.p, data.n);
+  if (kg_msg_type(item) == KG_MSG_ITEM) f->owed++;
   if (f->connected && !write_input(f)) return;
   interest(f);
 }
@@ -128,7 +132,8 @@ static int socket_in(const char *netns) {
 }
 
 void node_portforward(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
-  static const kg_stream_events_t events = {.on_credit = on_credit, .on_cancel = on_cancel, .on_item = on_item};
+  static const kg_stream_events_t events = {
+      .on_credit = on_credit, .on_cancel = on_cancel, .on_item = on_item, .manual_credit = true};
   kg_view_t args = kg_msg_args(m);
   const pod_t *p = agent_pod(self, VIEW_STR(args, "ns"), VIEW_STR(args, "pod"));
   int64_t port = kg_view_int(kg_view_get(args, "port"), 0);

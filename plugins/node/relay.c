@@ -71,7 +71,10 @@ static void pump_out(relay_t *r) {
 /* What there is no credit for waits until the runtime grants some: on_output hears of it. */
 static void pump_in(relay_t *r) {
   kg_ctx_t *ctx = r->agent->ctx;
-  while (r->call && r->in.head && kg_call_item(ctx, r->call, r->in.head->doc, NULL, 0) >= 0) pop(&r->in);
+  while (r->call && r->in.head && kg_call_item(ctx, r->call, r->in.head->doc, NULL, 0) >= 0) {
+    pop(&r->in);
+    kg_stream_grant(ctx, r->request, 1);
+  }
   if (!r->call) return;
   if (!r->in.head && r->input_ended) {
     r->input_ended = false;
@@ -121,7 +124,8 @@ static void on_cancel(kg_ctx_t *ctx, void *self, const kg_msg_t *request, void *
 }
 
 void relay_open(agent_t *a, const kg_msg_t *m, const char *topic, kg_doc_t *args) {
-  static const kg_stream_events_t events = {.on_credit = on_credit, .on_cancel = on_cancel, .on_item = on_input};
+  static const kg_stream_events_t events = {
+      .on_credit = on_credit, .on_cancel = on_cancel, .on_item = on_input, .manual_credit = true};
   relay_t *r = calloc(1, sizeof *r);
   if (!r) {
     kg_doc_unref(args);

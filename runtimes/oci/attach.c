@@ -13,7 +13,7 @@
 
 #include "oci.h"
 
-enum { PACKET = 8192, INPUT_MAX = 1 << 20 };
+enum { PACKET = 8192 };
 
 struct attach_stream {
   attach_stream_t *next;
@@ -23,6 +23,7 @@ struct attach_stream {
   bool no_credit, input_ended;
   kube_buf_t input; /* what conmon has not taken yet */
   size_t taken;
+  uint32_t owed; /* items in it, granted again when they have gone */
 };
 
 static void attach_free(attach_stream_t *x) {
@@ -88,6 +89,8 @@ static void write_input(attach_stream_t *x) {
   }
   if (x->taken < x->input.n) return;
   x->input.n = x->taken = 0;
+  kg_stream_grant(x->oci->ctx, x->request, x->owed);
+  x->owed = 0;
   if (x->input_ended) shutdown(x->fd, SHUT_WR);
 }
 
@@ -113,7 +116,8 @@ static void on_item(kg_ctx_t *ctx, void *self, const kg_msg_t *request, const kg
   kg_view_t args = kg_msg_args(item), size = kg_view_get(args, "resize");
   kg_str_t data = kg_view_bin(kg_view_get(args, "data"));
   if (kg_view_there(size)) resize(x, size);
-  if (data.n && x->input.n - x->taken < INPUT_MAX) kube_buf_add(&x->input, data.p, data.n);
+  if (data.n) kube_buf_add(&x->input, data.p, data.n);
+  if (kg_msg_type(item) == KG_MSG_ITEM) x->owed++;
   if (kg_msg_type(item) == KG_MSG_END) x->input_ended = true;
   write_input(x);
   set_interest(x);
@@ -144,7 +148,8 @@ static int connect_in(const char *dir, kg_error_t *err) {
 }
 
 void runtime_attach(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
-  static const kg_stream_events_t events = {.on_credit = on_credit, .on_cancel = on_cancel, .on_item = on_item};
+  static const kg_stream_events_t events = {
+      .on_credit = on_credit, .on_cancel = on_cancel, .on_item = on_item, .manual_credit = true};
   oci_t *o = self;
   char dir[PATH_SIZE], path[PATH_SIZE + 8];
   kg_error_t err;

@@ -14,7 +14,7 @@
 
 #include "oci.h"
 
-enum { CHUNK = 16 * 1024, INPUT_MAX = 1 << 20, DRAIN_MS = 500 };
+enum { CHUNK = 16 * 1024, DRAIN_MS = 500 };
 
 struct exec_stream {
   exec_stream_t *next;
@@ -27,6 +27,7 @@ struct exec_stream {
   int code;
   kube_buf_t input; /* what the process has not taken yet */
   size_t taken;
+  uint32_t owed;        /* items in it, granted again when they have gone */
   uint64_t drain_timer; /* after the end: what still comes out is waited for a little */
 };
 
@@ -188,6 +189,8 @@ static void write_input(exec_stream_t *x) {
     kube_buf_free(&x->input);
     x->input = (kube_buf_t){0};
     x->taken = 0;
+    kg_stream_grant(x->oci->ctx, x->request, x->owed);
+    x->owed = 0;
     input_done(x);
   }
   if (x->in >= 0)
@@ -200,7 +203,8 @@ static void on_item(kg_ctx_t *ctx, void *self, const kg_msg_t *request, const kg
   kg_view_t args = kg_msg_args(item), resize = kg_view_get(args, "resize");
   if (kg_msg_type(item) == KG_MSG_END) x->input_ended = true;
   kg_str_t data = kg_view_bin(kg_view_get(args, "data"));
-  if (data.n && x->input.n - x->taken < INPUT_MAX) kube_buf_add(&x->input, data.p, data.n);
+  if (kg_msg_type(item) == KG_MSG_ITEM) x->owed++;
+  if (data.n && x->in >= 0) kube_buf_add(&x->input, data.p, data.n);
   if (kg_view_there(resize) && x->tty && x->out >= 0) {
     struct winsize size = {.ws_col = (unsigned short)kg_view_int(kg_view_get(resize, "w"), 80),
                            .ws_row = (unsigned short)kg_view_int(kg_view_get(resize, "h"), 24)};
@@ -228,7 +232,8 @@ static void on_cancel(kg_ctx_t *ctx, void *self, const kg_msg_t *request, void *
   maybe_finish(x);
 }
 
-static const kg_stream_events_t EVENTS = {.on_credit = on_credit, .on_cancel = on_cancel, .on_item = on_item};
+static const kg_stream_events_t EVENTS = {
+    .on_credit = on_credit, .on_cancel = on_cancel, .on_item = on_item, .manual_credit = true};
 
 /* --- start
  * ------------------------------------------------------------------------------------------------------------- */

@@ -66,8 +66,9 @@ static void one_line(log_stream_t *l, const char *p, size_t n) {
   if (!kg_str_is(stream, "stdout") && !kg_str_is(stream, "stderr")) return; /* no line of this format */
   if (l->since_us && kube_time_parse(time, &at) == 0 && at < l->since_us) return;
   if (l->timestamps && !l->line_open) {
-    emit(l, time.p, time.n);
-    emit(l, " ", 1);
+    bool utc = time.n > 6 && !memcmp(time.p + time.n - 6, "+00:00", 6);
+    emit(l, time.p, utc ? time.n - 6 : time.n);
+    emit(l, utc ? "Z " : " ", utc ? 2 : 1);
   }
   emit(l, p, (size_t)(end - p));
   l->line_open = tag.n && tag.p[0] == 'P';

@@ -35,6 +35,8 @@ demo() {
   [ "$(k exec "$pod" -- sh -c 'echo out; hostname')" = "out
 $pod" ] || fail "exec's output"
   [ "$(echo typed | k exec -i "$pod" -- cat)" = typed ] || fail "exec's standard input"
+  head -c 5000000 /dev/urandom >"$WORK/input"
+  [ "$(k exec -i "$pod" -- sh -c 'sleep 1; md5sum' <"$WORK/input")" = "$(md5sum <"$WORK/input")" ] || fail "input of a slow reader was lost"
   local code=0
   k exec "$pod" -- sh -c 'exit 7' || code=$?
   [ $code = 7 ] || fail "exec's exit code was $code, not 7"

@@ -164,10 +164,13 @@ typedef struct kg_stream_events {
   void (*on_cancel)(kg_ctx_t *ctx, void *self, const kg_msg_t *request, void *arg);
   /* An item (KG_MSG_ITEM) or the end (KG_MSG_END) from the reader's side of a duplex stream. May be NULL. */
   void (*on_item)(kg_ctx_t *ctx, void *self, const kg_msg_t *request, const kg_msg_t *item, void *arg);
+  bool manual_credit; /* items from the reader's side are granted again by kg_stream_grant() only */
 } kg_stream_events_t;
 /* Says who hears of what happens to the stream that `m` opened. `ev` must outlive it (a static const). Items taken from
- * the reader's side grant one credit each when on_item returns. */
+ * the reader's side grant one credit each when on_item returns, unless `manual_credit` is set. */
 KG_PUBLIC void kg_stream_open(kg_ctx_t *ctx, const kg_msg_t *m, const kg_stream_events_t *ev, void *arg);
+/* The reader's side may send so many items more: what came is worked off. Ended streams are ignored. */
+KG_PUBLIC void kg_stream_grant(kg_ctx_t *ctx, const kg_msg_t *m, uint32_t items);
 
 /* --- events ---------------------------------------------------------------------------------------------------- */
 
