@@ -23,6 +23,9 @@ int cli_agent(cli_t *cli, int argc, char **argv);
 int cli_keep(cli_t *cli, int argc, char **argv);
 int cli_sim(cli_t *cli, int argc, char **argv);
 int cli_request(cli_t *cli, int argc, char **argv);
+/* A word whose plugin needs no server for it: the plugin WORD.so beside this binary, in a kernel of this process. -1:
+ * there is none. `show` prints an item and says the exit code. */
+int cli_offline(cli_t *cli, const char *word, kg_doc_t *args, int (*show)(kg_view_t item, int code));
 int cli_word(cli_t *cli, int argc, char **argv); /* everything else: service cli/WORD */
 
 /* Runs `serve` in a child and starts it again when it crashes. Returns the exit code. */

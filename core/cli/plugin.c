@@ -230,6 +230,16 @@ static kg_str_t bytes_of(kg_view_t v) {
   return kg_view_type(v) == KG_V_STR ? kg_view_str(v) : kg_view_bin(v);
 }
 
+static int show_item(kg_view_t item, int code) {
+  kg_str_t out = bytes_of(kg_view_get(item, "out")), err = bytes_of(kg_view_get(item, "err"));
+  if (out.n) {
+    fwrite(out.p, 1, out.n, stdout);
+    fflush(stdout);
+  }
+  if (err.n) fwrite(err.p, 1, err.n, stderr);
+  return (int)kg_view_int(kg_view_get(item, "exit"), code);
+}
+
 static int show(client_t *c, const char *word) {
   int code = 0;
   for (kg_frame_t f; client_next(c, &f) == 0;) {
@@ -242,13 +252,7 @@ static int show(client_t *c, const char *word) {
       fprintf(stderr, "kogge: " KG_STR_FMT "\n", KG_STR_ARG(f.text));
       return 1;
     }
-    kg_str_t out = bytes_of(kg_view_get(f.args, "out")), err = bytes_of(kg_view_get(f.args, "err"));
-    if (out.n) {
-      fwrite(out.p, 1, out.n, stdout);
-      fflush(stdout);
-    }
-    if (err.n) fwrite(err.p, 1, err.n, stderr);
-    code = (int)kg_view_int(kg_view_get(f.args, "exit"), code);
+    code = show_item(f.args, code);
   }
   fprintf(stderr, "kogge: the server has gone\n");
   return 1;
@@ -257,10 +261,14 @@ static int show(client_t *c, const char *word) {
 int cli_word(cli_t *cli, int argc, char **argv) {
   client_t c;
   char service[300];
-  if (client_open(cli, &c) < 0) return 1;
-  snprintf(service, sizeof service, "cli/%.200s", argv[0]);
   kg_doc_t *args = word_args(argc, argv);
-  int code = 1;
+  int code = cli_offline(cli, argv[0], args, show_item);
+  if (code >= 0 || client_open(cli, &c) < 0) {
+    kg_doc_unref(args);
+    return code >= 0 ? code : 1;
+  }
+  snprintf(service, sizeof service, "cli/%.200s", argv[0]);
+  code = 1;
   if (client_send(&c, service, "cli.run", args, true, -1) == 0)
     code = show(&c, argv[0]);
   else
