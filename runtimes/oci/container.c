@@ -3,11 +3,12 @@
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "oci.h"
 
-enum { CREATE_DEADLINE_MS = 60 * 1000 };
+enum { CREATE_DEADLINE_MS = 60 * 1000, LOWERS_MAX = 3000 };
 
 container_t *container_find(const oci_t *o, kg_str_t id) {
   for (container_t *c = o->containers; c; c = c->next)
@@ -65,27 +66,69 @@ static void unlink_container(oci_t *o, container_t *c) {
 /* --- root file system
  * -------------------------------------------------------------------------------------------------- */
 
+/* The kernel takes one page of options. Names that do not fit are replaced by those of open descriptors: 127 layers fit
+ * whatever their directories are called. */
+typedef struct lowers {
+  int fds[128];
+  size_t n;
+} lowers_t;
+
+static void close_lowers(lowers_t *l) {
+  while (l->n) close(l->fds[--l->n]);
+}
+
+static int add_lowers(kube_buf_t *b, lowers_t *open_as, const image_t *image, kg_error_t *err) {
+  size_t length = 0;
+  for (size_t i = 0; i < image->nlayers; i++) length += strlen(image->layers[i]) + 1;
+  bool by_name = length < LOWERS_MAX;
+  if (!by_name && image->nlayers >= sizeof open_as->fds / sizeof open_as->fds[0])
+    return kg_error_set(err, KG_EINVAL, "the image has too many layers (%zu)", image->nlayers);
+  for (size_t i = image->nlayers; i-- > 0;) {
+    int fd = by_name ? -1 : open(image->layers[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (!by_name && fd < 0) return kg_error_set(err, KG_EINTERNAL, "%s: %s", image->layers[i], strerror(errno));
+    if (by_name)
+      kube_buf_addz(b, image->layers[i]);
+    else
+      kube_buf_fmt(b, "/proc/self/fd/%d", open_as->fds[open_as->n++] = fd);
+    if (i) kube_buf_addz(b, ":");
+  }
+  return 0;
+}
+
+static int mount_overlay(const image_t *image, const char *dir, const char *path, kg_error_t *err) {
+  kube_buf_t options = {0};
+  lowers_t lowers = {0};
+  kube_buf_addz(&options, "lowerdir=");
+  int done = add_lowers(&options, &lowers, image, err);
+  kube_buf_fmt(&options, ",upperdir=%s/upper,workdir=%s/work", dir, dir);
+  kube_buf_add(&options, "", 1);
+  if (done == 0 && mount("overlay", path, "overlay", 0, options.p) < 0)
+    done =
+        kg_error_set(err, KG_EINTERNAL, "the root file system could not be mounted at %s: %s", path, strerror(errno));
+  close_lowers(&lowers);
+  kube_buf_free(&options);
+  return done;
+}
+
+/* "/" of the container is the upper directory: it looks as the top layer's. */
+static void own_root(const char *layer, const char *dir) {
+  char upper[PATH_SIZE];
+  struct stat st;
+  snprintf(upper, sizeof upper, "%s/upper", dir);
+  if (stat(layer, &st) == 0 && chown(upper, st.st_uid, st.st_gid) == 0) chmod(upper, st.st_mode & 07777);
+}
+
 static int mount_root(const image_t *image, const char *dir, kg_error_t *err) {
   char path[PATH_SIZE];
-  kube_buf_t lower = {0};
   static const char *const parts[] = {"upper", "work", "rootfs"};
   for (int i = 0; i < 3; i++) {
     snprintf(path, sizeof path, "%s/%s", dir, parts[i]);
     if (make_dirs(path, i == 0 ? 0755 : 0700, err) < 0) return -1;
   }
   if (!image->nlayers) return kg_error_set(err, KG_EINVAL, "the image has no layers");
-  kube_buf_addz(&lower, "lowerdir=");
-  for (size_t i = image->nlayers; i-- > 0;) kube_buf_fmt(&lower, "%s%s", image->layers[i], i ? ":" : "");
-  kube_buf_fmt(&lower, ",upperdir=%s/upper,workdir=%s/work", dir, dir);
-  kube_buf_add(&lower, "", 1);
+  own_root(image->layers[image->nlayers - 1], dir);
   umount2(path, MNT_DETACH); /* of an attempt that died half way */
-  int done = mount("overlay", path, "overlay", 0, lower.p);
-  if (done < 0 && lower.n >= 4096)
-    kg_error_set(err, KG_EINVAL, "the image has too many layers (%zu)", image->nlayers);
-  else if (done < 0)
-    kg_error_set(err, KG_EINTERNAL, "the root file system could not be mounted at %s: %s", path, strerror(errno));
-  kube_buf_free(&lower);
-  return done;
+  return mount_overlay(image, dir, path, err);
 }
 
 /* --- create

@@ -21,8 +21,9 @@ typedef struct image {
 
 /* dir: absolute, made if absent. Reads what is there. NULL with a sentence. */
 KG_NODISCARD images_t *images_open(kg_ctx_t *ctx, const char *dir, kg_error_t *err);
-/* Removes what a killed kogge left half done. Only the owner of the name may: an instance on trial must not. */
-void images_sweep(images_t *im);
+/* In a thread: what a killed import left and layers no image needs go. A request (may be NULL) is answered afterwards,
+ * one of the command line with this exit code. */
+void images_sweep(images_t *im, const kg_msg_t *request, int code);
 void images_close(images_t *im); /* waits for work under way; NULL is allowed */
 /* `name` as a pod says it: "busybox", "kogge/busybox:latest", "docker.io/library/busybox", "sha256:..." with the usual
  * defaults (docker.io, library/, :latest). Fills *out (free with image_clear) and returns 0, or -1: not here. */

@@ -87,7 +87,7 @@ static void remove_all(images_t *im, const kg_msg_t *m, kg_view_t argv) {
     cli_out(im, m, ok ? "out" : "err", text, (size_t)n);
     code |= !ok;
   }
-  cli_exit(im, m, code);
+  images_sweep(im, m, code);
 }
 
 static void import(images_t *im, const kg_msg_t *m, kg_str_t file) {

@@ -59,6 +59,13 @@ static int read_layers(stored_t *s, kg_view_t ids, kg_error_t *err) {
   return s->nlayers ? 0 : kg_error_set(err, KG_EINVAL, "the image configuration names no layers");
 }
 
+static int check_platform(kg_view_t v, kg_error_t *err) {
+  kg_str_t os = kg_view_str(kg_view_get(v, "os")), arch = kg_view_str(kg_view_get(v, "architecture"));
+  if ((!os.n || kg_str_is(os, "linux")) && (!arch.n || kg_str_is(arch, image_architecture()))) return 0;
+  return kg_error_set(err, KG_EINVAL, "the image is for %.*s/%.*s, this node is linux/%s", (int)(os.n > 40 ? 40 : os.n),
+                      os.p ? os.p : "", (int)(arch.n > 40 ? 40 : arch.n), arch.p ? arch.p : "", image_architecture());
+}
+
 stored_t *stored_of_config(const char *text, size_t n, kg_error_t *err) {
   kg_doc_t *doc = kube_json_parse(text, n, NULL, NULL, err);
   stored_t *s = doc ? calloc(1, sizeof *s) : NULL;
@@ -70,8 +77,9 @@ stored_t *stored_of_config(const char *text, size_t n, kg_error_t *err) {
   kg_view_t config = kg_view_get(kg_view_of(doc), "config");
   s->id = id_of(text, n);
   s->config = kg_view_type(config) == KG_V_MAP ? kg_doc_copy(config.p, kg_view_span(config)) : kg_doc_copy("\x80", 1);
-  int bad = !s->id || !s->config ? kg_error_set(err, KG_EINTERNAL, "out of memory")
-                                 : read_layers(s, config_diff_ids(kg_view_of(doc)), err);
+  int bad = !s->id || !s->config                       ? kg_error_set(err, KG_EINTERNAL, "out of memory")
+            : check_platform(kg_view_of(doc), err) < 0 ? -1
+                                                       : read_layers(s, config_diff_ids(kg_view_of(doc)), err);
   kg_doc_unref(doc);
   if (!bad) return s;
   stored_free(s);

@@ -39,6 +39,7 @@ static int spread_one(import_t *im, struct archive *in, struct archive *out, str
     return kg_error_set(err, KG_EINVAL, "the archive has an entry that leads out of it: %s", name);
   snprintf(where, sizeof where, "%s/%s", im->dir, name);
   archive_entry_set_pathname(e, where);
+  name = where + strlen(im->dir) + 1; /* the entry's own went with that */
   if (link) {
     snprintf(target, sizeof target, "%s/%s", im->dir, link);
     archive_entry_set_hardlink(e, target);
@@ -55,19 +56,23 @@ static int spread_one(import_t *im, struct archive *in, struct archive *out, str
 static int spread(import_t *im, kg_error_t *err) {
   struct archive *in = archive_read_new(), *out = archive_write_disk_new();
   struct archive_entry *e;
-  archive_read_support_filter_all(in);
+  archive_read_support_filter_gzip(in);
+  archive_read_support_filter_zstd(in);
+  archive_read_support_filter_xz(in);
+  archive_read_support_filter_bzip2(in);
   archive_read_support_format_tar(in);
   archive_write_disk_set_options(out, ARCHIVE_EXTRACT_SECURE_NODOTDOT | ARCHIVE_EXTRACT_SECURE_SYMLINKS);
   int r = archive_read_open_filename(in, im->j->path, 1 << 16), done = 0;
   if (r != ARCHIVE_OK)
-    done = kg_error_set(err, archive_errno(in) == ENOENT ? KG_ENOTFOUND : KG_EINVAL, "%s: %s", im->j->path,
-                        archive_error_string(in));
+    done = archive_errno(in) == ENOENT
+               ? kg_error_set(err, KG_ENOTFOUND, "%s cannot be opened: %s", im->j->path, strerror(ENOENT))
+               : kg_error_set(err, KG_EINVAL, "%s is no archive of images: %s", im->j->path, archive_error_string(in));
   while (done == 0 && (r = archive_read_next_header(in, &e)) == ARCHIVE_OK) {
     if (atomic_load(&im->j->stop)) done = kg_error_set(err, KG_ECANCELLED, "kogge stops");
     if (done == 0) done = spread_one(im, in, out, e, err);
   }
   if (done == 0 && r != ARCHIVE_EOF)
-    done = kg_error_set(err, KG_EINVAL, "%s is no tar archive: %s", im->j->path, archive_error_string(in));
+    done = kg_error_set(err, KG_EINVAL, "%s is no archive of images: %s", im->j->path, archive_error_string(in));
   archive_read_free(in);
   archive_write_free(out);
   return done;

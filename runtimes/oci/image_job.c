@@ -1,9 +1,12 @@
 /* Long work on images: a thread each, which tells the lane through an eventfd. */
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "image_store.h"
@@ -38,9 +41,24 @@ int job_add(job_t *j, stored_t *image) {
   return 0;
 }
 
+/* Who adds images shares the lock until the lane has written its records; who sweeps has it alone. */
+static int lock_store(job_t *j) {
+  char path[IMAGE_PATH];
+  snprintf(path, sizeof path, "%s/lock", j->im->dir);
+  j->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (j->lock_fd < 0) return kg_error_set(&j->err, KG_EINTERNAL, "%s cannot be opened: %s", path, strerror(errno));
+  int how = j->work == sweep_store ? LOCK_EX | LOCK_NB : LOCK_SH;
+  while (flock(j->lock_fd, how) < 0) {
+    if (errno == EINTR) continue;
+    return errno == EWOULDBLOCK ? 1 : kg_error_set(&j->err, KG_EINTERNAL, "%s: %s", path, strerror(errno));
+  }
+  return 0;
+}
+
 static void *run(void *arg) {
   job_t *j = arg;
-  j->result = j->work(j, &j->err);
+  int locked = lock_store(j);
+  j->result = locked < 0 ? -1 : locked > 0 ? 0 : j->work(j, &j->err); /* > 0: others sweep when they are done */
   atomic_store(&j->done, true);
   wake(j->im);
   return NULL;
@@ -55,7 +73,8 @@ static void job_free(job_t *j) {
   }
   kube_buf_free(&j->progress);
   pthread_mutex_destroy(&j->lock);
-  if (j->request) kg_msg_unref(j->request);
+  kg_msg_unref(j->request);
+  if (j->lock_fd >= 0) close(j->lock_fd);
   kg_doc_unref(j->auth);
   free(j->path);
   free(j->name);
@@ -69,7 +88,7 @@ static void show_progress(job_t *j) {
   kube_buf_t text = j->progress;
   j->progress = (kube_buf_t){0};
   pthread_mutex_unlock(&j->lock);
-  if (text.n && j->cli) cli_out(j->im, j->request, "err", text.p, text.n);
+  if (text.n && j->cli && j->request) cli_out(j->im, j->request, "err", text.p, text.n);
   kube_buf_free(&text);
 }
 
@@ -97,7 +116,7 @@ static void answer_success(job_t *j) {
   kg_doc_t *args = kg_pack_doc(&p);
   if (j->cli) {
     cli_out(j->im, j->request, "out", text.p, text.n);
-    cli_exit(j->im, j->request, 0);
+    cli_exit(j->im, j->request, j->code);
   } else
     kg_reply(j->im->ctx, j->request, args, NULL, 0);
   kg_doc_unref(args);
@@ -108,11 +127,11 @@ static void finish(job_t *j) {
   pthread_join(j->thread, NULL);
   show_progress(j);
   for (made_t *m = j->made; m && j->result == 0; m = m->next) j->result = images_take(j->im, m->image, &j->err);
-  if (j->result == 0)
-    answer_success(j);
-  else
-    answer_failure(j);
+  if (j->request && j->result == 0) answer_success(j);
+  if (j->request && j->result < 0) answer_failure(j);
+  images_t *im = j->im;
   job_free(j);
+  if (im->unneeded && !im->jobs) images_sweep(im, NULL, 0);
 }
 
 static void on_events(kg_ctx_t *ctx, void *self, int fd, uint32_t events, void *arg) {
@@ -128,31 +147,60 @@ static void on_events(kg_ctx_t *ctx, void *self, int fd, uint32_t events, void *
       continue;
     }
     *at = j->next;
-    finish(j);
+    finish(j); /* may begin another: the list is looked at anew */
+    at = &im->jobs;
   }
 }
 
-void job_start(images_t *im, const kg_msg_t *request, bool cli, int (*work)(job_t *j, kg_error_t *err), kg_str_t path,
-               kg_str_t name) {
+static job_t *job_new(images_t *im, const kg_msg_t *request, bool cli, int (*work)(job_t *j, kg_error_t *err)) {
   job_t *j = calloc(1, sizeof *j);
-  if (!j) return kg_fail(im->ctx, request, KG_EINTERNAL, "out of memory");
-  j->im = im;
-  j->work = work;
-  j->cli = cli;
-  j->path = kg_str_dup(path);
-  j->name = kg_str_dup(name);
-  kg_view_t auth = kg_view_get(kg_msg_args(request), "auth");
-  j->auth = kg_view_there(auth) ? kg_doc_copy(auth.p, kg_view_span(auth)) : NULL;
-  j->request = kg_msg_ref(request);
+  if (!j) return NULL;
+  *j = (job_t){.im = im, .work = work, .cli = cli, .lock_fd = -1};
+  if (request) {
+    kg_view_t auth = kg_view_get(kg_msg_args(request), "auth");
+    j->auth = kg_view_there(auth) ? kg_doc_copy(auth.p, kg_view_span(auth)) : NULL;
+    j->request = kg_msg_ref(request);
+  }
   pthread_mutex_init(&j->lock, NULL);
+  return j;
+}
+
+/* Signals are the kernel's business, not this thread's. */
+static int start_thread(job_t *j) {
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
   int why = pthread_create(&j->thread, NULL, run, j);
-  if (why) {
-    kg_error_set(&j->err, KG_EINTERNAL, "a thread cannot be started: %s", strerror(why));
-    answer_failure(j);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return why ? kg_error_set(&j->err, KG_EINTERNAL, "a thread cannot be started: %s", strerror(why)) : 0;
+}
+
+static void job_begin(job_t *j) {
+  images_t *im = j->im;
+  if (start_thread(j) < 0) {
+    if (j->request) answer_failure(j);
     return job_free(j);
   }
   j->next = im->jobs;
   im->jobs = j;
+}
+
+void job_start(images_t *im, const kg_msg_t *request, bool cli, int (*work)(job_t *j, kg_error_t *err), kg_str_t path,
+               kg_str_t name) {
+  job_t *j = job_new(im, request, cli, work);
+  if (!j) return kg_fail(im->ctx, request, KG_EINTERNAL, "out of memory");
+  j->path = kg_str_dup(path);
+  j->name = kg_str_dup(name);
+  job_begin(j);
+}
+
+void images_sweep(images_t *im, const kg_msg_t *request, int code) {
+  bool cli = request && !strcmp(kg_msg_topic(request), "cli.run");
+  job_t *j = job_new(im, request, cli, sweep_store);
+  im->unneeded = im->jobs != NULL; /* work under way keeps the lock: once more after it */
+  if (!j) return request ? kg_fail(im->ctx, request, KG_EINTERNAL, "out of memory") : (void)0;
+  j->code = code;
+  job_begin(j);
 }
 
 int jobs_open(images_t *im, kg_error_t *err) {

@@ -4,7 +4,9 @@
  * Inside the image store. On disk, below its directory:
  *   layers/HEX      a layer unpacked; HEX: SHA-256 of its uncompressed tar (its "diff id")
  *   images/HEX      record of an image (msgpack); HEX: SHA-256 of its configuration
- *   tmp/            what is being made; emptied at start. A layer or record comes into its place by rename, whole.
+ *   tmp/            what is being made. A layer or record comes into its place by rename, whole.
+ *   lock            shared by those who add images, alone for who sweeps: then nothing in tmp/ is anybody's, and a
+ * layer that no record names is nobody's
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -41,13 +43,15 @@ struct images {
   char *dir;
   stored_t *list;
   job_t *jobs;
-  int events; /* eventfd: threads have something to tell */
+  int events;    /* eventfd: threads have something to tell */
+  bool unneeded; /* there may be layers no image needs: swept after the last job */
 };
 
 stored_t *images_by_name(images_t *im, kg_str_t name);
 void stored_free(stored_t *s);
+stored_t *stored_read(const char *path); /* of a record; any thread; NULL: it is none */
 kg_doc_t *images_list_doc(images_t *im); /* {images: [...]}; caller owns */
-/* Removes a name; the image itself when it was its last one or `name` is its id. */
+/* Removes a name; the image itself when it was its last one or `name` is its id: then its layers are to be swept. */
 int images_remove(images_t *im, kg_str_t name, kg_error_t *err);
 
 /* Puts what a thread made into the list and on disk; `image` stays the caller's. */
@@ -70,11 +74,12 @@ struct job {
   kg_doc_t *auth;                         /* {username, password}; NULL: none */
   made_t *made;
   kg_error_t err;
-  int result;
+  int result, code; /* code: of the command line's success */
+  int lock_fd;
   atomic_bool done, stop; /* stop: the store closes */
   pthread_mutex_t lock;
   kube_buf_t progress; /* lines not yet shown; under lock */
-  kg_msg_t *request;   /* answered when it is done */
+  kg_msg_t *request;   /* answered when it is done; NULL: nobody asked */
   bool cli;            /* the request is of the command line: lines go there */
 };
 /* Starts a thread; takes its own reference of the request. Answers the request itself, also on failure. */
@@ -90,6 +95,7 @@ int job_add(job_t *j, stored_t *image);                       /* takes it over *
 
 int import_archive(job_t *j, kg_error_t *err); /* image_import.c */
 int build_rootfs(job_t *j, kg_error_t *err);   /* image_rootfs.c */
+int sweep_store(job_t *j, kg_error_t *err);    /* images_sweep.c */
 
 /* image_unpack.c: unpacks the layer in `file` (a tar, compressed or not) into layers/HEX unless it is there.
  * `expected`: its diff id ("sha256:HEX"), checked. *size: bytes unpacked. */
@@ -100,6 +106,16 @@ int file_digest(const char *file, char hex[HEX + 1], kg_error_t *err);
 stored_t *stored_of_config(const char *text, size_t n, kg_error_t *err);
 int stored_add_name(stored_t *s, const char *name);
 kg_view_t config_diff_ids(kg_view_t config);
+
+/* image_tree.c: a tar's entries as files below the directory `root`, in the form overlayfs wants. */
+typedef struct tree tree_t;
+struct archive;
+struct archive_entry;
+tree_t *tree_new(const char *root, kg_error_t *err);
+int tree_entry(tree_t *t, struct archive *a, struct archive_entry *e, kg_error_t *err); /* just read from a */
+int tree_finish(tree_t *t, kg_error_t *err); /* times of directories; everything on disk */
+int64_t tree_size(const tree_t *t);          /* bytes of files */
+void tree_free(tree_t *t);
 
 /* Makes a directory of its own below tmp/; to be removed with tree_remove. */
 int temporary_dir(const images_t *im, char path[IMAGE_PATH], kg_error_t *err);

@@ -44,7 +44,7 @@ static char **read_strings(kg_view_t list, size_t *n) {
   return out;
 }
 
-static stored_t *read_record(const char *path) {
+stored_t *stored_read(const char *path) {
   size_t n;
   char *text = read_whole(path, 4 << 20, &n);
   stored_t *s = text && kg_doc_check(text, n, NULL) == 0 ? calloc(1, sizeof *s) : NULL;
@@ -78,7 +78,7 @@ static void read_records(images_t *im) {
   while (d && (e = readdir(d))) {
     if (strlen(e->d_name) != HEX || !image_is_hex(e->d_name, HEX)) continue;
     snprintf(path, sizeof path, "%s/images/%s", im->dir, e->d_name);
-    stored_t *s = read_record(path);
+    stored_t *s = stored_read(path);
     if (!s || !layers_there(im, s)) {
       kg_log(im->ctx, KG_LOG_WARN, "the record of image sha256:%s is damaged and is removed", e->d_name);
       unlink(path);
@@ -116,19 +116,6 @@ images_t *images_open(kg_ctx_t *ctx, const char *dir, kg_error_t *err) {
   }
   read_records(im);
   return im;
-}
-
-void images_sweep(images_t *im) {
-  char path[IMAGE_PATH + 300];
-  struct dirent *e;
-  snprintf(path, sizeof path, "%s/tmp", im->dir);
-  DIR *d = opendir(path);
-  while (d && (e = readdir(d))) {
-    if (e->d_name[0] == '.') continue;
-    snprintf(path, sizeof path, "%s/tmp/%s", im->dir, e->d_name);
-    tree_remove(path);
-  }
-  if (d) closedir(d);
 }
 
 void images_close(images_t *im) {
@@ -174,6 +161,10 @@ int images_find(images_t *im, kg_str_t name, image_t *out) {
   *out = (image_t){.id = strdup(s->id), .config = kg_doc_ref(s->config), .size = s->size};
   out->layers = calloc(s->nlayers + 1, sizeof *out->layers);
   for (size_t i = 0; out->layers && i < s->nlayers; i++) {
+    /* The same layer again covers itself: overlayfs takes each once, the upper one counts. */
+    bool again = false;
+    for (size_t k = i + 1; k < s->nlayers; k++) again |= !strcmp(s->layers[i], s->layers[k]);
+    if (again) continue;
     snprintf(path, sizeof path, "%s/layers/%s", im->dir, s->layers[i]);
     out->layers[out->nlayers++] = strdup(path);
   }
@@ -239,15 +230,8 @@ int images_take(images_t *im, stored_t *image, kg_error_t *err) {
   return write_record(im, s, err);
 }
 
-static bool layer_used(const images_t *im, const char *hex) {
-  for (const stored_t *s = im->list; s; s = s->next)
-    for (size_t i = 0; i < s->nlayers; i++)
-      if (!strcmp(s->layers[i], hex)) return true;
-  return false;
-}
-
 static void forget(images_t *im, stored_t *s) {
-  char path[IMAGE_PATH], dead[IMAGE_PATH];
+  char path[IMAGE_PATH];
   for (stored_t **at = &im->list; *at; at = &(*at)->next)
     if (*at == s) {
       *at = s->next;
@@ -255,12 +239,6 @@ static void forget(images_t *im, stored_t *s) {
     }
   snprintf(path, sizeof path, "%s/images/%s", im->dir, s->id + 7);
   unlink(path);
-  for (size_t i = 0; i < s->nlayers; i++) {
-    if (layer_used(im, s->layers[i])) continue;
-    snprintf(path, sizeof path, "%s/layers/%s", im->dir, s->layers[i]);
-    snprintf(dead, sizeof dead, "%s/tmp/%s", im->dir, s->layers[i]);
-    tree_remove(rename(path, dead) == 0 ? dead : path);
-  }
   stored_free(s);
 }
 
@@ -349,5 +327,5 @@ void images_handle(images_t *im, const kg_msg_t *m) {
     return job_start(im, m, false, import_archive, kg_view_str(kg_view_get(kg_msg_args(m), "path")), (kg_str_t){0});
   if (strcmp(topic, "image.remove")) return kg_fail(im->ctx, m, KG_ENOTFOUND, "the runtime does not answer %s", topic);
   if (images_remove(im, name, &err) < 0) return kg_fail(im->ctx, m, err.code, "%s", err.text);
-  kg_reply(im->ctx, m, NULL, NULL, 0);
+  images_sweep(im, m, 0);
 }

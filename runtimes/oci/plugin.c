@@ -113,7 +113,7 @@ static void activate(kg_ctx_t *ctx, void *self) {
   kg_error_t err;
   if (o->exits_fd >= 0) return;
   if (exits_watch(o, &err) < 0) kg_log(ctx, KG_LOG_ERROR, "%s", err.text);
-  images_sweep(o->images);
+  images_sweep(o->images, NULL, 0);
   records_read(o);
 }
 
