@@ -96,6 +96,7 @@ typedef struct api {
   char *page; /* key from which the next page of the first range is read */
   int64_t load_rev;
   uint64_t watch_call;
+  write_t *charged; /* new objects on their way to namespaces that have quotas */
   write_t *waiting; /* stored, not yet seen in the cache; in order of revisions */
   write_t **waiting_end;
   unsigned booting; /* first objects that are still on their way */
@@ -269,6 +270,7 @@ struct write {
   fault_t fault;
   uint32_t cluster_ip, node_ports[16]; /* taken for this write: given back if it fails */
   unsigned nnode_ports;
+  write_t *charged_next, **charged_at; /* in api->charged; NULL: not in it */
   const char *manager;                 /* from within: who owns what it changes; NULL: the api */
   void (*then)(write_t *w, void *arg); /* from within: instead of an answer; w->fault says how it went */
   void *then_arg;
@@ -287,6 +289,9 @@ bool compute_create(write_t *w);
 bool compute_update(write_t *w);
 bool compute_patch(write_t *w);
 bool compute_delete(write_t *w);
+/* quota.c: old absent: it is created. False: w->fault says which quota would be exceeded. */
+bool quota_admit(write_t *w, const kube_node_t *object, kg_view_t old);
+void quota_discharge(write_t *w);
 /* evict.c: takes an eviction off the pod's disruption budget, if it has one, then runs the write; takes w over. */
 void evict(write_t *w);
 bool compute_eviction(write_t *w);

@@ -115,6 +115,7 @@ static bool create_object(write_t *w, kube_node_t *object) {
   meta_created(w, object);
   kind_created(w, object);
   if (!admit_create(w, object) || !validate(w, object, NULL)) return false;
+  if (!quota_admit(w, object, (kg_view_t){0})) return false;
   w->next_state = object;
   return true;
 }
@@ -238,6 +239,7 @@ static bool update_tracked(write_t *w, kube_node_t *object, kube_node_t *old, bo
   if (!status) kind_updated(w, object, old);
   meta_generation(w, object, old);
   if (!validate(w, object, old)) return false;
+  if (!status && !quota_admit(w, object, object_view(w->old))) return false;
   w->next_state = object;
   w->removes = is_over(object);
   return true;

@@ -42,6 +42,7 @@ write_t *write_new(api_t *api, const kube_resource_t *r, verb_t verb, kg_str_t n
 
 /* Forgets what one try has made. */
 static void clean(write_t *w) {
+  quota_discharge(w);
   object_unref(w->old);
   w->old = NULL;
   kube_arena_free(w->arena);

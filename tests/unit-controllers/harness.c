@@ -133,7 +133,10 @@ int post_sub(cluster_t *c, const char *resource, const char *ns, const char *nam
   char more[96], *doc = strdup(text);
   for (char *p = doc; *p; p++)
     if (*p == '\'') *p = '"';
-  snprintf(more, sizeof more, ",\"sub\":\"%s\"", sub);
+  if (*sub)
+    snprintf(more, sizeof more, ",\"sub\":\"%s\"", sub);
+  else
+    *more = '\0';
   kg_msg_t *m = request(c, "api.create", resource, ns, name, more, doc);
   int code = kg_msg_type(m) == KG_MSG_REPLY ? (int)reply_int(m, "code") : kg_msg_code(m);
   kg_msg_unref(m);

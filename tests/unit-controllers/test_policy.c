@@ -107,3 +107,78 @@ Test(podgc, too_many_that_have_ended) {
   expect_count(c, PODS, NS, NULL, 3);
   cluster_free(c);
 }
+
+/* --- quotas ------------------------------------------------------------------------------------------------------- */
+
+#define QUOTAS "v1/resourcequotas"
+
+static cluster_t *quota(const char *hard, const char *more) {
+  cluster_t *c = cluster_new(NULL, (const char *const[]){"controller-serviceaccount", "controller-replicaset",
+                                                         "controller-resourcequota", NULL});
+  make(c, "v1/namespaces", NULL, "{'metadata':{'name':'n'}}");
+  expect_there(c, "v1/serviceaccounts", "n", "default");
+  make(c, QUOTAS, "n", "{'metadata':{'name':'q'},'spec':{'hard':{%s}%s}}", hard, more);
+  return c;
+}
+
+static int post(cluster_t *c, const char *resource, const char *doc) {
+  return post_sub(c, resource, "n", NULL, "", doc);
+}
+
+Test(quota, counts_what_is_there) {
+  cluster_t *c = quota("'pods':'5','requests.cpu':'2','limits.memory':'4Gi','services':'3','count/configmaps':'9',"
+                       "'count/replicasets.apps':'1','requests.storage':'10Gi'",
+                       "");
+  expect(c, QUOTAS, "n", "q", "status>used>pods", "'0'");
+  expect(c, QUOTAS, "n", "q", "status>hard>limits.memory", "'4Gi'");
+  make(c, PODS, "n",
+       "{'metadata':{'name':'p'},'spec':{'containers':[{'name':'a','image':'i','resources':{'requests':{'cpu':'300m'},"
+       "'limits':{'cpu':'1','memory':'1Gi'}}},{'name':'b','image':'i','resources':{'requests':{'cpu':'200m'},'limits':{"
+       "'memory':'512Mi'}}}]}}");
+  make(c, "v1/services", "n", "{'metadata':{'name':'s'},'spec':{'ports':[{'port':80}]}}");
+  make(c, "v1/persistentvolumeclaims", "n",
+       "{'metadata':{'name':'v'},'spec':{'accessModes':['ReadWriteOnce'],'resources':{'requests':{'storage':'1Gi'}}}}");
+  expect(c, QUOTAS, "n", "q", "status>used>pods", "'1'");
+  expect(c, QUOTAS, "n", "q", "status>used>requests.cpu", "'500m'");
+  expect(c, QUOTAS, "n", "q", "status>used>limits.memory", "'1536Mi'");
+  expect(c, QUOTAS, "n", "q", "status>used>services", "'1'");
+  expect(c, QUOTAS, "n", "q", "status>used>requests.storage", "'1Gi'");
+  finish_pod(c, "n", "p", "Succeeded", 0);
+  expect(c, QUOTAS, "n", "q", "status>used>pods", "'0'");
+  cluster_free(c);
+}
+
+Test(quota, is_kept_however_many_come_at_once) {
+  cluster_t *c = quota("'pods':'3'", "");
+  make(c, "apps/v1/replicasets", "n",
+       "{'metadata':{'name':'s'},'spec':{'replicas':8,'selector':{'matchLabels':{'app':'s'}},'template':{'metadata':{"
+       "'labels':{'app':'s'}}," POD_SPEC "}}}");
+  expect_count(c, PODS, "n", NULL, 3);
+  stays_count(c, PODS, "n", NULL, 3, 200);
+  expect(c, "apps/v1/replicasets", "n", "s", "status>conditions>type=ReplicaFailure>status", "'True'");
+  patch(c, QUOTAS, "n", "q", NULL, "{'spec':{'hard':{'pods':'8'}}}");
+  expect_count(c, PODS, "n", NULL, 8);
+  expect(c, QUOTAS, "n", "q", "status>used>pods", "'8'");
+  cluster_free(c);
+}
+
+Test(quota, scopes_choose_pods) {
+  cluster_t *c = quota("'pods':'0'", ",'scopes':['BestEffort']");
+  cr_assert(post(c, PODS, "{'metadata':{'name':'a'}," POD_SPEC "}") == 403);
+  cr_assert(post(c, PODS,
+                 "{'metadata':{'name':'b'},'spec':{'containers':[{'name':'c','image':'i','resources':{'requests'"
+                 ":{'cpu':'1m'}}}]}}") == 201);
+  cluster_free(c);
+}
+
+Test(quota, what_is_limited_must_be_said) {
+  cluster_t *c = quota("'limits.cpu':'1'", "");
+  cr_assert(post(c, PODS, "{'metadata':{'name':'a'}," POD_SPEC "}") == 403);
+  cr_assert(post(c, PODS,
+                 "{'metadata':{'name':'b'},'spec':{'containers':[{'name':'c','image':'i','resources':{'limits'"
+                 ":{'cpu':'1500m'}}}]}}") == 403);
+  cr_assert(post(c, PODS,
+                 "{'metadata':{'name':'c'},'spec':{'containers':[{'name':'c','image':'i','resources':{'limits'"
+                 ":{'cpu':'1'}}}]}}") == 201);
+  cluster_free(c);
+}
