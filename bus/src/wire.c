@@ -166,7 +166,7 @@ static int read_rest(incoming_t *in, void *socket, bool more, int rc, kg_error_t
   return rc;
 }
 
-int kg_wire_recv(void *socket, int64_t now_ms, kg_msg_t **out, kg_error_t *err) {
+int kg_wire_recv(void *socket, int64_t now_ms, kg_msg_t **out, int *source_fd, kg_error_t *err) {
   incoming_t in;
   in.docs = NULL;
   in.room = 0;
@@ -175,6 +175,7 @@ int kg_wire_recv(void *socket, int64_t now_ms, kg_msg_t **out, kg_error_t *err) 
   zmq_msg_init(&z);
   if (zmq_msg_recv(&z, socket, ZMQ_DONTWAIT) < 0) return 0;
   bool more = zmq_msg_more(&z);
+  if (source_fd) *source_fd = zmq_msg_get(&z, ZMQ_SRCFD);
   int rc = read_head(&in, &z, now_ms, err);
   zmq_msg_close(&z);
   rc = read_rest(&in, socket, more, rc, err);

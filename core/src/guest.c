@@ -31,7 +31,7 @@ typedef struct guest {
   kg_ctx_t *link, *plugin;
   uint64_t farewell; /* id of host.destroy */
   bool ended, far;   /* far: the kernel is on another machine */
-  void *monitor;
+  kg_port_t monitor; /* of the connection, if far */
   sem_t done;
 } guest_t;
 
@@ -140,7 +140,7 @@ static void receive(kg_lane_t *lane, kg_port_t *port) {
   for (int left = BATCH; left > 0 && lane->queue.count <= ENOUGH; left--) {
     kg_error_t err = {0};
     kg_msg_t *m;
-    int got = kg_wire_recv(port->socket, lane->now_us / 1000, &m, &err);
+    int got = kg_wire_recv(port->socket, lane->now_us / 1000, &m, NULL, &err);
     if (got == 0) {
       port->more = false;
       return;
@@ -160,24 +160,22 @@ static void kernel_has_gone(kg_ctx_t *ctx, void *self, int fd, uint32_t events, 
   _exit(0); /* at once: what the plugin still does, nobody would hear of */
 }
 
-static void connection(kg_ctx_t *ctx, void *self, int fd, uint32_t events, void *arg) {
-  (void)ctx, (void)fd, (void)events, (void)arg;
-  guest_t *g = self;
+static void connection(kg_lane_t *lane, kg_port_t *port) {
+  (void)lane;
   zmq_msg_t z;
   zmq_msg_init(&z);
-  while (zmq_msg_recv(&z, g->monitor, ZMQ_DONTWAIT) >= 0) {
-    if (zmq_msg_more(&z)) _exit(3); /* only DISCONNECTED is asked for: the agent starts again and says hello */
-  }
+  /* Only DISCONNECTED is asked for. The agent starts this process again, which says hello. */
+  if (zmq_msg_recv(&z, port->socket, ZMQ_DONTWAIT) >= 0) _exit(3);
   zmq_msg_close(&z);
+  port->more = false;
 }
 
 static int watch_connection(guest_t *g, kg_error_t *err) {
-  int fd = -1;
-  size_t size = sizeof fd;
+  g->monitor.ready = connection;
   if (zmq_socket_monitor(g->port.socket, "inproc://monitor", ZMQ_EVENT_DISCONNECTED) == 0 &&
-      (g->monitor = zmq_socket(g->k->net, ZMQ_PAIR)) != NULL && zmq_connect(g->monitor, "inproc://monitor") == 0 &&
-      zmq_getsockopt(g->monitor, ZMQ_FD, &fd, &size) == 0)
-    return kg_fd_watch(g->link, fd, EPOLLIN, connection, NULL, err);
+      (g->monitor.socket = zmq_socket(g->k->net, ZMQ_PAIR)) != NULL &&
+      zmq_connect(g->monitor.socket, "inproc://monitor") == 0)
+    return kg_port_open(g->link, &g->monitor, err);
   return kg_error_set(err, KG_EINTERNAL, "the connection cannot be watched: %s", zmq_strerror(zmq_errno()));
 }
 
@@ -205,6 +203,7 @@ static void detach(kg_lane_t *lane, kg_ctx_t *link, kg_job_t *job) {
   (void)job;
   guest_t *g = link->self;
   kg_port_close(link, &g->port);
+  if (g->monitor.socket) kg_port_close(link, &g->monitor);
   kg_lane_forget(link);
   lane->pulse = &lane->own_pulse;
 }
@@ -303,7 +302,7 @@ int kg_guest_run(const kg_guest_options_t *o, kg_error_t *err) {
     rc = host(&g, o, &src, err);
   }
   kg_kernel_end_lanes(g.k);
-  if (g.monitor) zmq_close(g.monitor);
+  if (g.monitor.socket) zmq_close(g.monitor.socket);
   if (g.port.socket) zmq_close(g.port.socket);
   kg_kernel_free(g.k);
   kg_ctx_unref(g.plugin);

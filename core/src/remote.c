@@ -48,8 +48,10 @@ static int read_hello(kg_remote_t *r, kg_view_t hello, kg_error_t *err) {
 /* The first message, which the manager waits for: nothing else happens on this socket yet. */
 static int first_message(kg_remote_t *r, kg_error_t *err) {
   int64_t until = kg_clock_us() + r->k->start_timeout_ms * 1000;
+  int fd = -1;
   for (kg_msg_t *m;;) {
-    int got = kg_wire_recv(r->port.socket, kg_clock_us() / 1000, &m, err);
+    int got = kg_wire_recv(r->port.socket, kg_clock_us() / 1000, &m, &fd, err);
+    if (got > 0) kg_remote_came_by(r, fd);
     if (got < 0) return -1;
     if (got > 0) {
       bool hello = strcmp(m->topic, "host.hello") == 0;
@@ -87,7 +89,7 @@ kg_remote_t *kg_remote_open(kg_kernel_t *k, const kg_remote_spec_t *spec, kg_err
   r->file = strdup(spec->file ? spec->file : spec->listen ? spec->listen : "");
   r->own = !spec->listen;
   if (kg_process_prepare(k, &r->proc, spec->name, spec->listen, err) == 0 &&
-      (r->port.socket = kg_process_socket(k, &r->proc, err)) != NULL &&
+      (r->port.socket = kg_process_socket(k, &r->proc, err)) != NULL && (r->own || kg_remote_monitor(r, err) == 0) &&
       (!r->own || kg_process_start(k, &r->proc, r->name, r->file, err) == 0) && first_message(r, err) == 0)
     return r;
   kg_remote_free(r);
@@ -96,6 +98,7 @@ kg_remote_t *kg_remote_open(kg_kernel_t *k, const kg_remote_spec_t *spec, kg_err
 
 void kg_remote_free(kg_remote_t *r) {
   if (!r) return;
+  kg_remote_monitor_end(r);
   if (r->port.socket) zmq_close(r->port.socket);
   kg_process_free(&r->proc);
   for (size_t i = 0; i < sizeof r->texts / sizeof *r->texts; i++) free(r->texts[i]);
@@ -236,7 +239,7 @@ static int attach(kg_ctx_t *ctx, kg_error_t *err) {
   r->ctx = ctx;
   r->up_since_us = kg_clock_us();
   if (kg_port_open(ctx, &r->port, err) < 0) return -1;
-  if (!r->own) return kg_remote_monitor(ctx, err);
+  if (!r->own) return kg_port_open(ctx, &r->monitor, err);
   return kg_fd_watch(ctx, r->proc.pidfd, EPOLLIN, process_ended, NULL, err);
 }
 
@@ -268,7 +271,7 @@ static void let_go(kg_ctx_t *ctx, const char *why) {
 
 static void close_socket(kg_ctx_t *ctx) {
   kg_remote_t *r = ctx->remote;
-  kg_remote_monitor_end(ctx);
+  kg_remote_monitor_end(r);
   if (!r->port.socket) return;
   kg_port_close(ctx, &r->port);
   zmq_close(r->port.socket);
@@ -340,7 +343,8 @@ static void describe_end(kg_remote_t *r, char *out, size_t room) {
 void kg_remote_ended(kg_ctx_t *ctx) {
   kg_remote_t *r = ctx->remote;
   char how[260];
-  while (r->port.more && r->port.socket && !r->ending) kg_remote_receive(ctx->lane, &r->port); /* its last words */
+  while (r->own && r->port.more && r->port.socket && !r->ending)
+    kg_remote_receive(ctx->lane, &r->port); /* its last words */
   if (r->ending) {
     kg_remote_detach(ctx);
     return;

@@ -28,7 +28,8 @@ struct kg_remote {
   atomic_bool serving;
   atomic_uint restarts;
   int64_t pause_ms, up_since_us;
-  kg_port_t monitor; /* of a tcp socket */
+  kg_port_t monitor;  /* of a tcp socket */
+  int64_t connection; /* descriptor of the accepted one; -1: none */
 };
 
 /* 0 sent, 1 the host takes nothing now, -1 */
@@ -40,7 +41,9 @@ void kg_remote_step_answered(kg_ctx_t *ctx, const kg_msg_t *m);
 void kg_remote_ended(kg_ctx_t *ctx);
 void kg_remote_kill(kg_ctx_t *ctx);
 void kg_remote_await_end(kg_ctx_t *ctx);
-int kg_remote_monitor(kg_ctx_t *ctx, kg_error_t *err);
-void kg_remote_monitor_end(kg_ctx_t *ctx);
+int kg_remote_monitor(kg_remote_t *r, kg_error_t *err);
+void kg_remote_monitor_end(kg_remote_t *r);
+void kg_remote_came_by(kg_remote_t *r, int fd);
+void kg_remote_look_at_connection(kg_remote_t *r);
 
 #endif

@@ -126,6 +126,13 @@ static void relay_up(kg_ctx_t *ctx, const kg_msg_t *m) {
   }
 }
 
+/* A host on another machine: the end of its last connection comes before what it says on a new one. */
+void kg_remote_came_by(kg_remote_t *r, int fd) {
+  if (fd < 0 || r->connection == fd) return;
+  kg_remote_look_at_connection(r);
+  r->connection = fd;
+}
+
 static void take(kg_ctx_t *ctx, kg_msg_t *m) {
   kg_msg_type_t type = kg_msg_type(m);
   if (strcmp(m->source, ctx->name) != 0) {
@@ -133,6 +140,7 @@ static void take(kg_ctx_t *ctx, kg_msg_t *m) {
   } else if (type == KG_MSG_REQUEST) {
     relay_request(ctx, m);
   } else if (type == KG_MSG_EVENT) {
+    if (strcmp(m->topic, "host.hello") == 0) kg_remote_look_at_connection(ctx->remote); /* the same number again */
     if (strncmp(m->topic, "host.", 5) == 0)
       kg_remote_said(ctx, m);
     else
@@ -152,13 +160,15 @@ void kg_remote_receive(kg_lane_t *lane, kg_port_t *port) {
   for (int left = BATCH; left > 0 && port->socket; left--) {
     kg_error_t err = {0};
     kg_msg_t *m;
+    int fd = -1;
     if (lane->queue.count > ENOUGH) break;
-    int got = kg_wire_recv(port->socket, lane->now_us / 1000, &m, &err);
+    int got = kg_wire_recv(port->socket, lane->now_us / 1000, &m, r->own ? NULL : &fd, &err);
     if (got == 0) {
       port->more = false;
       break;
     }
     if (got > 0) {
+      if (fd >= 0) kg_remote_came_by(r, fd);
       take(ctx, m);
       kg_msg_unref(m);
     } else {
@@ -172,42 +182,55 @@ void kg_remote_receive(kg_lane_t *lane, kg_port_t *port) {
 /* --- a host on another machine: its connection is watched
  * ------------------------------------------------------------------------- */
 
-static void watch_connection(kg_lane_t *lane, kg_port_t *port) {
-  (void)lane;
-  kg_remote_t *r = (kg_remote_t *)((char *)port - offsetof(kg_remote_t, monitor));
-  for (;;) {
-    zmq_msg_t z;
-    zmq_msg_init(&z);
-    if (zmq_msg_recv(&z, port->socket, ZMQ_DONTWAIT) < 0) break;
-    uint16_t event = 0;
-    if (zmq_msg_size(&z) >= sizeof event) memcpy(&event, zmq_msg_data(&z), sizeof event);
-    zmq_msg_close(&z);
-    zmq_msg_init(&z);
-    zmq_msg_recv(&z, port->socket, ZMQ_DONTWAIT); /* the address, which says no more than we know */
-    zmq_msg_close(&z);
-    if (event == ZMQ_EVENT_DISCONNECTED) kg_remote_ended(r->ctx);
-    if (!port->socket) return;
-    if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
-      kg_logf(r->k, KG_LOG_WARN, r->name, "somebody without a known key was turned away at %s", r->proc.address);
+/* One event of the socket; false if there was none. Others may knock and be turned away: only the descriptor of the
+ * connection whose key was accepted counts. */
+static bool take_event(kg_remote_t *r) {
+  zmq_msg_t z;
+  uint16_t event = 0;
+  uint32_t fd = 0;
+  zmq_msg_init(&z);
+  if (zmq_msg_recv(&z, r->monitor.socket, ZMQ_DONTWAIT) < 0) return false;
+  if (zmq_msg_size(&z) >= sizeof event + sizeof fd) {
+    memcpy(&event, zmq_msg_data(&z), sizeof event);
+    memcpy(&fd, (char *)zmq_msg_data(&z) + sizeof event, sizeof fd);
   }
-  port->more = false;
+  zmq_msg_close(&z);
+  zmq_msg_init(&z);
+  zmq_msg_recv(&z, r->monitor.socket, ZMQ_DONTWAIT); /* the address, which says no more than we know */
+  zmq_msg_close(&z);
+  if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
+    kg_logf(r->k, KG_LOG_WARN, r->name, "somebody without a known key was turned away at %s", r->proc.address);
+  if (event != ZMQ_EVENT_DISCONNECTED || r->connection != (int64_t)fd) return true;
+  r->connection = -1;
+  kg_remote_ended(r->ctx);
+  return true;
 }
 
-int kg_remote_monitor(kg_ctx_t *ctx, kg_error_t *err) {
-  kg_remote_t *r = ctx->remote;
+void kg_remote_look_at_connection(kg_remote_t *r) {
+  while (r->monitor.socket && take_event(r)) {
+  }
+  r->monitor.more = false;
+}
+
+static void monitor_ready(kg_lane_t *lane, kg_port_t *port) {
+  (void)lane;
+  kg_remote_look_at_connection((kg_remote_t *)((char *)port - offsetof(kg_remote_t, monitor)));
+}
+
+int kg_remote_monitor(kg_remote_t *r, kg_error_t *err) {
   char address[64];
-  snprintf(address, sizeof address, "inproc://monitor-%u", ctx->number);
-  r->monitor.ready = watch_connection;
+  snprintf(address, sizeof address, "inproc://monitor-%u", ++r->k->last_host);
+  r->connection = -1;
+  r->monitor.ready = monitor_ready;
   if (zmq_socket_monitor(r->port.socket, address, ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) == 0 &&
       (r->monitor.socket = zmq_socket(r->k->net, ZMQ_PAIR)) != NULL && zmq_connect(r->monitor.socket, address) == 0)
-    return kg_port_open(ctx, &r->monitor, err);
+    return 0;
   return kg_error_set(err, KG_EINTERNAL, "the connection cannot be watched: %s", zmq_strerror(zmq_errno()));
 }
 
-void kg_remote_monitor_end(kg_ctx_t *ctx) {
-  kg_remote_t *r = ctx->remote;
+void kg_remote_monitor_end(kg_remote_t *r) {
   if (!r->monitor.socket) return;
-  kg_port_close(ctx, &r->monitor);
+  if (r->ctx) kg_port_close(r->ctx, &r->monitor);
   zmq_socket_monitor(r->port.socket, NULL, 0);
   zmq_close(r->monitor.socket);
   r->monitor.socket = NULL;
