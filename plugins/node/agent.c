@@ -121,6 +121,7 @@ static void adopt(agent_t *a) {
     if (!pod_by_uid(a, kg_view_str(kg_view_get(it.value, "uid")))) pod_new_orphan(a, it.value);
   a->adopted = true;
   kg_doc_clear(&a->listed);
+  kg_doc_clear(&a->handed);
   kick_all(a);
 }
 

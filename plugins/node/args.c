@@ -207,6 +207,13 @@ static int check_user(const box_t *b, kg_error_t *err) {
   return 0;
 }
 
+/* An ephemeral container sees the processes of the one it is to look into. */
+static void pack_target(kg_pack_t *k, const box_t *b) {
+  kg_str_t name = VIEW_STR(box_spec(b), "targetContainerName");
+  const box_t *target = name.n ? pod_box(b->pod, name) : NULL;
+  if (target && target->state == BOX_RUNNING) kg_pack_kv_str(k, "pidOf", target->id);
+}
+
 static void pack_names(kg_pack_t *k, box_t *b, int64_t attempt) {
   char id[512], log[4096];
   box_id(b->pod, b->name, attempt, id, sizeof id);
@@ -229,6 +236,7 @@ kg_doc_t *box_args(box_t *b, int64_t attempt, kg_error_t *err) {
   }
   kg_pack_map(&k);
   pack_names(&k, b, attempt);
+  pack_target(&k, b);
   kg_pack_kv_strn(&k, "image", VIEW_STR(spec, "image"));
   pack_words(&k, "command", kg_view_get(spec, "command"), &e);
   pack_words(&k, "args", kg_view_get(spec, "args"), &e);

@@ -9,6 +9,7 @@ enum {
   CRASH_LAST_MS = 300 * 1000,
   PULL_SHOWN_MS = 5 * 1000,
   STOP_RETRY_MS = 1000,
+  EPHEMERAL_MOST = 32, /* of one pod */
   LEAST_GRACE_MS = 2000,
   OLDEST_KEPT = 2 /* attempts */
 };
@@ -16,12 +17,13 @@ enum {
 /* --- what there is
  * ----------------------------------------------------------------------------------------------------- */
 
-static void add_boxes(pod_t *p, const char *list) {
+static void add_boxes(pod_t *p, const char *list, bool ephemeral) {
   for (kg_iter_t it = kg_iter(kg_view_get(pod_spec(p), list)); kg_iter_next(&it);) {
+    if (p->nboxes == p->room || (ephemeral && pod_box(p, VIEW_STR(it.value, "name")))) continue;
     box_t *b = &p->boxes[p->nboxes++];
     b->pod = p;
     b->name = kg_str_dup(VIEW_STR(it.value, "name"));
-    b->kind = BOX_MAIN;
+    b->kind = ephemeral ? BOX_EPHEMERAL : BOX_MAIN;
     if (!strcmp(list, "initContainers"))
       b->kind = kg_str_is(VIEW_STR(it.value, "restartPolicy"), "Always") ? BOX_SIDECAR : BOX_INIT;
     for (int k = 0; k < PROBE_KINDS; k++) b->probe[k] = (probe_t){.box = b, .kind = (probe_kind_t)k};
@@ -31,10 +33,20 @@ static void add_boxes(pod_t *p, const char *list) {
 void boxes_make(pod_t *p) {
   kg_view_t spec = pod_spec(p);
   size_t n = kg_view_count(kg_view_get(spec, "containers")) + kg_view_count(kg_view_get(spec, "initContainers"));
-  p->boxes = calloc(n ? n : 1, sizeof *p->boxes);
+  p->boxes = calloc(n + EPHEMERAL_MOST, sizeof *p->boxes);
   if (!p->boxes) return;
-  add_boxes(p, "initContainers");
-  add_boxes(p, "containers");
+  p->room = n + EPHEMERAL_MOST; /* they never move: calls and timers point to them */
+  add_boxes(p, "initContainers", false);
+  add_boxes(p, "containers", false);
+  boxes_add_ephemeral(p);
+}
+
+void boxes_add_ephemeral(pod_t *p) {
+  add_boxes(p, "ephemeralContainers", true);
+}
+
+const char *box_list(const box_t *b) {
+  return b->kind == BOX_MAIN ? "containers" : b->kind == BOX_EPHEMERAL ? "ephemeralContainers" : "initContainers";
 }
 
 static void end_free(box_end_t *e) {
@@ -60,8 +72,7 @@ box_t *pod_box(const pod_t *p, kg_str_t name) {
 }
 
 kg_view_t box_spec(const box_t *b) {
-  const char *list = b->kind == BOX_MAIN ? "containers" : "initContainers";
-  for (kg_iter_t it = kg_iter(kg_view_get(pod_spec(b->pod), list)); kg_iter_next(&it);)
+  for (kg_iter_t it = kg_iter(kg_view_get(pod_spec(b->pod), box_list(b))); kg_iter_next(&it);)
     if (kg_str_is(VIEW_STR(it.value, "name"), b->name)) return it.value;
   return (kg_view_t){0};
 }
@@ -98,6 +109,7 @@ bool box_started(const box_t *b) {
 
 bool box_ready(const box_t *b) {
   const probe_t *readiness = &b->probe[PROBE_READINESS];
+  if (b->kind == BOX_EPHEMERAL) return false;
   if (b->kind == BOX_INIT) return b->state == BOX_EXITED && b->end.exit == 0;
   return box_started(b) && !b->stopping && (!readiness->there || (readiness->known && readiness->good));
 }
@@ -110,6 +122,7 @@ bool box_restarts(const box_t *b) {
   kg_str_t policy = VIEW_STR(box_spec(b), "restartPolicy");
   if (!policy.n) policy = VIEW_STR(pod_spec(b->pod), "restartPolicy");
   if (b->kind == BOX_SIDECAR) return true;
+  if (b->kind == BOX_EPHEMERAL) return false;
   if (kg_str_is(policy, "Never")) return false;
   if (b->kind == BOX_INIT || kg_str_is(policy, "OnFailure")) return b->end.exit != 0;
   return true;

@@ -21,7 +21,7 @@ typedef struct box box_t;
 /* --- containers
  * ------------------------------------------------------------------------------------------------------- */
 
-typedef enum { BOX_MAIN, BOX_INIT, BOX_SIDECAR } box_kind_t;
+typedef enum { BOX_MAIN, BOX_INIT, BOX_SIDECAR, BOX_EPHEMERAL } box_kind_t;
 typedef enum { BOX_NONE, BOX_RUNNING, BOX_EXITED } box_state_t;                        /* what the runtime has */
 typedef enum { STEP_IDLE, STEP_IMAGE, STEP_PULL, STEP_CREATE, STEP_START } box_step_t; /* what is under way */
 
@@ -124,7 +124,7 @@ struct pod {
   int64_t volumes_retry_ms, volumes_backoff_ms;
   token_t *tokens;
   box_t *boxes;
-  size_t nboxes;
+  size_t nboxes, room;
   op_t *ops;
   uint64_t sync_timer, wake_timer;
   int64_t wake_ms;
@@ -161,6 +161,7 @@ struct agent {
   bool listing, adopted;
   int64_t list_asked_us;
   kg_doc_t *listed; /* the first list, until the pods are adopted */
+  kg_doc_t *handed; /* backoffs to hand over, or taken over until the pods are adopted */
   /* node object and lease */
   bool registered, registering, node_sending, node_again, lease_there;
   char *node_uid;
@@ -210,6 +211,10 @@ kg_doc_t *id_args(const char *id);
 void pod_adopt(pod_t *p, kg_view_t list); /* takes from runtime.list what belongs to it */
 void pod_relisted(pod_t *p, kg_view_t list, int64_t asked_us);
 
+/* handover.c */
+kg_doc_t *backoffs_pack(const agent_t *a);
+void backoffs_take(pod_t *p);
+
 /* pod_remove.c: of a pod that has gone and whose containers have ended; frees it in the end */
 void pod_remove(pod_t *p);
 
@@ -218,6 +223,8 @@ void pod_sync(pod_t *p);
 
 /* box.c */
 void boxes_make(pod_t *p);
+void boxes_add_ephemeral(pod_t *p);   /* those that came since */
+const char *box_list(const box_t *b); /* of the spec: containers, initContainers, ephemeralContainers */
 void box_free(box_t *b);
 box_t *pod_box(const pod_t *p, kg_str_t name);
 kg_view_t box_spec(const box_t *b);

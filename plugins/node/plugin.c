@@ -26,6 +26,7 @@ static void destroy(kg_ctx_t *ctx, void *self) {
   for (size_t i = 0; i < sizeof informers / sizeof informers[0]; i++) kube_informer_stop(ctx, informers[i]);
   kube_recorder_free(a->recorder);
   kg_doc_unref(a->images);
+  kg_doc_unref(a->handed);
   kg_doc_unref(a->node_sent);
   char *const owned[] = {a->name,           a->runtime,     a->network,      a->pod_cidr,
                          a->log_dir,        a->pods_dir,    a->ip,           a->cgroup_root,
@@ -108,8 +109,24 @@ static void activate(kg_ctx_t *ctx, void *self) {
 }
 
 static void drain(kg_ctx_t *ctx, void *self) {
-  agent_stop(self);
+  agent_t *a = self;
+  kg_doc_unref(a->handed);
+  a->handed = backoffs_pack(a);
+  agent_stop(a);
   kg_drained(ctx);
+}
+
+static int hand_over(kg_ctx_t *ctx, void *self, kg_doc_t **state, kg_error_t *err) {
+  (void)ctx, (void)err;
+  *state = kg_doc_ref(((agent_t *)self)->handed);
+  return 0;
+}
+
+static int accept_state(kg_ctx_t *ctx, void *self, kg_view_t state, kg_error_t *err) {
+  (void)ctx, (void)err;
+  agent_t *a = self;
+  if (kg_view_there(state)) a->handed = kg_doc_copy(state.p, kg_view_span(state));
+  return 0;
 }
 
 static void stats(kg_ctx_t *ctx, void *self, kg_pack_t *p) {
@@ -133,4 +150,5 @@ static const kg_handler_t handlers[] = {{"node.logs", node_logs},     {"node.exe
                                         {"node.stats", node_stats},   {0}};
 KG_PLUGIN(.name = "node", .role = "node", .version = "0.1.0", .summary = "Runs the pods of one node",
           .services = services, .handlers = handlers, .create = create, .start = start, .activate = activate,
-          .drain = drain, .resume = activate, .stats = stats, .destroy = destroy);
+          .drain = drain, .hand_over = hand_over, .accept = accept_state, .resume = activate, .stats = stats,
+          .destroy = destroy);

@@ -103,6 +103,7 @@ void pod_update(pod_t *p, kg_doc_t *doc) {
   bool same = kg_view_equal(kg_view_get(was, "labels"), kg_view_get(now, "labels")) &&
               kg_view_equal(kg_view_get(was, "annotations"), kg_view_get(now, "annotations"));
   if (!same && p->volumes == 1) volumes_refresh(p);
+  boxes_add_ephemeral(p);
   kg_doc_unref(old);
   pod_kick(p);
 }
@@ -216,7 +217,7 @@ static kg_doc_t *reference(const box_t *b) {
   kg_pack_kv_str(&p, "apiVersion", "v1");
   kg_pack_kv_str(&p, "kind", "Pod");
   kg_pack_key(&p, "fieldPath");
-  kg_pack_fmt(&p, "spec.%s{%s}", b->kind == BOX_MAIN ? "containers" : "initContainers", b->name);
+  kg_pack_fmt(&p, "spec.%s{%s}", box_list(b), b->name);
   kg_pack_kv_view(&p, "metadata", kg_view_get(object, "metadata"));
   kg_pack_end(&p);
   return kg_pack_doc(&p);

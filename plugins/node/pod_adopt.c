@@ -68,8 +68,10 @@ static void adopt_box(box_t *b, kg_view_t list) {
 /* It ran once and the runtime knows nothing of it: what the API last said, or that nobody knows. */
 static void adopt_lost(box_t *b) {
   kg_view_t status = kg_view_get(pod_object(b->pod), "status");
-  for (kg_iter_t it = kg_iter(kg_view_get(status, b->kind == BOX_MAIN ? "containerStatuses" : "initContainerStatuses"));
-       kg_iter_next(&it);) {
+  const char *list = b->kind == BOX_MAIN        ? "containerStatuses"
+                     : b->kind == BOX_EPHEMERAL ? "ephemeralContainerStatuses"
+                                                : "initContainerStatuses";
+  for (kg_iter_t it = kg_iter(kg_view_get(status, list)); kg_iter_next(&it);) {
     if (!kg_str_is(VIEW_STR(it.value, "name"), b->name)) continue;
     kg_str_t id = VIEW_STR(it.value, "containerID");
     kg_view_t ended = kg_view_path(it.value, "state", "terminated", NULL);
@@ -113,6 +115,7 @@ void pod_adopt(pod_t *p, kg_view_t list) {
   else if (kg_view_there(s))
     p->sandbox_attempt = kg_view_int(kg_view_get(s, "attempt"), 0) + 1;
   if (p->finished && !ready) p->sandbox = SB_STOPPED;
+  backoffs_take(p);
   for (size_t i = 0; i < p->nboxes; i++) {
     box_t *b = &p->boxes[i];
     adopt_box(b, list);

@@ -96,8 +96,10 @@ static bool init_step(pod_t *p, box_t *b) {
 }
 
 static bool initialize(pod_t *p) {
-  for (size_t i = 0; i < p->nboxes && !p->initialized; i++)
-    if (p->boxes[i].kind != BOX_MAIN && !init_step(p, &p->boxes[i])) return false;
+  for (size_t i = 0; i < p->nboxes && !p->initialized; i++) {
+    box_t *b = &p->boxes[i];
+    if ((b->kind == BOX_INIT || b->kind == BOX_SIDECAR) && !init_step(p, b)) return false;
+  }
   p->initialized = true;
   return true;
 }
@@ -107,7 +109,7 @@ static void run_containers(pod_t *p) {
   for (size_t i = 0; i < p->nboxes; i++) {
     box_t *b = &p->boxes[i];
     bool ended = b->state == BOX_EXITED && b->step == STEP_IDLE && !box_restarts(b);
-    if (b->kind == BOX_INIT || ended) continue;
+    if (b->kind == BOX_INIT || b->kind == BOX_EPHEMERAL || ended) continue;
     if (b->kind == BOX_MAIN) over = false;
     box_ensure(b);
   }
@@ -129,6 +131,8 @@ static void sync_running(pod_t *p) {
   if (!*p->start_time) now_text(p->agent, p->start_time);
   check_deadline(p);
   if (pod_ending(p) || !volumes_ready(p) || !sandbox_ready(p)) return;
+  for (size_t i = 0; i < p->nboxes; i++)
+    if (p->boxes[i].kind == BOX_EPHEMERAL && p->boxes[i].state == BOX_NONE) box_ensure(&p->boxes[i]);
   if (initialize(p)) run_containers(p);
   if (p->finished) pod_kick(p);
 }

@@ -154,6 +154,7 @@ const char *pod_phase(const pod_t *p) {
   if (kg_str_is(shown, "Failed") || p->fail_reason) return "Failed";
   for (size_t i = 0; i < p->nboxes; i++) {
     const box_t *b = &p->boxes[i];
+    if (b->kind == BOX_EPHEMERAL) continue;
     (b->kind == BOX_MAIN ? count_main : b->kind == BOX_INIT ? count_init : count_sidecar)(b, &n);
   }
   if (n.init_failed) return n.running ? "Pending" : "Failed";

@@ -31,7 +31,7 @@ static char *names_of(const pod_t *p, const char *what, bool (*bad)(const box_t 
 }
 
 static bool is_unready(const box_t *b) {
-  return b->kind != BOX_INIT && !box_ready(b);
+  return b->kind != BOX_INIT && b->kind != BOX_EPHEMERAL && !box_ready(b);
 }
 
 static bool is_incomplete(const box_t *b) {
@@ -167,9 +167,12 @@ static void set_addresses(kube_arena_t *ar, kube_node_t *s, const pod_t *p) {
 }
 
 static void set_boxes(kube_arena_t *ar, kube_node_t *s, pod_t *p) {
-  kube_node_t *main = kube_array(ar), *init = kube_array(ar);
-  for (size_t i = 0; i < p->nboxes; i++)
-    kube_push(ar, p->boxes[i].kind == BOX_MAIN ? main : init, box_status(ar, &p->boxes[i]));
+  kube_node_t *main = kube_array(ar), *init = kube_array(ar), *ephemeral = kube_array(ar);
+  for (size_t i = 0; i < p->nboxes; i++) {
+    box_t *b = &p->boxes[i];
+    kube_push(ar, b->kind == BOX_MAIN ? main : b->kind == BOX_EPHEMERAL ? ephemeral : init, box_status(ar, b));
+  }
+  if (ephemeral->c.n) kube_set(ar, s, "ephemeralContainerStatuses", ephemeral);
   if (init->c.n) kube_set(ar, s, "initContainerStatuses", init);
   kube_set(ar, s, "containerStatuses", main);
 }

@@ -217,10 +217,23 @@ static void add_namespace(bundle_t *b, kube_node_t *list, const char *type, cons
   kube_push(b->a, list, n);
 }
 
+/* That of another container, if it is asked for and runs. */
+static bool shared_pid(bundle_t *b, kube_node_t *list) {
+  char path[64];
+  const container_t *other = container_find(b->o, kg_view_str(kg_view_get(b->args, "pidOf")));
+  if (!other || other->state != C_RUNNING || other->pid <= 0) return false;
+  kube_node_t *n = kube_map(b->a);
+  snprintf(path, sizeof path, "/proc/%d/ns/pid", (int)other->pid);
+  kube_set(b->a, n, "type", kube_str(b->a, "pid"));
+  kube_set(b->a, n, "path", kube_str(b->a, path));
+  kube_push(b->a, list, n);
+  return true;
+}
+
 static kube_node_t *namespaces(bundle_t *b) {
   kube_node_t *list = kube_array(b->a);
   add_namespace(b, list, "mount", NULL, false);
-  add_namespace(b, list, "pid", NULL, b->s->host_pid);
+  if (!shared_pid(b, list)) add_namespace(b, list, "pid", NULL, b->s->host_pid);
   add_namespace(b, list, "network", "net", b->s->host_net);
   add_namespace(b, list, "ipc", "ipc", b->s->host_ipc);
   add_namespace(b, list, "uts", "uts", b->s->host_net);
