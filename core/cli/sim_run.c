@@ -9,7 +9,7 @@
 #define RESTART_US 1000000
 #define POLL_US 100000 /* a check that may take time is asked again after so long */
 
-typedef enum { REQUEST, CRASH, RESTART, SWAP, UNLOAD, LOAD, FAULT, CHECK } kind_t;
+typedef enum { REQUEST, CRASH, RESTART, SWAP, UNLOAD, LOAD, CONFIGURE, FAULT, CHECK } kind_t;
 
 typedef struct todo {
   struct todo *next;
@@ -129,12 +129,12 @@ static void add_actions(run_t *r) {
   static const struct {
     const char *key;
     kind_t kind;
-  } kinds[] = {{"request", REQUEST}, {"crash", CRASH}, {"swap", SWAP},
-               {"unload", UNLOAD},   {"load", LOAD},   {"fault", FAULT}};
+  } kinds[] = {{"request", REQUEST}, {"crash", CRASH},         {"swap", SWAP},  {"unload", UNLOAD},
+               {"load", LOAD},       {"configure", CONFIGURE}, {"fault", FAULT}};
   for (kg_iter_t it = kg_iter(kg_view_get(r->sc->root, "actions")); kg_iter_next(&it);) {
     size_t kind = 0;
-    while (kind < 6 && !kg_view_there(kg_view_get(it.value, kinds[kind].key))) kind++;
-    if (kind == 6) {
+    while (kind < 7 && !kg_view_there(kg_view_get(it.value, kinds[kind].key))) kind++;
+    if (kind == 7) {
       fail(r, "an action says nothing to do");
       return;
     }
@@ -269,6 +269,16 @@ static int swap(run_t *r, const todo_t *t, const char *name, kg_error_t *err) {
   return rc;
 }
 
+static void configure(run_t *r, const todo_t *t, const char *name, kg_error_t *err) {
+  kg_view_t config = kg_view_get(t->v, "config");
+  kg_doc_t *doc = kg_view_there(config) ? kg_doc_copy(config.p, kg_view_span(config)) : NULL;
+  if (!doc)
+    kg_error_set(err, KG_EINVAL, "configure needs a config");
+  else if (kg_kernel_configure(r->k, name, doc, err) < 0)
+    kg_sim_note(r->k, "configure %s: %s", name, err->text);
+  kg_doc_unref(doc);
+}
+
 static void crash(run_t *r, const todo_t *t, const char *name, kg_error_t *err) {
   if (kg_sim_crash(r->k, name, err) < 0) return;
   todo_t again = *t;
@@ -316,8 +326,8 @@ static void add_fault(run_t *r, kg_view_t f, kg_error_t *err) {
  */
 
 static void act(run_t *r, const todo_t *t) {
-  static const char *const verbs[] = {
-      [CRASH] = "crash", [RESTART] = "crash", [SWAP] = "swap", [UNLOAD] = "unload", [LOAD] = "load"};
+  static const char *const verbs[] = {[CRASH] = "crash",   [RESTART] = "crash", [SWAP] = "swap",
+                                      [UNLOAD] = "unload", [LOAD] = "load",     [CONFIGURE] = "configure"};
   kg_error_t err = {0};
   char name[256] = "";
   if (t->kind == FAULT) {
@@ -328,6 +338,7 @@ static void act(run_t *r, const todo_t *t) {
     if (t->kind == SWAP) swap(r, t, name, &err);
     if (t->kind == UNLOAD) kg_kernel_unload(r->k, name, &err);
     if (t->kind == LOAD) load(r, plugin_named(r, name), &err);
+    if (t->kind == CONFIGURE) configure(r, t, name, &err);
     if (t->kind == RESTART) restart(r, t, name);
   }
   if (err.code && !kg_view_bool(kg_view_get(t->v, "may_fail"), false)) fail(r, "%s: %s", name, err.text);

@@ -34,9 +34,9 @@ static int check(kg_view_t root, kg_error_t *err) {
   static const char *const plugin[] = {"name", "file", "config", "services", NULL};
   static const char *const fault[] = {"from", "to",    "topic",     "both",     "since", "until",
                                       "loss", "delay", "duplicate", "delay_by", NULL};
-  static const char *const action[] = {"at",     "every", "times",         "request", "want",
-                                       "retry",  "crash", "restart_after", "swap",    "file",
-                                       "unload", "load",  "may_fail",      "fault",   NULL};
+  static const char *const action[] = {"at",        "every",         "times",    "request", "want",   "retry",
+                                       "crash",     "restart_after", "swap",     "file",    "unload", "load",
+                                       "configure", "config",        "may_fail", "fault",   NULL};
   static const char *const checks[] = {"name", "request", "want", "at", "within", "every", "after", NULL};
   if (kg_view_type(root) != KG_V_MAP) return kg_error_set(err, KG_EINVAL, "a scenario is a map");
   if (check_keys(root, "the scenario", top, err) < 0 || check_list(root, "plugins", plugin, err) < 0 ||

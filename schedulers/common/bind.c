@@ -180,6 +180,7 @@ static void schedule(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p) {
     if (!s->nodes[i].doc) continue;
     nodes++;
     const char *why = sched_filter(s, p, &s->nodes[i], buf, sizeof buf);
+    if (!why && s->refine) why = s->refine(ctx, s, p, (uint32_t)i, buf, sizeof buf);
     if (why)
       note(&reasons, why);
     else

@@ -45,9 +45,15 @@ typedef struct sched sched_t;
 /* Chooses one of the n > 0 nodes that fit: returns an index into `fit`. */
 typedef size_t (*sched_pick_fn)(kg_ctx_t *ctx, const sched_t *s, const sched_pod_t *pod, const uint32_t *fit, size_t n);
 
+/* A further filter for nodes that passed sched_filter(): NULL if the pod may run there, else why not. */
+typedef const char *(*sched_refine_fn)(kg_ctx_t *ctx, const sched_t *s, const sched_pod_t *pod, uint32_t node,
+                                       char *buf, size_t size);
+
 enum { SCHED_BUCKETS = 4096 };
 struct sched {
   sched_pick_fn pick;
+  sched_refine_fn refine; /* may be NULL */
+  void *own;              /* of the scheduler built on this */
   kube_informer_t *node_informer, *pod_informer;
   kube_recorder_t *recorder;
   char *scheduler_name;

@@ -172,8 +172,8 @@ static void test_value(test_t *t, script_t *s, function_t fn, kg_view_t input) {
   policy_arg_t args[3];
   policy_result_t r;
   kg_error_t err = {0};
-  kg_doc_t *sample = sample_doc(NULL);
-  size_t n = scoring_args(input, kg_view_of(sample), args);
+  kg_doc_t *sample = policy_sample(NULL);
+  size_t n = policy_scoring_args(input, kg_view_of(sample), args);
   int rc = script_call(s, s->fn[fn], args, n, &r, &err);
   kg_doc_unref(sample);
   if (rc < 0) {

@@ -59,12 +59,6 @@ void on_wanted(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 
 /* sample.c: what a new script is tried with */
 int script_try(plugin_t *pl, script_t *s, kg_error_t *err);
-/* The house's sample; caller owns the reference. */
-kg_doc_t *sample_doc(kg_error_t *err);
-/* The arguments of filter and score from a map {pod or object, node, n} or from a pod; what is missing from the house's
- * sample. */
-size_t scoring_args(kg_view_t input, kg_view_t sample, policy_arg_t args[3]);
-
 /* cli.c */
 void on_cli(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 

@@ -62,6 +62,14 @@ static inline void policy_result_clear(policy_result_t *r) {
   kg_doc_clear(&r->extra);
 }
 
+/* A pod, a node and the numbers of a scheduler as {object, node, n}: what scripts are tried with. Caller owns it. */
+kg_doc_t *policy_sample(kg_error_t *err);
+/* The arguments of filter and score from a map {pod or object, node, n} or from a pod; what is missing from `sample`.
+ */
+size_t policy_scoring_args(kg_view_t input, kg_view_t sample, policy_arg_t args[3]);
+/* Calls the functions (0: none) and checks what they give. */
+int policy_try_scoring(policy_t *p, int filter, int score, kg_view_t input, kg_view_t sample, kg_error_t *err);
+
 const char *policy_name(const policy_t *p);
 size_t policy_memory(const policy_t *p); /* bytes held now */
 
