@@ -143,7 +143,24 @@ static void drop_affinity(change_t *c, const frame_t *f, const affinity_t *a) {
   for (size_t i = 0; i < a->n; i++) drop_backend(&c->after, f, a, &a->backends[i]);
 }
 
+/* A service with affinity says its backends apart. */
+static void affinity_backends(elements_t *out, const elements_t *live, const affinity_t *all, size_t n) {
+  for (size_t i = 0; i < live->n; i++) {
+    const affinity_t *a = live->all[i].verdict == OWN ? numbered(all, n, live->all[i].to) : NULL;
+    if (live->all[i].protocol != UDP) continue;
+    for (size_t k = 0; a && k < a->n; k++)
+      element_add(out, (element_t){.ip = live->all[i].ip,
+                                   .port = live->all[i].port,
+                                   .protocol = UDP,
+                                   .place = BACKENDS,
+                                   .to = a->backends[k].ip,
+                                   .to_port = a->backends[k].port});
+  }
+}
+
 void change_fresh(change_t *c, const frame_t *f, const service_t *s) {
+  flows_frontends(&c->udp, &s->live, true);
+  affinity_backends(&c->udp, &s->live, s->affinities, s->naffinities);
   const elements_t none = {0};
   for (size_t i = 0; i < s->naffinities; i++) change_affinity(c, f, NULL, &s->affinities[i]);
   compare_elements(c, &none, &s->live);
@@ -153,6 +170,9 @@ void change_service(change_t *c, const frame_t *f, service_t *s, elements_t want
   for (size_t i = 0; i < n; i++)
     change_affinity(c, f, numbered(s->affinities, s->naffinities, affinities[i].number), &affinities[i]);
   compare_elements(c, &s->live, &wanted);
+  flows_frontends(&c->udp, &s->live, false);
+  flows_frontends(&c->udp, &wanted, true);
+  affinity_backends(&c->udp, &wanted, affinities, n);
   for (size_t i = 0; i < s->naffinities; i++)
     if (!numbered(affinities, n, s->affinities[i].number)) drop_affinity(c, f, &s->affinities[i]);
   affinities_free(s->affinities, s->naffinities);

@@ -23,6 +23,8 @@ typedef struct proxy {
   bool warned;    /* ... and that was said */
   bool draining;
   nft_t *nft;
+  flows_t *flows;
+  elements_t udp; /* frontends of the transaction under way */
   uint64_t timer;
   int64_t retry_ms, began_us, last_us;
   uint32_t numbers;
@@ -57,12 +59,19 @@ static void done(kg_ctx_t *ctx, void *self, const char *error) {
            "nft refused a change, the table is made anew: %.200s", error);
   } else {
     p->retry_ms = 0;
+    flows_check(ctx, &p->flows, &p->udp);
   }
   if (p->draining) {
     p->draining = false;
     return kg_drained(ctx);
   }
   if (p->whole || p->dirty) flush_soon(p, p->retry_ms);
+}
+
+static void take_udp(proxy_t *p, change_t *c) {
+  free(p->udp.all);
+  p->udp = c->udp;
+  c->udp = (elements_t){0};
 }
 
 static void want(proxy_t *p, service_t *s, elements_t *e, affinity_t **a, size_t *n) {
@@ -99,6 +108,7 @@ static void write_whole(proxy_t *p, kube_buf_t *b) {
   p->warned = p->conflicts = conflicts > 0;
   table_text(b, &p->frame);
   for (service_t *s = NULL; (s = services_next(&p->services, s));) change_fresh(&c, &p->frame, s);
+  take_udp(p, &c);
   change_text(&c, &p->frame, b);
   p->whole = false;
 }
@@ -113,6 +123,7 @@ static void write_changes(proxy_t *p, kube_buf_t *b) {
     change_service(&c, &p->frame, s, wanted, affinities, n);
     forget_dead(p, s);
   }
+  take_udp(p, &c);
   if (change_empty(&c))
     change_free(&c);
   else
@@ -215,6 +226,8 @@ static void on_status(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
 static void destroy(kg_ctx_t *ctx, void *self) {
   proxy_t *p = self;
   nft_forget(ctx, &p->nft);
+  flows_forget(ctx, &p->flows);
+  free(p->udp.all);
   kube_informer_stop(ctx, p->services_seen);
   kube_informer_stop(ctx, p->slices_seen);
   services_free(&p->services);

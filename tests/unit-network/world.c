@@ -126,8 +126,10 @@ void serve(world_t *w, const char *netns, int port, bool udp) {
   w->servers[w->nservers++] = pid;
 }
 
-static void ask_here(const char *ip, int port, bool udp, int out) {
+static void ask_here(const char *ip, int port, int from_port, bool udp, int out) {
   int fd = socket_of(udp);
+  struct sockaddr_in from = {.sin_family = AF_INET, .sin_port = htons((uint16_t)from_port)};
+  if (from_port && bind(fd, (struct sockaddr *)&from, sizeof from) < 0) _exit(1);
   char text[32];
   struct timeval second = {1, 0};
   struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
@@ -142,14 +144,14 @@ static void ask_here(const char *ip, int port, bool udp, int out) {
   _exit(0);
 }
 
-const char *ask(const char *netns, const char *ip, int port, bool udp) {
+static const char *ask_with(const char *netns, const char *ip, int port, int from_port, bool udp) {
   static char text[64];
   int out[2], status;
   cr_assert_eq(pipe2(out, O_CLOEXEC), 0);
   pid_t pid = fork();
   if (!pid) {
     enter(netns);
-    ask_here(ip, port, udp, out[1]);
+    ask_here(ip, port, from_port, udp, out[1]);
   }
   close(out[1]);
   ssize_t n = read(out[0], text, sizeof text - 1);
@@ -158,4 +160,12 @@ const char *ask(const char *netns, const char *ip, int port, bool udp) {
   waitpid(pid, &status, 0);
   if (WEXITSTATUS(status) == 2) return "refused";
   return status ? "-" : text;
+}
+
+const char *ask(const char *netns, const char *ip, int port, bool udp) {
+  return ask_with(netns, ip, port, 0, udp);
+}
+
+const char *ask_from(const char *netns, const char *ip, int port, int from_port) {
+  return ask_with(netns, ip, port, from_port, true);
 }

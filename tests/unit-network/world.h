@@ -26,6 +26,8 @@ void world_ns_drop(const char *path);
 void serve(world_t *w, const char *netns, int port, bool udp);
 /* What serve() says to us, or "-" if there is no connection within a second. from: local address or NULL. */
 const char *ask(const char *netns, const char *ip, int port, bool udp);
+/* The same over UDP from a given port. */
+const char *ask_from(const char *netns, const char *ip, int port, int from_port);
 
 /* Runs a shell command in the test's network; its output (static buffer). Fails the test unless it succeeds. */
 const char *sh(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

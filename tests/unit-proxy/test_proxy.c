@@ -88,6 +88,22 @@ Test(proxy, udp) {
   cluster_down(&t.c);
 }
 
+/* A client that keeps asking from one port. Says which pod answers, by the address it is seen with there. */
+Test(proxy, udp_clients_follow_the_backends) {
+  bench_t t;
+  setup(&t);
+  serve(&t.c.w, t.b, 53, true);
+  service_put(&t.c, "dns",
+              "{\"clusterIP\":\"10.43.1.2\",\"ports\":[{\"port\":5353,\"targetPort\":53,\"protocol\":\"UDP\"}]}");
+  endpoints(&t, "dns", 53, "UDP", "[" READY("%s") "]", t.ip_a);
+  cr_expect_str_eq(ask_from(t.a, "10.43.1.2", 5353, 4000), BRIDGE_IP, "itself");
+  endpoints(&t, "dns", 53, "UDP", "[" READY("%s") "]", t.ip_b);
+  const char *said = "";
+  for (int i = 0; i < 20 && strcmp(said, t.ip_a); i++) said = ask_from(t.a, "10.43.1.2", 5353, 4000);
+  cr_expect_str_eq(said, t.ip_a, "the other one");
+  cluster_down(&t.c);
+}
+
 /* How often each of the two answered. The servers say who asked; who answered is told by who is masqueraded. */
 static void count(bench_t *t, const char *netns, const char *ip, int port, int n, int *first) {
   *first = 0;
