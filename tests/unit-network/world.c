@@ -131,11 +131,11 @@ static void ask_here(const char *ip, int port, int from_port, bool udp, int out)
   struct sockaddr_in from = {.sin_family = AF_INET, .sin_port = htons((uint16_t)from_port)};
   if (from_port && bind(fd, (struct sockaddr *)&from, sizeof from) < 0) _exit(1);
   char text[32];
-  struct timeval second = {1, 0};
+  struct timeval patience = {5, 0}; /* a lost SYN is sent again after a second */
   struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
   inet_pton(AF_INET, ip, &a.sin_addr);
-  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &second, sizeof second);
-  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &second, sizeof second);
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
   if (connect(fd, (struct sockaddr *)&a, sizeof a) < 0) _exit(errno == ECONNREFUSED ? 2 : 1);
   if (udp && send(fd, "?", 1, 0) != 1) _exit(1);
   ssize_t n = recv(fd, text, sizeof text, 0);
