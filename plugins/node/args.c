@@ -147,6 +147,21 @@ static void pack_groups(kg_pack_t *k, const box_t *b) {
   kg_pack_end(k);
 }
 
+/* A profile of the node's own lies in DATA/seccomp, as in a kubelet's root directory. */
+static void pack_seccomp(kg_pack_t *k, const box_t *b) {
+  kg_view_t profile = security(b, "seccompProfile");
+  kg_str_t type = VIEW_STR(profile, "type"), file = VIEW_STR(profile, "localhostProfile");
+  if (!type.n) return;
+  kg_pack_key(k, "seccomp");
+  kg_pack_map(k);
+  kg_pack_kv_strn(k, "type", type);
+  if (file.n && path_is_local(file)) {
+    kg_pack_key(k, "path");
+    kg_pack_fmt(k, "%s/seccomp/" KG_STR_FMT, kg_data_dir(b->pod->agent->ctx), KG_STR_ARG(file));
+  }
+  kg_pack_end(k);
+}
+
 static void pack_security(kg_pack_t *k, const box_t *b) {
   kg_view_t own = kg_view_get(box_spec(b), "securityContext"), uid = security(b, "runAsUser"),
             gid = security(b, "runAsGroup");
@@ -158,6 +173,9 @@ static void pack_security(kg_pack_t *k, const box_t *b) {
   kg_pack_kv_bool(k, "privileged", kg_view_bool(kg_view_get(own, "privileged"), false));
   kg_pack_kv_bool(k, "readOnlyRoot", kg_view_bool(kg_view_get(own, "readOnlyRootFilesystem"), false));
   kg_pack_kv_bool(k, "noNewPrivileges", !kg_view_bool(kg_view_get(own, "allowPrivilegeEscalation"), true));
+  pack_seccomp(k, b);
+  kg_pack_kv_strn(k, "procMount", VIEW_STR(own, "procMount"));
+  kg_pack_kv_strn(k, "groupsPolicy", VIEW_STR(pod_spec(b->pod), "securityContext", "supplementalGroupsPolicy"));
   kg_view_t add = kg_view_path(own, "capabilities", "add", NULL),
             drop = kg_view_path(own, "capabilities", "drop", NULL);
   if (kg_view_count(add)) kg_pack_kv_view(k, "addCaps", add);

@@ -279,6 +279,9 @@ char *config_key(kg_view_t object, bool secret, kg_str_t key, size_t *n);       
 char *field_value(pod_t *p, kg_str_t path, kg_error_t *err);
 char *resource_value(pod_t *p, kg_view_t ref, const box_t *b, kg_error_t *err);
 
+/* admit.c: the reason (literal) and *message (malloc'ed) if the node does not run such pods; NULL: it does */
+const char *pod_refused(const pod_t *p, char **message);
+
 /* resources.c */
 const char *pod_qos(kg_view_t spec); /* Guaranteed, Burstable, BestEffort */
 typedef struct limits {

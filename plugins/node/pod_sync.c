@@ -127,7 +127,20 @@ static void check_deadline(pod_t *p) {
   pod_event(p, "Normal", "DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
 }
 
+/* Before anything of it has run. */
+static void check_admission(pod_t *p) {
+  char *message = NULL;
+  const char *reason = *p->start_time || p->sandbox != SB_NONE ? NULL : pod_refused(p, &message);
+  if (!reason) return;
+  p->fail_reason = reason;
+  set_str(&p->fail_message, format("Pod was rejected: %s", message ? message : ""));
+  pod_event(p, "Warning", reason, "%s", message ? message : "");
+  free(message);
+}
+
 static void sync_running(pod_t *p) {
+  check_admission(p);
+  if (p->fail_reason) return;
   if (!*p->start_time) now_text(p->agent, p->start_time);
   check_deadline(p);
   if (pod_ending(p) || !volumes_ready(p) || !sandbox_ready(p)) return;

@@ -182,16 +182,17 @@ static kg_doc_t *make_patch(pod_t *p) {
   kube_arena_t *ar = kube_arena_new();
   kube_node_t *patch = kube_map(ar), *s = kube_sub(ar, patch, "status");
   const char *phase = pod_phase(p);
+  bool refused = p->fail_reason && !*p->start_time; /* nothing of it was ever begun */
   set_conditions(p, phase);
   kube_set(ar, kube_sub(ar, patch, "metadata"), "uid", kube_str(ar, p->uid));
   kube_set(ar, s, "observedGeneration", kube_int(ar, kube_generation(pod_object(p))));
   kube_set(ar, s, "phase", kube_str(ar, phase));
-  kube_set(ar, s, "conditions", conditions_of(ar, p));
+  if (!refused) kube_set(ar, s, "conditions", conditions_of(ar, p));
   if (p->fail_reason) kube_set(ar, s, "reason", kube_str(ar, p->fail_reason));
   if (p->fail_message) kube_set(ar, s, "message", kube_str(ar, p->fail_message));
   set_addresses(ar, s, p);
   if (*p->start_time) kube_set(ar, s, "startTime", kube_str(ar, p->start_time));
-  set_boxes(ar, s, p);
+  if (!refused) set_boxes(ar, s, p);
   kube_set(ar, s, "qosClass", kube_str(ar, pod_qos(pod_spec(p))));
   kg_doc_t *doc = kube_tree_doc(patch);
   kube_arena_free(ar);

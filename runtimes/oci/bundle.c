@@ -59,6 +59,8 @@ typedef struct bundle {
   kg_view_t args, security, image;
   bool privileged;
   user_t user;
+  kg_error_t *err;
+  bool failed;
 } bundle_t;
 
 static kube_node_t *strings(kube_arena_t *a, const char *const *list) {
@@ -144,6 +146,7 @@ static kube_node_t *process_user(bundle_t *b) {
   kube_set(b->a, user, "gid", kube_int(b->a, b->user.gid));
   for (kg_iter_t it = kg_iter(kg_view_get(b->security, "groups")); kg_iter_next(&it);)
     kube_push(b->a, groups, kube_int(b->a, kg_view_int(it.value, 0)));
+  for (size_t i = 0; i < b->user.ngroups; i++) kube_push(b->a, groups, kube_int(b->a, b->user.groups[i]));
   if (groups->c.n) kube_set(b->a, user, "additionalGids", groups);
   return user;
 }
@@ -182,11 +185,13 @@ static void add_mount(bundle_t *b, kube_node_t *list, kg_str_t to, const char *t
 #define MOUNT(to, type, ...) add_mount(b, list, KG_STR(to), type, KG_STR(type), OPTIONS(__VA_ARGS__))
 
 static kube_node_t *mounts(bundle_t *b) {
+  char shm[PATH_SIZE];
   kube_node_t *list = kube_array(b->a);
   MOUNT("/proc", "proc", "nosuid", "noexec", "nodev");
   MOUNT("/dev", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k");
   MOUNT("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5");
-  MOUNT("/dev/shm", "tmpfs", "nosuid", "noexec", "nodev", "mode=1777", "size=65536k");
+  sandbox_shm_path(b->o, b->s, shm);
+  add_mount(b, list, KG_STR("/dev/shm"), "bind", kg_str(shm), OPTIONS("rbind", "nosuid", "noexec", "nodev"));
   MOUNT("/dev/mqueue", "mqueue", "nosuid", "noexec", "nodev");
   MOUNT("/sys", "sysfs", "nosuid", "noexec", "nodev", b->privileged ? "rw" : "ro");
   MOUNT("/sys/fs/cgroup", "cgroup", "nosuid", "noexec", "nodev", "relatime", b->privileged ? "rw" : "ro");
@@ -263,6 +268,41 @@ static kube_node_t *resources(bundle_t *b) {
   return r;
 }
 
+/* Of the sandbox's, those that a container sets in name spaces of its own; ports below 1024 need no capability there.
+ */
+static kube_node_t *sysctls(bundle_t *b) {
+  kube_node_t *n = kube_map(b->a);
+  if (!b->s->host_net) kube_set(b->a, n, "net.ipv4.ip_unprivileged_port_start", kube_str(b->a, "0"));
+  for (kg_iter_t it = kg_iter(kg_view_get(kg_view_of(b->s->args), "sysctls")); kg_iter_next(&it);) {
+    char *name = kg_str_dup(kg_view_str(it.key));
+    for (char *c = name; c && strchr(name, '/') && *c; c++) *c = *c == '/' ? '.' : *c == '.' ? '/' : *c;
+    if (name) kube_set(b->a, n, name, kube_strn(b->a, kg_view_str(it.value)));
+    free(name);
+  }
+  return n;
+}
+
+/* Mounts that are to pass between host and container need a root that lets them. */
+static const char *root_propagation(bundle_t *b) {
+  const char *way = NULL;
+  for (kg_iter_t it = kg_iter(kg_view_get(b->args, "mounts")); kg_iter_next(&it);) {
+    kg_str_t p = kg_view_str(kg_view_get(it.value, "propagation"));
+    if (kg_str_is(p, "Bidirectional")) return "rshared";
+    if (kg_str_is(p, "HostToContainer")) way = "rslave";
+  }
+  return way;
+}
+
+static void secure(bundle_t *b, kube_node_t *l) {
+  kube_node_t *profile = NULL, *set = sysctls(b);
+  const char *propagation = root_propagation(b);
+  if (seccomp_profile(b->a, b->security, capability_set(b), &profile, b->err)) b->failed = true;
+  if (profile) kube_set(b->a, l, "seccomp", profile);
+  if (set->c.n) kube_set(b->a, l, "sysctl", set);
+  if (propagation) kube_set(b->a, l, "rootfsPropagation", kube_str(b->a, propagation));
+  if (b->privileged) kube_set(b->a, l, "devices", devices_of_host(b->a));
+}
+
 static kube_node_t *linux_part(bundle_t *b) {
   static const char *const masked[] = {"/proc/acpi",
                                        "/proc/asound",
@@ -286,7 +326,9 @@ static kube_node_t *linux_part(bundle_t *b) {
   kube_set(b->a, l, "cgroupsPath", kube_str(b->a, group));
   kube_set(b->a, l, "namespaces", namespaces(b));
   kube_set(b->a, l, "resources", resources(b));
-  if (!b->privileged) {
+  secure(b, l);
+  bool unmasked = kg_str_is(kg_view_str(kg_view_get(b->security, "procMount")), "Unmasked");
+  if (!b->privileged && !unmasked) {
     kube_set(b->a, l, "maskedPaths", strings(b->a, masked));
     kube_set(b->a, l, "readonlyPaths", strings(b->a, readonly));
   }
@@ -315,6 +357,7 @@ static int find_user(bundle_t *b, const char *dir, kg_error_t *err) {
   }
   snprintf(root, sizeof root, "%s/rootfs", dir);
   if (user_find(root, user, &b->user, err) < 0) return -1;
+  if (kg_str_is(kg_view_str(kg_view_get(b->security, "groupsPolicy")), "Strict")) b->user.ngroups = 0;
   if (kg_view_type(gid) == KG_V_INT) b->user.gid = (uint32_t)kg_view_int(gid, 0);
   return 0;
 }
@@ -327,13 +370,16 @@ int bundle_write(oci_t *o, const sandbox_t *s, const container_t *c, kg_view_t a
                 .c = c,
                 .args = args,
                 .security = kg_view_get(args, "security"),
-                .image = kg_view_of(image->config)};
+                .image = kg_view_of(image->config),
+                .err = err};
   b.privileged = kg_view_bool(kg_view_get(b.security, "privileged"), false);
   if (find_user(&b, dir, err) < 0) return -1;
   b.a = kube_arena_new();
   kube_node_t *spec = configuration(&b);
   int done = -1;
-  if (kube_path(spec, "process", "args", NULL)->c.n == 0) {
+  if (b.failed) {
+    /* err says why */
+  } else if (kube_path(spec, "process", "args", NULL)->c.n == 0) {
     kg_error_set(err, KG_EINVAL, "no command specified");
   } else {
     kg_doc_t *doc = kube_tree_doc(spec);

@@ -5,7 +5,7 @@
  * structures are malloc'ed and owned by them. What is on disk is written before it is done, so that a restart finds it:
  *   DATA/runtime/sandboxes/ID             record of a sandbox (msgpack)
  *   DATA/runtime/containers/ID/record     record of a container; beside it config.json, upper, work, rootfs,
- * conmon.pid, pid DATA/runtime/exits/ID                 exit code, written by conmon RUN/ns/ID/{net,ipc,uts} the
+ * conmon.pid, pid DATA/runtime/exits/ID                 exit code, written by conmon RUN/ns/ID/{net,ipc,uts,shm} the
  * sandbox's namespaces, bind mounts RUN/runc                              runc's own state
  */
 #include <stdlib.h>
@@ -113,6 +113,7 @@ sandbox_t *sandbox_find(const oci_t *o, kg_str_t id);
 void sandbox_run(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void sandbox_stop(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void sandbox_remove(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+void sandbox_shm_path(const oci_t *o, const sandbox_t *s, char path[PATH_SIZE]);
 void sandbox_ns_path(const oci_t *o, const char *id, const char *ns, char path[PATH_SIZE]);
 bool sandbox_alive(const oci_t *o, const sandbox_t *s); /* its network namespace is still mounted */
 void sandbox_free(sandbox_t *s);
@@ -152,6 +153,14 @@ typedef struct user {
 } user_t;
 /* "", "name", "uid", "name:group", "uid:gid" as an image says it, looked up in root/etc/passwd and group. */
 int user_find(const char *root, kg_str_t text, user_t *u, kg_error_t *err);
+
+/* --- seccomp.c, devices.c: parts of config.json
+ * ---------------------------------------------------------------------------- */
+
+/* *profile: NULL if nothing is barred. caps: what the container has, "CAP_..." */
+int seccomp_profile(kube_arena_t *a, kg_view_t security, const kube_node_t *caps, kube_node_t **profile,
+                    kg_error_t *err);
+kube_node_t *devices_of_host(kube_arena_t *a);
 
 /* --- record.c
  * -------------------------------------------------------------------------------------------------------------- */

@@ -66,6 +66,7 @@ typedef struct making {
   int flags;
   char hostname[65];
   char path[3][PATH_SIZE]; /* "" : the host's */
+  char shm[PATH_SIZE];     /* "": the host's */
   kg_msg_t *request;
   char *id;
 } making_t;
@@ -83,7 +84,17 @@ static int make_namespaces(void *arg) {
   if ((w->flags & CLONE_NEWUTS) && sethostname(w->hostname, strlen(w->hostname)) < 0) return say("sethostname");
   for (int i = 0; i < 3; i++)
     if (w->path[i][0] && mount(own[i], w->path[i], NULL, MS_BIND, NULL) < 0) return say(w->path[i]);
+  unsigned long flags = MS_NOSUID | MS_NOEXEC | MS_NODEV;
+  if (w->shm[0] && mount("shm", w->shm, "tmpfs", flags, "mode=1777,size=65536k") < 0) return say(w->shm);
   return 0;
+}
+
+/* Shared memory of the sandbox's containers: a place of their own, or the host's. */
+void sandbox_shm_path(const oci_t *o, const sandbox_t *s, char path[PATH_SIZE]) {
+  if (s->host_ipc)
+    snprintf(path, PATH_SIZE, "/dev/shm");
+  else
+    sandbox_ns_path(o, s->id, "shm", path);
 }
 
 static void making_free(making_t *w) {
@@ -99,6 +110,9 @@ static void drop_namespaces(const oci_t *o, const char *id) {
     umount2(path, MNT_DETACH);
     unlink(path);
   }
+  sandbox_ns_path(o, id, "shm", path);
+  umount2(path, MNT_DETACH);
+  rmdir(path);
   sandbox_ns_path(o, id, NULL, path);
   rmdir(path);
 }
@@ -117,7 +131,10 @@ static int prepare_paths(oci_t *o, const sandbox_t *s, making_t *w, kg_error_t *
     close(fd);
     w->flags |= NS_FLAGS[i];
   }
-  return 0;
+  if (s->host_ipc) return 0;
+  sandbox_shm_path(o, s, w->shm);
+  umount2(w->shm, MNT_DETACH);
+  return make_dirs(w->shm, 0755, err);
 }
 
 /* --- run

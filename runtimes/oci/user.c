@@ -77,19 +77,49 @@ static bool group_line(const char *line, size_t n, void *arg) {
   return number(field(line, n, 2), &s->u->gid);
 }
 
+/* Is the name (of w->name) in this line's list of members? */
+static bool member_line(const char *line, size_t n, void *arg) {
+  search_t *s = arg;
+  kg_str_t members = field(line, n, 3);
+  uint32_t gid;
+  for (size_t i = 0, end; i < members.n; i = end + 1) {
+    for (end = i; end < members.n && members.p[end] != ','; end++) {
+    }
+    bool mine = kg_str_eq((kg_str_t){members.p + i, end - i}, s->name);
+    if (mine && number(field(line, n, 2), &gid) && s->u->ngroups < 64) s->u->groups[s->u->ngroups++] = gid;
+  }
+  return false;
+}
+
+static bool name_line(const char *line, size_t n, void *arg) {
+  kg_str_t *name = arg;
+  uint32_t uid, wanted;
+  if (!number(field(line, n, 2), &uid) || !number(*name, &wanted) || uid != wanted) return false;
+  *name = field(line, n, 0);
+  return true;
+}
+
+/* Further groups that the image's own files put the user in. */
+static void find_memberships(const char *passwd, const char *groups, kg_str_t user, user_t *u) {
+  each_line(passwd, name_line, &user); /* a number's name */
+  if (user.n) each_line(groups, member_line, &(search_t){user, u});
+}
+
 int user_find(const char *root, kg_str_t text, user_t *u, kg_error_t *err) {
   *u = (user_t){.home = "/"};
   kg_str_t user = field(text.p ? text.p : "", text.n, 0), group = field(text.p ? text.p : "", text.n, 1);
   if (!user.n) user = KG_STR("0");
   char *passwd = read_inside(root, "etc/passwd");
   bool found = each_line(passwd, passwd_line, &(search_t){user, u});
+  char *groups = read_inside(root, "etc/group");
+  find_memberships(passwd, groups, user, u);
   free(passwd);
-  if (!found && !number(user, &u->uid))
+  if (!found && !number(user, &u->uid)) {
+    free(groups);
     return kg_error_set(err, KG_EINVAL, "unable to find user " KG_STR_FMT ": no matching entries in passwd file",
                         KG_STR_ARG(user));
-  if (!group.n) return 0;
-  char *groups = read_inside(root, "etc/group");
-  found = each_line(groups, group_line, &(search_t){group, u});
+  }
+  found = !group.n || each_line(groups, group_line, &(search_t){group, u});
   free(groups);
   if (!found && !number(group, &u->gid))
     return kg_error_set(err, KG_EINVAL, "unable to find group " KG_STR_FMT ": no matching entries in group file",
