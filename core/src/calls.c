@@ -104,10 +104,12 @@ uint64_t kg_send(kg_ctx_t *ctx, const kg_request_t *r) {
     return c->id;
   }
   if (timeout) kg_heap_add(&ctx->lane->heap, &c->due, now + timeout * 1000);
-  if (kg_route(ctx, r->service, &c->name, m, &c->server) == KG_NOBODY) {
+  kg_routed_t routed = kg_route(ctx, r->service, &c->name, m, &c->server);
+  if (routed == KG_NOBODY || routed == KG_FULL) {
     char text[320];
-    snprintf(text, sizeof text, "nobody serves %s", r->service);
-    fail_later(c, KG_EUNAVAILABLE, text);
+    snprintf(text, sizeof text,
+             routed == KG_FULL ? "too many requests wait for the end of a swap of %s" : "nobody serves %s", r->service);
+    fail_later(c, routed == KG_FULL ? KG_EFULL : KG_EUNAVAILABLE, text);
   }
   kg_msg_unref(m);
   return c->id;

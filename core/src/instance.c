@@ -170,14 +170,14 @@ void kg_job_take(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job) {
 }
 
 void kg_job_resume(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job) {
-  (void)lane, (void)job;
+  (void)lane;
   atomic_store(&ctx->state, KG_RUNNING);
   atomic_store(&ctx->active, true);
   if (ctx->remote)
     kg_remote_step(ctx, job, "host.resume");
   else if (ctx->desc->resume)
     ctx->desc->resume(ctx, ctx->self);
-  kg_names_take(&ctx->k->registry, ctx, ctx, NULL, 0, NULL);
+  kg_names_take(&ctx->k->registry, job->arg ? job->arg : ctx, ctx, NULL, 0, NULL);
 }
 
 void kg_job_configure(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job) {

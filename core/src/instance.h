@@ -14,7 +14,7 @@ void kg_job_drain(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job);     /* drain()
 void kg_job_hand_over(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job); /* job->doc: the state, may stay NULL */
 void kg_job_accept(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job);    /* job->doc: the state */
 void kg_job_take(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job); /* job->arg: the old instance, whose names it takes */
-void kg_job_resume(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job);    /* rolled back: serve again */
+void kg_job_resume(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job);    /* rolled back: serve again; arg: who failed */
 void kg_job_configure(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job); /* job->doc: the new configuration */
 void kg_job_destroy(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job);   /* job->text: why, for those who wait */
 void kg_job_stop_lane(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job);

@@ -16,6 +16,7 @@
 #include "table.h"
 
 #define KG_MAX_LANES 64
+#define KG_MAX_HELD 65536  /* requests of one name that wait for the end of a swap: more get 507 at once */
 #define KG_MAX_CALLS 65536 /* open requests of one instance: a flood ends at its source */
 
 typedef struct kg_lane kg_lane_t;
@@ -153,6 +154,7 @@ struct kg_job {
   atomic_uint refs;
   kg_job_fn fn;
   kg_kernel_t *k;
+  atomic_int taken; /* 1: the lane has begun it, 2: nobody waits any more, it must not begin */
   bool later;       /* fn set it: kg_job_finish() comes from elsewhere */
   bool fence;       /* everything sent to this lane before is delivered first */
   kg_doc_t *doc;    /* in or out, owned */

@@ -61,6 +61,9 @@ kg_job_t *kg_run_job(kg_ctx_t *ctx, kg_job_fn fn, kg_job_t *job, int64_t timeout
   done = job->done;
   pthread_mutex_unlock(&k->life);
   if (done) return job;
+  int untaken = 0;
+  /* What comes too late must not happen after all; only an end is better late than never. */
+  if (fn != kg_job_destroy) atomic_compare_exchange_strong(&job->taken, &untaken, 2);
   stuck(ctx, what, timeout_ms, err);
   kg_job_unref(job);
   return NULL;

@@ -70,8 +70,9 @@ kg_routed_t kg_route(kg_ctx_t *from, const char *service, kg_name_t **name, kg_m
     pthread_rwlock_wrlock(&r->lock);
   }
   kg_routed_t routed = !n || !n->owner ? KG_NOBODY : n->held ? KG_HELD : KG_ROUTED;
+  if (routed == KG_HELD && n->queue.count >= KG_MAX_HELD && kg_msg_type(m) == KG_MSG_REQUEST) routed = KG_FULL;
   if (n) *name = n;
-  if (routed != KG_NOBODY) p.from = kg_ctx_ref(from);
+  if (routed != KG_NOBODY && routed != KG_FULL) p.from = kg_ctx_ref(from);
   if (routed == KG_HELD) kg_queue_push(&n->queue, p);
   if (routed == KG_ROUTED) {
     p.to = kg_ctx_ref(n->owner);
@@ -79,7 +80,7 @@ kg_routed_t kg_route(kg_ctx_t *from, const char *service, kg_name_t **name, kg_m
     kg_lane_post(from->lane, p);
   }
   pthread_rwlock_unlock(&r->lock);
-  if (routed == KG_NOBODY) kg_parcel_free(&p);
+  if (routed == KG_NOBODY || routed == KG_FULL) kg_parcel_free(&p);
   return routed;
 }
 

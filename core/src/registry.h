@@ -7,10 +7,11 @@
 #include "lane.h"
 
 /* What happens when a name's messages are held and released (the swap's steps). */
-typedef enum { KG_ROUTED, KG_HELD, KG_NOBODY } kg_routed_t;
+typedef enum { KG_ROUTED, KG_HELD, KG_NOBODY, KG_FULL } kg_routed_t;
 
 /*
- * Lane: posts m to the owner of `service` (or of `name`, if not NULL), or holds it. KG_NOBODY leaves nothing behind.
+ * Lane: posts m to the owner of `service` (or of `name`, if not NULL), or holds it. KG_NOBODY and KG_FULL (too many
+ * are held) leave nothing behind.
  * *name and *server (may be NULL; server gets a reference, NULL while held) say where it went. Takes no reference away
  * from m.
  */

@@ -6,31 +6,37 @@
 #include "manager.h"
 #include "registry.h"
 
-/* The old one serves again; what was held goes to it. */
-static void roll_back(kg_ctx_t *old) {
+/* The old one serves again; what was held goes to it. A successor that hung in activate() has the names already. */
+static void roll_back(kg_ctx_t *old, kg_ctx_t *new) {
   kg_error_t err = {0};
-  if (kg_do(old, kg_job_resume, KG_STEP_MS, "resume", &err) < 0)
-    kg_logf(old->k, KG_LOG_ERROR, "kernel", "%s", err.text);
+  kg_job_t *job = kg_job_new(old->k);
+  if (job) job->arg = new;
+  job = job ? kg_run_job(old, kg_job_resume, job, KG_STEP_MS, "resume", &err) : NULL;
+  if (!job || job->rc < 0)
+    kg_logf(old->k, KG_LOG_ERROR, "kernel", "%s could not go on after the swap: %s", old->name,
+            job ? job->err.text : err.text);
+  kg_job_unref(job);
 }
 
 /* Steps 3 to 6, while messages are held: drain, state out, state in, names over. */
 static int hand_over(kg_ctx_t *old, kg_ctx_t *new, kg_error_t *err) {
-  kg_job_t *drain = kg_job_new(old->k);
+  kg_kernel_t *k = old->k;
+  kg_job_t *drain = kg_job_new(k);
   if (!drain) return kg_error_set(err, KG_EFULL, "out of memory");
   drain->fence = true; /* what was sent before the hold is served by the old one */
-  drain = kg_run_job(old, kg_job_drain, drain, KG_STEP_MS, "drain", err);
+  drain = kg_run_job(old, kg_job_drain, drain, k->drain_timeout_ms, "drain", err);
   if (!drain) return -1;
   kg_job_unref(drain);
   if (kg_wait_drained(old, old->k->drain_timeout_ms, err) < 0) return -1;
 
-  kg_job_t *state = kg_run_job(old, kg_job_hand_over, NULL, KG_STEP_MS, "get the state of", err);
+  kg_job_t *state = kg_run_job(old, kg_job_hand_over, NULL, k->drain_timeout_ms, "get the state of", err);
   if (!state) return -1;
   int rc = state->rc;
   if (rc < 0 && err) *err = state->err;
   kg_job_t *accept = rc < 0 ? NULL : kg_job_new(old->k);
   if (accept) {
     accept->doc = kg_doc_ref(state->doc);
-    accept = kg_run_job(new, kg_job_accept, accept, KG_STEP_MS, "give the state to", err);
+    accept = kg_run_job(new, kg_job_accept, accept, k->drain_timeout_ms, "give the state to", err);
     rc = accept ? accept->rc : -1;
     if (accept && rc < 0 && err) *err = accept->err;
   }
@@ -41,7 +47,7 @@ static int hand_over(kg_ctx_t *old, kg_ctx_t *new, kg_error_t *err) {
   kg_job_t *take = kg_job_new(old->k);
   if (!take) return kg_error_set(err, KG_EFULL, "out of memory");
   take->arg = old;
-  take = kg_run_job(new, kg_job_take, take, KG_STEP_MS, "activate", err);
+  take = kg_run_job(new, kg_job_take, take, k->drain_timeout_ms, "activate", err);
   if (!take) return -1;
   rc = take->rc;
   if (rc < 0 && err) *err = take->err;
@@ -80,7 +86,7 @@ static int swap(kg_ctx_t *old, kg_source_t *src, int64_t *pause_us, kg_error_t *
   forget_drained(old);
   kg_names_hold(&k->registry, old);
   if (hand_over(old, new, err) < 0) {
-    roll_back(old);
+    roll_back(old, new);
     kg_take_down(new, "the swap was rolled back");
     return -1;
   }
