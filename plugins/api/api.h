@@ -300,6 +300,9 @@ bool compute_scale(write_t *w);
 kube_node_t *sub_current(write_t *w); /* a copy of the object as it is, to be changed */
 bool body_read(write_t *w, kg_doc_t *body, const kube_resource_t *r, kube_node_t **object);
 bool update_to(write_t *w, kube_node_t *object, bool status); /* w->old becomes `object` */
+/* ephemeral.c: *object becomes *old with the ephemeral containers of *object, *old what it is to be validated against.
+ */
+bool ephemeral_update(write_t *w, kube_node_t **object, kube_node_t **old);
 bool is_noop(write_t *w);
 /* The parts of a creation and an update that apply shares. The object is decoded, its defaults are not set. */
 bool create_from(write_t *w, kube_node_t *object);

@@ -224,8 +224,9 @@ bool applied(write_t *w, kube_node_t *object) {
 }
 
 static bool update_tracked(write_t *w, kube_node_t *object, kube_node_t *old, bool status) {
-  kube_node_t *before;
+  kube_node_t *before, *base = old;
   if (status) object = only_status(w, object, old);
+  if (kg_str_is(w->q.sub, "ephemeralcontainers") && !ephemeral_update(w, &object, &base)) return false;
   before = kube_get(old, "status");
   if (!status && w->q.r->has_status && w->q.r->has_spec) {
     if (before)
@@ -238,7 +239,8 @@ static bool update_tracked(write_t *w, kube_node_t *object, kube_node_t *old, bo
   if (!status && !admit_update(w, object, old)) return false;
   if (!status) kind_updated(w, object, old);
   meta_generation(w, object, old);
-  if (!validate(w, object, old)) return false;
+  if (base != old) kube_del(kube_get(base, "metadata"), "resourceVersion");
+  if (!validate(w, object, base)) return false;
   if (!status && !quota_admit(w, object, object_view(w->old))) return false;
   w->next_state = object;
   w->removes = is_over(object);

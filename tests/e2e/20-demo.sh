@@ -91,3 +91,13 @@ say "run -i attaches: standard input goes in, what the container says comes out,
 out=$(echo through | k run attached -i --image=kogge/busybox --image-pull-policy=IfNotPresent --restart=Never --command -- sh -c 'sleep 1; cat; exit 5') && fail "the exit code of a container was lost"
 expect through "$out"
 k delete pod once noimage attached --timeout=30s
+say "an ephemeral container looks into a running one; port-forward reaches what listens on loopback only"
+k run target --image=kogge/busybox --image-pull-policy=IfNotPresent --command -- sh -c 'mkdir /www; echo inside >/www/index.html; exec httpd -f -p 127.0.0.1:8081 -h /www'
+k wait --for=condition=Ready pod/target --timeout=30s
+k debug target --image=kogge/busybox --image-pull-policy=IfNotPresent --target=target --attach=false --profile=general -c look -- sh -c 'ps; sleep 100'
+eventually 20 sh -c "'$KUBECTL' logs target -c look | grep -q 'httpd -f -p 127.0.0.1:8081'"
+"$KUBECTL" port-forward target $((PORT + 500)):8081 >"$WORK/forward" 2>&1 &
+eventually 10 grep -q Forwarding "$WORK/forward"
+expect inside "$(curl -s --max-time 5 "http://127.0.0.1:$((PORT + 500))/")"
+kill $!
+k delete pod target --timeout=30s
