@@ -68,7 +68,8 @@ static void job_created(write_t *w, kube_node_t *object) {
   kube_arena_t *a = w->arena;
   kube_node_t *spec = kube_sub(a, object, "spec"), *meta = kube_sub(a, object, "metadata");
   if (kube_node_bool(kube_get(spec, "manualSelector"), false)) return;
-  kube_node_t *selector = kube_map(a), *uid = kube_get(meta, "uid"), *name = kube_get(meta, "name");
+  kube_node_t *selector = kube_map(a), *uid = kube_get(meta, "uid");
+  kube_node_t *name = kube_strn(a, kube_node_str(kube_get(meta, "name")));
   kube_node_t *labels = kube_sub(a, kube_sub(a, kube_sub(a, spec, "template"), "metadata"), "labels");
   bool shared = kube_tree_equal(labels, kube_get(meta, "labels")) || !kube_get(meta, "labels");
   kube_set(a, selector, names[0], uid);

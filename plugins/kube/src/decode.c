@@ -130,6 +130,23 @@ static kube_node_t *decode_integer(decoder_t *d, const frame_t *at, const kube_f
   return mismatch(d, at, n, go_scalar(f), number);
 }
 
+/* A schema, or several, or a plain value: structs in Go with a JSON form of their own. */
+static kube_node_t *decode_either(decoder_t *d, const frame_t *at, const kube_field_t *f, kube_node_t *n) {
+  const kube_type_t *schema = kube_field_find(f->type, KG_STR("Schema"))->type;
+  bool many = kube_field_find(f->type, KG_STR("JSONSchemas"));
+  if (n->type == KG_V_MAP) return decode_struct(d, at, schema, n);
+  if (kube_field_find(f->type, KG_STR("Allows")))
+    return n->type == KG_V_BOOL ? n : refuse(d, "json: cannot unmarshal: boolean or JSON schema expected");
+  if (n->type != KG_V_ARRAY) return kube_nil(d->a);
+  for (uint32_t i = 0; many && i < n->c.n; i++) {
+    frame_t element = {.up = at, .index = i};
+    if (n->c.items[i]->type != KG_V_MAP) return mismatch(d, &element, n->c.items[i], go_name(schema->name), false);
+    n->c.items[i] = decode_struct(d, &element, schema, n->c.items[i]);
+    if (d->failed) return NULL;
+  }
+  return n;
+}
+
 static kube_node_t *decode_special(decoder_t *d, const frame_t *at, const kube_field_t *f, kube_node_t *n) {
   const char *sentence = NULL;
   kube_node_t *v = NULL;
@@ -150,8 +167,8 @@ static kube_node_t *decode_special(decoder_t *d, const frame_t *at, const kube_f
   case KUBE_T_INT_OR_STRING:
     v = kube_decode_int_or_string(d->a, n, &sentence);
     break;
-  default:
-    return n; /* any JSON */
+  default: /* any JSON */
+    return f->kind == KUBE_T_RAW && f->type ? decode_either(d, at, f, n) : n;
   }
   return v ? v : refuse(d, sentence);
 }

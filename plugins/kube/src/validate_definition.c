@@ -280,10 +280,10 @@ static void check_name(kube_check_t *c, const kube_node_t *spec) {
 }
 
 static void check_kept(kube_check_t *c, const kube_node_t *spec, const kube_node_t *old) {
-  static const char *const keys[] = {"group", "scope", "names.kind"};
-  for (int i = 0; i < 3; i++) {
+  static const char *const keys[] = {"group", "scope", "names.kind", "names.plural"};
+  for (int i = 0; i < 4; i++) {
     const kube_node_t *now = kube_node_look(spec, keys[i]), *was = kube_node_look(old, keys[i]);
-    if (!kube_tree_equal(now, was)) kube_invalid(c, keys[i], now, "field is immutable");
+    if (!kube_tree_equal(now, was)) kube_invalid(c, keys[i], now ? now : kube_str(c->a, ""), "field is immutable");
   }
 }
 
@@ -305,6 +305,18 @@ static void check_spec(kube_check_t *c, const kube_node_t *spec, unsigned *store
   kube_path_pop(c, n);
 }
 
+/* What is stored in a version can be read only as long as the version is there. */
+static void check_stored(kube_check_t *c, const kube_node_t *versions, const kube_node_t *kept) {
+  for (uint32_t i = 0; i < kube_count(kept); i++) {
+    bool there = false;
+    for (uint32_t k = 0; k < kube_count(versions) && !there; k++)
+      there = kg_str_eq(kube_text(versions->c.items[k], "name"), kube_node_str(kept->c.items[i]));
+    if (!there)
+      kube_invalid(c, kube_arena_fmt(c->a, "status.storedVersions[%u]", i), kept->c.items[i],
+                   "must appear in spec.versions");
+  }
+}
+
 KUBE_CALL(definition) {
   (void)r;
   const kube_node_t *spec = kube_get(v, "spec"), *kept = kube_path(c->root, "status", "storedVersions", NULL);
@@ -318,6 +330,7 @@ KUBE_CALL(definition) {
   else if (stored > 1)
     kube_invalid(c, "status.storedVersions", kept, "must have exactly one version marked as storage version");
   if (!old) return;
+  check_stored(c, kube_get(spec, "versions"), kept);
   size_t n = kube_path_push(c, "spec");
   check_kept(c, spec, kube_get(old, "spec"));
   kube_path_pop(c, n);
