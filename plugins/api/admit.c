@@ -214,11 +214,27 @@ static bool admit_pod(write_t *w, kube_node_t *object) {
   return true;
 }
 
+/* --- TaintNodesByCondition: nothing runs on a node before it has said that it is ready --------------------------- */
+
+static bool not_ready(write_t *w, kube_node_t *object) {
+  static const char key[] = "node.kubernetes.io/not-ready";
+  kube_arena_t *a = w->arena;
+  kube_node_t *list = list_of(a, kube_sub(a, object, "spec"), "taints"), *taint = kube_map(a);
+  for (uint32_t i = 0; i < list->c.n; i++)
+    if (node_is(kube_get(list->c.items[i], "key"), key) && node_is(kube_get(list->c.items[i], "effect"), "NoSchedule"))
+      return true;
+  kube_set(a, taint, "key", kube_str(a, key));
+  kube_set(a, taint, "effect", kube_str(a, "NoSchedule"));
+  kube_push(a, list, taint);
+  return true;
+}
+
 bool admit_create(write_t *w, kube_node_t *object) {
   const kube_resource_t *r = w->q.r;
   if (r->namespaced && !namespace_open(w)) return false;
   if (!rbac_admit(w, object, NULL)) return false;
   if (is_resource(r, "", "pods")) return admit_pod(w, object);
+  if (is_resource(r, "", "nodes")) return not_ready(w, object);
   if (is_resource(r, "", "services")) return service_create(w, object);
   return true;
 }

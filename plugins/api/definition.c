@@ -13,18 +13,18 @@
 
 /* --- what a new or changed definition has ------------------------------------------------------------------------ */
 
-static kg_str_t storage_version(const kube_node_t *object) {
+static const kube_node_t *storage_version(const kube_node_t *object) {
   const kube_node_t *list = kube_path(object, "spec", "versions", NULL);
   for (uint32_t i = 0; list && list->type == KG_V_ARRAY && i < list->c.n; i++)
-    if (kube_node_bool(kube_get(list->c.items[i], "storage"), false))
-      return kube_node_str(kube_get(list->c.items[i], "name"));
-  return (kg_str_t){0};
+    if (kube_node_bool(kube_get(list->c.items[i], "storage"), false)) return list->c.items[i];
+  return NULL;
 }
 
 static void add_stored(write_t *w, kube_node_t *object) {
   kube_node_t *status = kube_sub(w->arena, object, "status"), *list = kube_get(status, "storedVersions");
-  kg_str_t version = storage_version(object);
-  if (!version.n) return;
+  const kube_node_t *stored = storage_version(object);
+  if (!stored) return;
+  kg_str_t version = kube_node_str(kube_get(stored, "name"));
   if (!list || list->type != KG_V_ARRAY) kube_set(w->arena, status, "storedVersions", list = kube_array(w->arena));
   for (uint32_t i = 0; i < list->c.n; i++)
     if (kg_str_eq(kube_node_str(list->c.items[i]), version)) return;

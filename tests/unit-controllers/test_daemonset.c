@@ -9,15 +9,17 @@
 #define SETS "apps/v1/daemonsets"
 #define PODS "v1/pods"
 
-static void node(cluster_t *c, const char *name, const char *more) {
-  make(c, "v1/nodes", NULL, "{'metadata':{'name':'%s','labels':{'n':'%s'}},'spec':{%s}}", name, name, more);
+/* No controller of nodes runs here: the taint of a node that was never ready goes by our hand. */
+static void node(cluster_t *c, const char *name, const char *taints) {
+  make(c, "v1/nodes", NULL, "{'metadata':{'name':'%s','labels':{'n':'%s'}}}", name, name);
+  patch(c, "v1/nodes", NULL, name, NULL, "{'spec':{'taints':%s}}", taints);
 }
 
 static cluster_t *cluster(void) {
   cluster_t *c = cluster_new(NULL, (const char *const[]){"controller-serviceaccount", "controller-daemonset", NULL});
   expect_there(c, "v1/serviceaccounts", NS, "default");
-  node(c, "a", "");
-  node(c, "b", "");
+  node(c, "a", "null");
+  node(c, "b", "null");
   return c;
 }
 
@@ -56,7 +58,7 @@ Test(daemonset, one_on_each_node) {
                       "metadata.name"));
   cr_assert(kg_str_is(kg_view_str(at(v, "spec>tolerations>key=node.kubernetes.io/disk-pressure>operator")), "Exists"));
   kg_msg_unref(m);
-  node(c, "c", "");
+  node(c, "c", "null");
   expect_count(c, PODS, NS, "app=d", 3);
   stays_count(c, PODS, NS, "app=d", 3, 150);
   cluster_free(c);
@@ -64,7 +66,7 @@ Test(daemonset, one_on_each_node) {
 
 Test(daemonset, only_where_it_fits) {
   cluster_t *c = cluster();
-  node(c, "tainted", "'taints':[{'key':'k','effect':'NoSchedule'}]");
+  node(c, "tainted", "[{'key':'k','effect':'NoSchedule'}]");
   set(c, "", "'nodeSelector':{'n':'a'},");
   expect_count(c, PODS, NS, "app=d", 1);
   expect(c, SETS, NS, "d", "status>desiredNumberScheduled", "1");
