@@ -20,9 +20,23 @@ static kube_call_t pod_call(const sched_pod_t *p, char ns[256], char name[256], 
 }
 
 /* What the answer to a binding needs to know: the pod may be gone by then. */
-typedef struct {
+typedef struct sched_flight {
+  struct sched_flight *prev, *next; /* among those without an answer */
   char ns[256], name[256], uid[64], node[256];
 } flight_t;
+
+static void land(sched_t *s, flight_t *f) {
+  if (f->prev)
+    f->prev->next = f->next;
+  else
+    s->flights = f->next;
+  if (f->next) f->next->prev = f->prev;
+  free(f);
+}
+
+void sched_free_flights(sched_t *s) {
+  while (s->flights) land(s, s->flights);
+}
 
 static void bound(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   sched_t *s = self;
@@ -47,7 +61,7 @@ static void bound(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
       if (kg_msg_code(m) != KG_ENOTFOUND) sched_park(ctx, s, p), sched_unpark_all(ctx, s);
     }
   }
-  free(f);
+  land(s, f);
   sched_maybe_drained(ctx, s);
   sched_kick(ctx, s);
 }
@@ -76,6 +90,9 @@ static kg_doc_t *binding_doc(const flight_t *f) {
 static void bind(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, uint32_t node) {
   flight_t *f = calloc(1, sizeof *f);
   if (!f) return;
+  f->next = s->flights;
+  if (f->next) f->next->prev = f;
+  s->flights = f;
   kube_call_t call = pod_call(p, f->ns, f->name, "binding");
   snprintf(f->uid, sizeof f->uid, KG_STR_FMT, KG_STR_ARG(kube_uid(kg_view_of(p->doc))));
   snprintf(f->node, sizeof f->node, "%s", s->nodes[node].name);

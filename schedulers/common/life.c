@@ -131,6 +131,7 @@ void sched_destroy(kg_ctx_t *ctx, void *self) {
   kube_informer_stop(ctx, s->node_informer);
   kube_informer_stop(ctx, s->pod_informer);
   sched_free_cluster(s);
+  sched_free_flights(s);
   kube_recorder_free(s->recorder);
   for (int i = 0; i < SCHED_RESOURCES; i++) free(s->resource[i]);
   free(s->scheduler_name);

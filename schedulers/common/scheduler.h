@@ -64,6 +64,7 @@ struct sched {
   sched_pod_t *pods[SCHED_BUCKETS];
   sched_pod_t *first, *last; /* the queue, by priority and arrival */
   size_t queued, parked, binding;
+  struct sched_flight *flights; /* bindings without an answer */
   uint64_t bound, failed, conflicts;
   uint64_t work_timer, park_timer;
   bool draining;
@@ -95,6 +96,7 @@ void sched_unpark_all(kg_ctx_t *ctx, sched_t *s);             /* something chang
 void sched_kick(kg_ctx_t *ctx, sched_t *s);
 
 /* --- bind.c --- */
+void sched_free_flights(sched_t *s); /* the instance goes: no answers come any more */
 void sched_work(kg_ctx_t *ctx, void *self, void *arg);
 
 /* --- life.c: the functions of the descriptor; self is the sched_t --- */
