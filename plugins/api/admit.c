@@ -211,7 +211,7 @@ static bool admit_pod(write_t *w, kube_node_t *object) {
   kube_node_t *spec = kube_sub(w->arena, object, "spec");
   if (!service_account(w, spec) || !priority(w, spec)) return false;
   tolerations(w->arena, spec);
-  return true;
+  return limits_admit(w, object);
 }
 
 /* --- TaintNodesByCondition: nothing runs on a node before it has said that it is ready --------------------------- */
@@ -236,6 +236,7 @@ bool admit_create(write_t *w, kube_node_t *object) {
   if (is_resource(r, "", "pods")) return admit_pod(w, object);
   if (is_resource(r, "", "nodes")) return not_ready(w, object);
   if (is_resource(r, "", "services")) return service_create(w, object);
+  if (is_resource(r, "", "persistentvolumeclaims")) return limits_admit(w, object);
   return true;
 }
 

@@ -289,6 +289,9 @@ bool compute_create(write_t *w);
 bool compute_update(write_t *w);
 bool compute_patch(write_t *w);
 bool compute_delete(write_t *w);
+/* limits.c: defaults and bounds of LimitRanges, for new pods and claims. */
+bool limits_admit(write_t *w, kube_node_t *object);
+void kind_set_qos(kube_arena_t *a, kube_node_t *pod); /* kinds.c */
 /* quota.c: old absent: it is created. False: w->fault says which quota would be exceeded. */
 bool quota_admit(write_t *w, const kube_node_t *object, kg_view_t old);
 void quota_discharge(write_t *w);

@@ -36,6 +36,10 @@ static const char *qos_class(const kube_node_t *pod) {
   return best_effort ? "BestEffort" : guaranteed ? "Guaranteed" : "Burstable";
 }
 
+void kind_set_qos(kube_arena_t *a, kube_node_t *pod) {
+  kube_set(a, kube_sub(a, pod, "status"), "qosClass", kube_str(a, qos_class(pod)));
+}
+
 /* --- new objects ------------------------------------------------------------------------------------------------- */
 
 static void namespace_created(write_t *w, kube_node_t *object, kube_node_t *status) {
@@ -101,7 +105,7 @@ void kind_created(write_t *w, kube_node_t *object) {
   kube_set(a, object, "status", status);
   if (is_resource(r, "", "pods")) {
     kube_set(a, status, "phase", kube_str(a, "Pending"));
-    kube_set(a, status, "qosClass", kube_str(a, qos_class(object)));
+    kind_set_qos(a, object);
   } else if (is_resource(r, "", "namespaces")) {
     namespace_created(w, object, status);
   } else if (is_resource(r, "apps", "daemonsets")) {

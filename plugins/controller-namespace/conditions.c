@@ -21,11 +21,16 @@ static const char *join(kube_arena_t *a, const char *before, char **parts, size_
   return text;
 }
 
+/* While there are pods nothing else was tried, and nothing else is told. */
+static bool counts(const pass_t *p, const found_t *f) {
+  return found_count(f) && (is_pods(f) || !pods_left(p));
+}
+
 static const char *remaining(pass_t *p) {
   char *parts[512];
   size_t n = 0;
   for (found_t *f = p->kinds; f && n < 512; f = f->next)
-    if (found_count(f))
+    if (counts(p, f))
       parts[n++] =
           kube_arena_fmt(p->arena, "%s.%s has %zu resource instances", f->kind.resource, f->kind.group, found_count(f));
   return n ? join(p->arena, "Some resources are remaining: ", parts, n) : NULL;
@@ -50,7 +55,7 @@ static const char *finalizers(pass_t *p) {
   char *parts[TALLIES];
   size_t n = 0;
   for (found_t *f = p->kinds; f; f = f->next)
-    for (size_t i = 0; i < found_count(f); i++) {
+    for (size_t i = 0; counts(p, f) && i < found_count(f); i++) {
       kg_view_t names = kg_view_path(kg_view_of(kg_msg_doc(f->list, i)), "metadata", "finalizers", NULL);
       for (kg_iter_t it = kg_iter(names); kg_iter_next(&it);) tally(list, &n, kg_view_str(it.value));
     }

@@ -44,6 +44,8 @@ typedef struct pass {
 /* pass.c: the work function */
 void namespace_sync(kg_ctx_t *ctx, void *self, const char *key, void *arg);
 size_t found_count(const found_t *f);
+bool is_pods(const found_t *f);
+bool pods_left(const pass_t *p);
 
 /* conditions.c: writes what is left into the namespace's status. */
 void conditions_write(pass_t *p);

@@ -71,11 +71,11 @@ static void delete_kind(pass_t *p, found_t *f) {
   }
 }
 
-static bool is_pods(const found_t *f) {
+bool is_pods(const found_t *f) {
   return !f->kind.group[0] && !strcmp(f->kind.resource, "pods");
 }
 
-static bool pods_left(const pass_t *p) {
+bool pods_left(const pass_t *p) {
   for (const found_t *f = p->kinds; f; f = f->next)
     if (is_pods(f)) return found_count(f) > 0;
   return false;

@@ -182,3 +182,37 @@ Test(quota, what_is_limited_must_be_said) {
                  ":{'cpu':'1'}}}]}}") == 201);
   cluster_free(c);
 }
+
+/* --- limit ranges ------------------------------------------------------------------------------------------------- */
+
+static int with_cpu(cluster_t *c, const char *name, const char *request, const char *limit) {
+  char doc[512];
+  snprintf(
+      doc, sizeof doc,
+      "{'metadata':{'name':'%s'},'spec':{'containers':[{'name':'c','image':'i','resources':{'requests':{'cpu':'%s'},"
+      "'limits':{'cpu':'%s'}}}]}}",
+      name, request, limit);
+  return post(c, PODS, doc);
+}
+
+Test(limits, defaults_and_bounds) {
+  cluster_t *c = quota("'pods':'9'", "");
+  make(
+      c, "v1/limitranges", "n",
+      "{'metadata':{'name':'l'},'spec':{'limits':[{'type':'Container','min':{'cpu':'50m'},'max':{'cpu':'1'},"
+      "'defaultRequest':{'cpu':'100m','memory':'10Mi'},'default':{'cpu':'500m'}},{'type':'Pod','max':{'cpu':'1500m'}},{"
+      "'type':'PersistentVolumeClaim','max':{'storage':'1Gi'}}]}}");
+  make(c, PODS, "n", "{'metadata':{'name':'p'}," POD_SPEC "}");
+  expect(c, PODS, "n", "p", "spec>containers>0>resources>requests>cpu", "'100m'");
+  expect(c, PODS, "n", "p", "spec>containers>0>resources>limits>cpu", "'500m'");
+  expect(c, PODS, "n", "p", "status>qosClass", "'Burstable'");
+  expect(c, PODS, "n", "p", "metadata>annotations>kubernetes.io/limit-ranger",
+         "'LimitRanger plugin set: cpu, memory request for container c; cpu limit for container c'");
+  cr_assert(with_cpu(c, "small", "10m", "100m") == 403);
+  cr_assert(with_cpu(c, "big", "100m", "2") == 403);
+  cr_assert(with_cpu(c, "good", "100m", "1") == 201);
+  cr_assert(post(c, "v1/persistentvolumeclaims",
+                 "{'metadata':{'name':'v'},'spec':{'accessModes':['ReadWriteOnce'],'resources':{'requests':{'storage':"
+                 "'2Gi'}}}}") == 403);
+  cluster_free(c);
+}

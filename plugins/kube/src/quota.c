@@ -66,7 +66,7 @@ static void at_least(kube_arena_t *a, kube_amounts_t *max, const kube_amounts_t 
 }
 
 /* Init containers run before the others, one at a time, but for those that stay beside them. */
-static kube_amounts_t pod_amounts(kube_arena_t *a, kg_view_t spec, const char *what) {
+kube_amounts_t kube_pod_amounts(kube_arena_t *a, kg_view_t spec, const char *what) {
   kube_amounts_t sum = {0}, before = {0}, stay = {0};
   for (kg_iter_t it = kg_iter(kg_view_get(spec, "containers")); kg_iter_next(&it);)
     add_list(a, &sum, kg_view_path(it.value, "resources", what, NULL));
@@ -101,7 +101,7 @@ static void count_pod(kube_arena_t *a, kube_amounts_t *sum, kg_view_t pod) {
   kg_view_t spec = kg_view_get(pod, "spec");
   if (has_ended(pod)) return;
   kube_amounts_add(a, sum, KG_STR("pods"), 1000, false);
-  kube_amounts_t requests = pod_amounts(a, spec, "requests"), limits = pod_amounts(a, spec, "limits");
+  kube_amounts_t requests = kube_pod_amounts(a, spec, "requests"), limits = kube_pod_amounts(a, spec, "limits");
   for (size_t i = 0; i < requests.n; i++) {
     const kube_amount_t *x = &requests.list[i];
     bool bare = !memchr(x->name.p, '/', x->name.n); /* of extended resources only requests count */

@@ -22,6 +22,9 @@ const kube_amount_t *kube_amounts_find(const kube_amounts_t *sum, kg_str_t name)
 char *kube_amount_text(kube_arena_t *a, int64_t milli, bool binary);
 int64_t kube_amount_milli(kg_view_t quantity, bool *binary);
 
+/* "requests" or "limits" of all containers of a pod together, with its overhead. */
+kube_amounts_t kube_pod_amounts(kube_arena_t *a, kg_view_t spec, const char *what);
+
 /* Do the scopes of the quota's spec choose the object? Without scopes all are chosen; with some only pods. */
 bool kube_quota_chooses(kg_view_t spec, const char *group, const char *resource, kg_view_t object);
 /* Group and resource that a name of a quota counts; the strings live in a. */
