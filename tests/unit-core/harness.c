@@ -24,8 +24,8 @@ void load(kg_kernel_t *k, const char *name, const char *lane, const kg_plugin_t 
 }
 
 void wait_until(atomic_int *n, int wanted) {
-  for (int i = 0; i < 20000 && atomic_load(n) < wanted; i++) nanosleep(&(struct timespec){0, 500000}, NULL);
-  cr_assert_geq(atomic_load(n), wanted, "after 10 s only %d of %d", atomic_load(n), wanted);
+  for (int i = 0; i < 120000 && atomic_load(n) < wanted; i++) nanosleep(&(struct timespec){0, 500000}, NULL);
+  cr_assert_geq(atomic_load(n), wanted, "after 60 s only %d of %d", atomic_load(n), wanted);
 }
 
 kg_doc_t *int_args(const char *key, int64_t value) {
