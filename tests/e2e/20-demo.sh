@@ -100,4 +100,4 @@ eventually 20 sh -c "'$KUBECTL' logs target -c look | grep -q 'httpd -f -p 127.0
 eventually 10 grep -q Forwarding "$WORK/forward"
 expect inside "$(curl -s --max-time 5 "http://127.0.0.1:$((PORT + 500))/")"
 kill $!
-k delete pod target --timeout=30s
+k delete pod target --grace-period=1 --timeout=30s
