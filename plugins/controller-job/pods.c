@@ -75,6 +75,7 @@ void pods_read(pass_t *p) {
     kg_doc_t *doc = kube_informer_at(pods, i);
     kg_view_t v = kg_view_of(doc);
     ctl_claim_t claim = ctl_claim(p->ctx, p->sync, GVR_PODS, &owner, v);
+    if (claim == CTL_RELEASED && has_finalizer(v)) remove_finalizer(p->ctx, p->sync, v); /* it counts for nobody */
     if (claim != CTL_OURS && claim != CTL_ADOPTED) continue;
     jobpod_t pod = read_pod(p, v);
     if (pod.active && ctl_expects_deletion_of(&p->c->ahead, ctl_sync_key(p->sync), kube_name(v))) {

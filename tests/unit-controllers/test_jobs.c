@@ -207,3 +207,18 @@ Test(job, pods_are_let_go_with_their_job) {
   expect_count(c, "v1/pods", NS, NULL, 0);
   cluster_free(c);
 }
+
+Test(job, adopts_and_releases) {
+  cluster_t *c = cluster();
+  job(c, "");
+  char *name = wait_running(c, -1);
+  patch(c, "v1/pods", NS, name, NULL, "{'metadata':{'ownerReferences':null}}");
+  expect(c, "v1/pods", NS, name, "metadata>ownerReferences>0>kind", "'Job'");
+  patch(c, "v1/pods", NS, name, NULL,
+        "{'metadata':{'labels':{'controller-uid':'x','batch.kubernetes.io/controller-uid':'x'}}}");
+  expect(c, "v1/pods", NS, name, "metadata>ownerReferences", NULL);
+  expect(c, "v1/pods", NS, name, "metadata>finalizers", NULL);
+  expect_count(c, "v1/pods", NS, NULL, 2);
+  free(name);
+  cluster_free(c);
+}

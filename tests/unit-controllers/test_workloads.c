@@ -248,3 +248,43 @@ Test(replicaset, says_why_it_cannot_make_pods) {
   expect(c, SETS, NS, "s", "status>conditions", NULL);
   cluster_free(c);
 }
+
+/* --- swapped in the middle of their work -------------------------------------------------------------------------- */
+
+static void reload(cluster_t *c, const char *name) {
+  kg_error_t err = {0};
+  cr_assert(kg_kernel_reload(driver_kernel(cluster_driver(c)), name, NULL, &err) == 0, "%s: %s", name, err.text);
+}
+
+Test(swap, makes_no_pod_twice) {
+  cluster_t *c = cluster();
+  make_set(c, 0);
+  expect_there(c, SETS, NS, "s");
+  for (int i = 1; i <= 5; i++) {
+    patch(c, SETS, NS, "s", NULL, "{'spec':{'replicas':%d}}", 40 * i);
+    reload(c, "controller-replicaset");
+    expect_count(c, "v1/pods", NS, "app=s", (size_t)(40 * i));
+  }
+  kg_msg_t *m = list(c, "v1/events", NS, NULL);
+  size_t made = 0;
+  for (size_t i = 0; i < kg_msg_ndocs(m); i++)
+    made += kg_str_is(kg_view_str(at(kg_view_of(kg_msg_doc(m, i)), "reason")), "SuccessfulCreate");
+  kg_msg_unref(m);
+  cr_assert(made == 200, "%zu pods were made for 200", made);
+  cluster_free(c);
+}
+
+Test(swap, a_rollout_goes_on) {
+  cluster_t *c = cluster();
+  make_deployment(c, 4, "");
+  settle(c, DEPLOYMENTS, NS, "d", "status>availableReplicas", "4");
+  set_image(c, "i:2");
+  for (int i = 0; i < 6; i++) {
+    kubelet(c, NS);
+    reload(c, i % 2 ? "controller-deployment" : "controller-replicaset");
+  }
+  settle(c, DEPLOYMENTS, NS, "d", "status>updatedReplicas", "4");
+  settle(c, DEPLOYMENTS, NS, "d", "status>replicas", "4");
+  expect_count(c, "v1/pods", NS, NULL, 4);
+  cluster_free(c);
+}
