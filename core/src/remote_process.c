@@ -22,6 +22,13 @@
 
 extern char **environ;
 
+/* What ZeroMQ calls the address; tcp+plain:// is tcp without CURVE, for measuring: no configuration file can say it. */
+static const char *zmq_address(const char *address, char *plain, size_t room) {
+  if (strncmp(address, "tcp+plain://", 12) != 0) return address;
+  snprintf(plain, room, "tcp://%s", address + 12);
+  return plain;
+}
+
 static bool is_tcp(const char *address) {
   return strncmp(address, "tcp://", 6) == 0;
 }
@@ -29,7 +36,7 @@ static bool is_tcp(const char *address) {
 int kg_process_prepare(kg_kernel_t *k, kg_process_t *p, const char *name, const char *listen, kg_error_t *err) {
   *p = (kg_process_t){.pidfd = -1, .life = -1, .memory = -1};
   if (listen) {
-    if (!is_tcp(listen)) return kg_error_set(err, KG_EINVAL, "%s is no tcp:// address", listen);
+    if (strncmp(listen, "tcp", 3) != 0) return kg_error_set(err, KG_EINVAL, "%s is no tcp:// address", listen);
     snprintf(p->address, sizeof p->address, "%s", listen);
     return 0;
   }
@@ -45,6 +52,7 @@ int kg_process_prepare(kg_kernel_t *k, kg_process_t *p, const char *name, const 
 }
 
 void *kg_process_socket(kg_kernel_t *k, const kg_process_t *p, kg_error_t *err) {
+  char plain[sizeof p->address];
   int none = 0, most = MOST_WAITING;
   int64_t size = KG_DOC_MAX_BYTES;
   if (!k->net) k->net = zmq_ctx_new();
@@ -59,7 +67,7 @@ void *kg_process_socket(kg_kernel_t *k, const kg_process_t *p, kg_error_t *err) 
   zmq_setsockopt(s, ZMQ_MAXMSGSIZE, &size, sizeof size);
   int rc = is_tcp(p->address) ? kg_curve_server(k, s, err) : 0;
   mode_t old = umask(0077);
-  if (rc == 0 && zmq_bind(s, p->address) < 0)
+  if (rc == 0 && zmq_bind(s, zmq_address(p->address, plain, sizeof plain)) < 0)
     rc = kg_error_set(err, KG_EINVAL, "%s cannot be bound: %s", p->address, zmq_strerror(errno));
   umask(old);
   if (rc == 0) return s;
