@@ -55,7 +55,15 @@ static void pack_annotations(kg_pack_t *k, const pod_t *p) {
   kg_pack_end(k);
 }
 
+static void pack_limits(kg_pack_t *k, const limits_t *l) {
+  kg_pack_kv_int(k, "cpuShares", l->cpu_shares);
+  kg_pack_kv_int(k, "cpuQuota", l->cpu_quota);
+  kg_pack_kv_int(k, "cpuPeriod", l->cpu_period);
+  kg_pack_kv_int(k, "memory", l->memory);
+}
+
 kg_doc_t *sandbox_args(pod_t *p, const char *id) {
+  limits_t l;
   char host[256];
   kg_pack_t k = kg_pack();
   kg_pack_map(&k);
@@ -71,6 +79,11 @@ kg_doc_t *sandbox_args(pod_t *p, const char *id) {
   kg_pack_kv_bool(&k, "hostIPC", spec_bool(p, "hostIPC"));
   kg_pack_kv_bool(&k, "sharePID", spec_bool(p, "shareProcessNamespace"));
   kg_pack_kv_str(&k, "qos", pod_qos(pod_spec(p)));
+  pod_limits(pod_spec(p), &l);
+  kg_pack_key(&k, "resources");
+  kg_pack_map(&k);
+  pack_limits(&k, &l);
+  kg_pack_end(&k);
   pack_sysctls(&k, p);
   pack_annotations(&k, p);
   pack_ports(&k, p);
@@ -129,10 +142,7 @@ static void pack_resources(kg_pack_t *k, const box_t *b) {
   box_limits(box_spec(b), &l);
   kg_pack_key(k, "resources");
   kg_pack_map(k);
-  kg_pack_kv_int(k, "cpuShares", l.cpu_shares);
-  kg_pack_kv_int(k, "cpuQuota", l.cpu_quota);
-  kg_pack_kv_int(k, "cpuPeriod", l.cpu_period);
-  kg_pack_kv_int(k, "memory", l.memory);
+  pack_limits(k, &l);
   kg_pack_kv_int(k, "oomScoreAdj", oom_score(b));
   kg_pack_end(k);
 }

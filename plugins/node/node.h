@@ -288,6 +288,7 @@ typedef struct limits {
   int64_t cpu_shares, cpu_quota, cpu_period, memory;
 } limits_t;
 void box_limits(kg_view_t container, limits_t *l);
+void pod_limits(kg_view_t spec, limits_t *l); /* of all together; quota and memory 0: one of them has none */
 
 /* volumes.c: 0 ready, 1 wait (something comes), -1 with a sentence */
 int volumes_prepare(pod_t *p, kg_error_t *err);

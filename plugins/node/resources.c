@@ -27,12 +27,44 @@ const char *pod_qos(kg_view_t spec) {
   return !asks ? "BestEffort" : equal ? "Guaranteed" : "Burstable";
 }
 
-void box_limits(kg_view_t container, limits_t *l) {
-  *l = (limits_t){.cpu_period = PERIOD_US};
-  int64_t limit = milli(container, "limits", "cpu", 0), request = milli(container, "requests", "cpu", limit);
+static void in_kernel_terms(limits_t *l, int64_t request, int64_t limit, int64_t memory) {
+  *l = (limits_t){.cpu_period = PERIOD_US, .memory = memory / 1000};
   l->cpu_shares = request * 1024 / 1000;
   if (l->cpu_shares < MIN_SHARES) l->cpu_shares = MIN_SHARES;
   if (limit > 0) l->cpu_quota = limit * PERIOD_US / 1000;
   if (limit > 0 && l->cpu_quota < MIN_QUOTA_US) l->cpu_quota = MIN_QUOTA_US;
-  l->memory = milli(container, "limits", "memory", 0) / 1000;
+}
+
+void box_limits(kg_view_t container, limits_t *l) {
+  int64_t limit = milli(container, "limits", "cpu", 0), request = milli(container, "requests", "cpu", limit);
+  in_kernel_terms(l, request, limit, milli(container, "limits", "memory", 0));
+}
+
+/* What the pod's containers need at the most at one time: those that run together, or an init container beside the
+ * sidecars before it. -1 if `whole` and one of them says nothing. */
+static int64_t sum_of(kg_view_t spec, const char *kind, const char *resource, bool whole) {
+  int64_t sidecars = 0, peak = 0, own = milli(spec, kind, resource, -1); /* spec.resources: of the pod itself */
+  if (own >= 0) return own;
+  for (kg_iter_t it = kg_iter(kg_view_get(spec, "initContainers")); kg_iter_next(&it);) {
+    int64_t v = milli(it.value, kind, resource, !strcmp(kind, "requests") ? milli(it.value, "limits", resource, 0) : 0);
+    if (whole && v <= 0) return -1;
+    if (kg_str_is(VIEW_STR(it.value, "restartPolicy"), "Always"))
+      sidecars += v;
+    else if (sidecars + v > peak)
+      peak = sidecars + v;
+  }
+  int64_t sum = sidecars;
+  for (kg_iter_t it = kg_iter(kg_view_get(spec, "containers")); kg_iter_next(&it);) {
+    int64_t v = milli(it.value, kind, resource, !strcmp(kind, "requests") ? milli(it.value, "limits", resource, 0) : 0);
+    if (whole && v <= 0) return -1;
+    sum += v;
+  }
+  int64_t overhead = 0;
+  kube_quantity_milli(VIEW_STR(spec, "overhead", resource), &overhead);
+  return (sum > peak ? sum : peak) + overhead;
+}
+
+void pod_limits(kg_view_t spec, limits_t *l) {
+  int64_t cpu = sum_of(spec, "limits", "cpu", true), memory = sum_of(spec, "limits", "memory", true);
+  in_kernel_terms(l, sum_of(spec, "requests", "cpu", false), cpu, memory > 0 ? memory : 0);
 }

@@ -238,7 +238,7 @@ static bool shared_pid(bundle_t *b, kube_node_t *list) {
 static kube_node_t *namespaces(bundle_t *b) {
   kube_node_t *list = kube_array(b->a);
   add_namespace(b, list, "mount", NULL, false);
-  if (!shared_pid(b, list)) add_namespace(b, list, "pid", NULL, b->s->host_pid);
+  if (!shared_pid(b, list)) add_namespace(b, list, "pid", sandbox_shares_pid(b->s) ? "pid" : NULL, b->s->host_pid);
   add_namespace(b, list, "network", "net", b->s->host_net);
   add_namespace(b, list, "ipc", "ipc", b->s->host_ipc);
   add_namespace(b, list, "uts", "uts", b->s->host_net);

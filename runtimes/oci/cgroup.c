@@ -72,6 +72,83 @@ void cgroup_remove(const oci_t *o, const char *uid) {
   each_hierarchy(o, group, remove_tree);
 }
 
+/* --- of a whole pod
+ * ---------------------------------------------------------------------------------------------------- */
+
+static void put(const char *dir, const char *file, const char *text) {
+  char path[PATH_SIZE * 3];
+  snprintf(path, sizeof path, "%s/%s", dir, file);
+  FILE *f = fopen(path, "we");
+  if (!f) return;
+  fputs(text, f);
+  fclose(f);
+}
+
+static void put_number(const char *dir, const char *file, int64_t n) {
+  char text[32];
+  snprintf(text, sizeof text, "%lld", (long long)n);
+  if (n > 0) put(dir, file, text);
+}
+
+/* The group's directory for a controller; made, with the controllers passed down where there is one tree. */
+static void group_dir(const oci_t *o, const char *controller, const char *group, char dir[PATH_SIZE * 2]) {
+  const char *top = o->unified ? "" : "/";
+  size_t n = (size_t)snprintf(dir, PATH_SIZE * 2, "/sys/fs/cgroup%s%s%s", top, o->unified ? "" : controller, group);
+  for (char *s = dir + strlen("/sys/fs/cgroup/"); s < dir + n; s++) {
+    if (*s != '/') continue;
+    *s = 0;
+    mkdir(dir, 0755);
+    if (o->unified) put(dir, "cgroup.subtree_control", "+cpu +memory +pids");
+    *s = '/';
+  }
+  mkdir(dir, 0755);
+}
+
+static char *pod_group(const oci_t *o, const sandbox_t *s, char group[PATH_SIZE]) {
+  char *uid = text_of(kg_view_of(s->args), "uid");
+  cgroup_path(o, uid ? uid : s->id, NULL, group);
+  free(uid);
+  return group;
+}
+
+static void pod_v1(const oci_t *o, const char *group, kg_view_t r) {
+  char dir[PATH_SIZE * 2];
+  group_dir(o, "cpu", group, dir);
+  put_number(dir, "cpu.shares", kg_view_int(kg_view_get(r, "cpuShares"), 0));
+  put_number(dir, "cpu.cfs_period_us", kg_view_int(kg_view_get(r, "cpuPeriod"), 0));
+  put_number(dir, "cpu.cfs_quota_us", kg_view_int(kg_view_get(r, "cpuQuota"), 0));
+  group_dir(o, "memory", group, dir);
+  put_number(dir, "memory.limit_in_bytes", kg_view_int(kg_view_get(r, "memory"), 0));
+}
+
+static void pod_v2(const oci_t *o, const char *group, kg_view_t r) {
+  char dir[PATH_SIZE * 2], text[64];
+  int64_t shares = kg_view_int(kg_view_get(r, "cpuShares"), 0), quota = kg_view_int(kg_view_get(r, "cpuQuota"), 0);
+  group_dir(o, "", group, dir);
+  put(dir, "cgroup.subtree_control", "+cpu +memory +pids");
+  if (shares > 0) put_number(dir, "cpu.weight", 1 + (shares - 2) * 9999 / 262142);
+  snprintf(text, sizeof text, "%lld %lld", (long long)quota, (long long)kg_view_int(kg_view_get(r, "cpuPeriod"), 0));
+  if (quota > 0) put(dir, "cpu.max", text);
+  put_number(dir, "memory.max", kg_view_int(kg_view_get(r, "memory"), 0));
+}
+
+void cgroup_pod(const oci_t *o, const sandbox_t *s) {
+  char group[PATH_SIZE];
+  kg_view_t resources = kg_view_get(kg_view_of(s->args), "resources");
+  pod_group(o, s, group);
+  if (kg_view_type(resources) == KG_V_MAP) (o->unified ? pod_v2 : pod_v1)(o, group, resources);
+}
+
+void cgroup_pause_procs(const oci_t *o, const sandbox_t *s, char path[PATH_SIZE]) {
+  char group[PATH_SIZE], own[PATH_SIZE + 8], dir[PATH_SIZE * 2];
+  snprintf(own, sizeof own, "%s/pause", pod_group(o, s, group));
+  group_dir(o, "pids", own, dir);
+  snprintf(path, PATH_SIZE, "%.*s/cgroup.procs", PATH_SIZE - 20, dir);
+}
+
+/* --- what they use
+ * ------------------------------------------------------------------------------------------------------ */
+
 static int64_t read_number(const char *controller, bool unified, const char *group, const char *file,
                            const char *field) {
   char path[PATH_SIZE * 2];

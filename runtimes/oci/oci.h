@@ -113,6 +113,7 @@ sandbox_t *sandbox_find(const oci_t *o, kg_str_t id);
 void sandbox_run(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void sandbox_stop(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void sandbox_remove(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+bool sandbox_shares_pid(const sandbox_t *s); /* its containers are in one name space of processes, "pid" */
 void sandbox_shm_path(const oci_t *o, const sandbox_t *s, char path[PATH_SIZE]);
 void sandbox_ns_path(const oci_t *o, const char *id, const char *ns, char path[PATH_SIZE]);
 bool sandbox_alive(const oci_t *o, const sandbox_t *s); /* its network namespace is still mounted */
@@ -186,6 +187,10 @@ void pack_container(kg_pack_t *p, const container_t *c);
 
 void cgroup_detect(oci_t *o);
 void cgroup_path(const oci_t *o, const char *uid, const char *container, char path[PATH_SIZE]); /* as runc wants it */
+/* The group of a whole pod with what it may use altogether (args.resources of sandbox.run); best effort. */
+void cgroup_pod(const oci_t *o, const sandbox_t *s);
+/* Where to write the number of the sandbox's first process. */
+void cgroup_pause_procs(const oci_t *o, const sandbox_t *s, char path[PATH_SIZE]);
 void cgroup_kill(const oci_t *o, const char *uid, const char *container); /* KILL to all its processes */
 void cgroup_remove(const oci_t *o, const char *uid);                      /* of a whole pod */
 void runtime_stats(kg_ctx_t *ctx, void *self, const kg_msg_t *m);

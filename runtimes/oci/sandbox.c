@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
 
@@ -67,6 +68,8 @@ typedef struct making {
   char hostname[65];
   char path[3][PATH_SIZE]; /* "" : the host's */
   char shm[PATH_SIZE];     /* "": the host's */
+  char pid[PATH_SIZE];     /* "": each container has its own, or the host's */
+  char pause[PATH_SIZE], group[PATH_SIZE];
   kg_msg_t *request;
   char *id;
 } making_t;
@@ -75,6 +78,43 @@ static int say(const char *text) {
   ssize_t n = write(2, text, strlen(text));
   (void)n;
   return errno ? errno : 1;
+}
+
+static int write_text(const char *path, const char *text, size_t n) {
+  int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  bool bad = fd < 0 || write(fd, text, n) != (ssize_t)n;
+  if (fd >= 0) close(fd);
+  return bad ? -1 : 0;
+}
+
+/* The process that holds the name space of processes: a name space ends with its first process. */
+static void become_pause(const making_t *w) {
+  char *const argv[] = {(char *)w->pause, NULL}, *const env[] = {NULL};
+  write_text(w->group, "0", 1); /* it ends with the pod's other processes, whatever becomes of us */
+  setsid();
+  int null = open("/dev/null", O_RDWR);
+  for (int fd = 0; fd < 3; fd++) dup2(null, fd);
+  close_range(3, ~0u, 0);
+  if (chdir("/")) _exit(1);
+  execve(w->pause, argv, env);
+  _exit(127);
+}
+
+static int make_pid_namespace(const making_t *w) {
+  char number[16], file[PATH_SIZE + 8];
+  if (!w->pid[0]) return 0;
+  if (unshare(CLONE_NEWPID) < 0) return say("unshare");
+  pid_t pid = fork();
+  if (pid == 0) become_pause(w);
+  if (pid < 0) return say("fork");
+  if (mount("/proc/self/ns/pid_for_children", w->pid, NULL, MS_BIND, NULL) < 0) return say(w->pid);
+  int n = 0;
+  for (pid_t rest = pid; rest; rest /= 10) n++;
+  for (int i = n; i-- > 0; pid /= 10) number[i] = (char)('0' + pid % 10);
+  size_t len = strlen(w->pid);
+  memcpy(file, w->pid, len);
+  memcpy(file + len, ".1st", 5);
+  return write_text(file, number, (size_t)n) ? say(file) : 0;
 }
 
 static int make_namespaces(void *arg) {
@@ -86,7 +126,7 @@ static int make_namespaces(void *arg) {
     if (w->path[i][0] && mount(own[i], w->path[i], NULL, MS_BIND, NULL) < 0) return say(w->path[i]);
   unsigned long flags = MS_NOSUID | MS_NOEXEC | MS_NODEV;
   if (w->shm[0] && mount("shm", w->shm, "tmpfs", flags, "mode=1777,size=65536k") < 0) return say(w->shm);
-  return 0;
+  return make_pid_namespace(w);
 }
 
 /* Shared memory of the sandbox's containers: a place of their own, or the host's. */
@@ -103,8 +143,25 @@ static void making_free(making_t *w) {
   free(w);
 }
 
+/* Ends the first process of the sandbox's name space, if it is still that one. */
+static void end_pause(const oci_t *o, const char *id) {
+  char path[PATH_SIZE], file[PATH_SIZE + 8], own[64];
+  struct stat held, its;
+  sandbox_ns_path(o, id, "pid", path);
+  snprintf(file, sizeof file, "%s.1st", path);
+  char *text = read_whole(file, 16, NULL);
+  pid_t pid = text ? (pid_t)atoi(text) : 0;
+  free(text);
+  snprintf(own, sizeof own, "/proc/%d/ns/pid", (int)pid);
+  if (pid > 1 && !stat(path, &held) && !stat(own, &its) && held.st_ino == its.st_ino) kill(pid, SIGKILL);
+  umount2(path, MNT_DETACH);
+  unlink(path);
+  unlink(file);
+}
+
 static void drop_namespaces(const oci_t *o, const char *id) {
   char path[PATH_SIZE];
+  end_pause(o, id);
   for (int i = 0; i < 3; i++) {
     sandbox_ns_path(o, id, NS_NAMES[i], path);
     umount2(path, MNT_DETACH);
@@ -115,6 +172,36 @@ static void drop_namespaces(const oci_t *o, const char *id) {
   rmdir(path);
   sandbox_ns_path(o, id, NULL, path);
   rmdir(path);
+}
+
+/* kogge-pause lies beside the program that runs us, or one above. */
+static int find_pause(char path[PATH_SIZE], kg_error_t *err) {
+  static const char *const places[] = {"", "../"};
+  char self[PATH_SIZE / 2];
+  ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+  self[n > 0 ? n : 0] = 0;
+  char *slash = strrchr(self, '/');
+  if (slash) slash[1] = 0;
+  for (size_t i = 0; i < 2; i++) {
+    snprintf(path, PATH_SIZE, "%s%skogge-pause", self, places[i]);
+    if (!access(path, X_OK)) return 0;
+  }
+  return kg_error_set(err, KG_EINTERNAL, "kogge-pause is not beside %s", self);
+}
+
+static int prepare_pid(oci_t *o, const sandbox_t *s, making_t *w, kg_error_t *err) {
+  if (!sandbox_shares_pid(s)) return 0;
+  sandbox_ns_path(o, s->id, "pid", w->pid);
+  umount2(w->pid, MNT_DETACH);
+  int fd = open(w->pid, O_CREAT | O_RDONLY | O_CLOEXEC, 0600);
+  if (fd < 0) return kg_error_set(err, KG_EINTERNAL, "%s could not be made: %s", w->pid, strerror(errno));
+  close(fd);
+  cgroup_pause_procs(o, s, w->group);
+  return find_pause(w->pause, err);
+}
+
+bool sandbox_shares_pid(const sandbox_t *s) {
+  return !s->host_pid && kg_view_bool(kg_view_get(kg_view_of(s->args), "sharePID"), false);
 }
 
 static int prepare_paths(oci_t *o, const sandbox_t *s, making_t *w, kg_error_t *err) {
@@ -242,7 +329,8 @@ static int run_begin(oci_t *o, const sandbox_t *s, making_t *w, kg_error_t *err)
   if (hostname.n >= sizeof w->hostname)
     return kg_error_set(err, KG_EINVAL, "the host name has more than %zu letters", sizeof w->hostname - 1);
   memcpy(w->hostname, hostname.p ? hostname.p : "", hostname.n);
-  if (prepare_paths(o, s, w, err) < 0 || record_sandbox(o, s, err) < 0) return -1;
+  cgroup_pod(o, s);
+  if (prepare_paths(o, s, w, err) < 0 || prepare_pid(o, s, w, err) < 0 || record_sandbox(o, s, err) < 0) return -1;
   return proc_fork(o, make_namespaces, namespaces_made, w, err);
 }
 

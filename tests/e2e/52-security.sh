@@ -21,9 +21,10 @@ pod() {
   pod unsafe 'securityContext: {sysctls: [{name: kernel.msgmax, value: "9000"}]}' ''
   pod host 'hostNetwork: true, hostPID: true, hostIPC: true' ''
   pod nonroot 'securityContext: {runAsNonRoot: true}' ''
+  pod shared 'shareProcessNamespace: true' ''
   pod limited '' 'resources: {requests: {cpu: 100m}, limits: {cpu: 500m, memory: 64Mi}}'
 } | k apply -f -
-k wait --for=condition=Ready pod/plain pod/caps pod/nocaps pod/localhost pod/privileged pod/groups pod/sysctls pod/host pod/limited --timeout=40s
+k wait --for=condition=Ready pod/plain pod/caps pod/nocaps pod/localhost pod/privileged pod/groups pod/sysctls pod/host pod/limited pod/shared --timeout=40s
 x() { local pod=$1; shift; k exec "$pod" -- sh -c "$*"; }
 status() { x "$1" "sed -n 's/^$2:[[:space:]]*//p' /proc/1/status"; }
 
@@ -80,5 +81,15 @@ say "control groups"
 group() { x limited "cat /sys/fs/cgroup/$1 2>/dev/null || cat /sys/fs/cgroup/$2"; }
 [ "$(group memory/memory.limit_in_bytes memory.max)" = 67108864 ] || fail "memory limit"
 expect 50000 "$(group cpu/cpu.cfs_quota_us cpu.max)"
+uid=$(k get pod limited -o jsonpath='{.metadata.uid}')
+whole=$(find /sys/fs/cgroup -type d -path "*kogge*$(basename "$WORK")*/pod$uid" | head -20)
+expect 67108864 "$(for d in $whole; do cat "$d/memory.limit_in_bytes" "$d/memory.max" 2>/dev/null || true; done)"
+expect 50000 "$(for d in $whole; do cat "$d/cpu.cfs_quota_us" "$d/cpu.max" 2>/dev/null || true; done)"
+
+say "a shared name space of processes"
+expect kogge-pause "$(x shared 'cat /proc/1/cmdline | tr "\0" " "')"
+expect sleep "$(x shared 'cat /proc/*/cmdline | tr "\0" " "')"
+k delete pod shared --timeout=20s
+eventually 5 sh -c "[ -z \"\$(find /sys/fs/cgroup -type d -path '*$(basename "$WORK")*/pause')\" ]"
 
 k delete pod --all --timeout=30s
