@@ -22,10 +22,12 @@ cp "$key" "$WORK/elsewhere/west.key"
 
 setsid -f "$BUILD/kogge" --data-dir "$DATA" --run-dir "$RUN" server --config "$WORK/c.yaml" >"$WORK/kogge.log" 2>&1 </dev/null
 agent() { setsid -f "$BUILD/kogge" agent --connect "tcp://127.0.0.1:$((PORT + 300))" --key "$1" --file "$BUILD/tests/plugins/unruly.so" --name unruly --run "$WORK/elsewhere" >>"$WORK/agent.log" 2>&1 </dev/null; }
+# An agent takes a moment to go, and to come: it is gone when nothing by its key is left.
+agent_gone() { pkill -KILL -f -- "--key $1"; ! pgrep -f -- "--key $1" >/dev/null; }
 agent "$stranger"
 sleep 0.5
 if answers unruly unruly.say 2>/dev/null; then fail "a stranger was let in"; fi
-pkill -f -- "--key $stranger" || true
+eventually 5 agent_gone "$stranger"
 
 say "with a known key it serves"
 agent "$WORK/elsewhere/west.key"
@@ -40,4 +42,4 @@ say "the kernel ends, the agent waits; the kernel comes back, so does the plugin
 kill -9 "$(kogge_pids | tail -1)"
 eventually 5 answers hello hello.say
 eventually 15 answers unruly unruly.say
-pkill -f -- "--key $WORK/elsewhere" || true
+eventually 5 agent_gone "$WORK/elsewhere"
