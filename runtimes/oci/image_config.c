@@ -34,24 +34,19 @@ kg_view_t config_diff_ids(kg_view_t config) {
   return kg_view_path(config, "rootfs", "diff_ids", NULL);
 }
 
-static char *id_of(const char *text, size_t n) {
+void text_digest(const void *text, size_t n, char digest[8 + HEX]) {
   unsigned char sum[32];
   unsigned len = sizeof sum;
-  char *id = malloc(8 + HEX);
-  if (!id || EVP_Digest(text, n, sum, &len, EVP_sha256(), NULL) != 1) {
-    free(id);
-    return NULL;
-  }
-  memcpy(id, "sha256:", 8);
-  for (int i = 0; i < 32; i++) snprintf(id + 7 + 2 * i, 3, "%02x", sum[i]);
-  return id;
+  EVP_Digest(text, n, sum, &len, EVP_sha256(), NULL);
+  memcpy(digest, "sha256:", 7);
+  for (int i = 0; i < 32; i++) snprintf(digest + 7 + 2 * i, 3, "%02x", sum[i]);
 }
 
 static int read_layers(stored_t *s, kg_view_t ids, kg_error_t *err) {
   s->layers = calloc(kg_view_count(ids) + 1, sizeof *s->layers);
   for (kg_iter_t it = kg_iter(ids); s->layers && kg_iter_next(&it);) {
     kg_str_t id = kg_view_str(it.value);
-    if (id.n != 7 + HEX || memcmp(id.p, "sha256:", 7) || !image_is_hex(id.p + 7, HEX))
+    if (!image_is_digest(id))
       return kg_error_set(err, KG_EINVAL, "the image configuration has a layer id that is no SHA-256: " KG_STR_FMT,
                           KG_STR_ARG(id));
     s->layers[s->nlayers++] = strndup(id.p + 7, HEX);
@@ -67,6 +62,7 @@ static int check_platform(kg_view_t v, kg_error_t *err) {
 }
 
 stored_t *stored_of_config(const char *text, size_t n, kg_error_t *err) {
+  char id[8 + HEX];
   kg_doc_t *doc = kube_json_parse(text, n, NULL, NULL, err);
   stored_t *s = doc ? calloc(1, sizeof *s) : NULL;
   if (!s) {
@@ -75,7 +71,8 @@ stored_t *stored_of_config(const char *text, size_t n, kg_error_t *err) {
     return NULL;
   }
   kg_view_t config = kg_view_get(kg_view_of(doc), "config");
-  s->id = id_of(text, n);
+  text_digest(text, n, id);
+  s->id = strdup(id);
   s->config = kg_view_type(config) == KG_V_MAP ? kg_doc_copy(config.p, kg_view_span(config)) : kg_doc_copy("\x80", 1);
   int bad = !s->id || !s->config                       ? kg_error_set(err, KG_EINTERNAL, "out of memory")
             : check_platform(kg_view_of(doc), err) < 0 ? -1

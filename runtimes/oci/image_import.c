@@ -119,7 +119,7 @@ static kg_doc_t *read_json(const import_t *im, kg_str_t name, kg_error_t *err) {
 static int blob(const import_t *im, kg_view_t descriptor, char name[128], kg_error_t *err) {
   char path[PATH_MAX], hex[HEX + 1];
   kg_str_t digest = kg_view_str(kg_view_get(descriptor, "digest"));
-  if (digest.n != 7 + HEX || memcmp(digest.p, "sha256:", 7) || !image_is_hex(digest.p + 7, HEX))
+  if (!image_is_digest(digest))
     return kg_error_set(err, KG_EINVAL, "the archive names a part by \"" KG_STR_FMT "\", which is no SHA-256 digest",
                         KG_STR_ARG(digest));
   snprintf(name, 128, "blobs/sha256/%.*s", HEX, digest.p + 7);

@@ -10,6 +10,10 @@ bool image_is_hex(const char *p, size_t n) {
   return n > 0;
 }
 
+bool image_is_digest(kg_str_t s) {
+  return s.n == 7 + HEX && !memcmp(s.p, "sha256:", 7) && image_is_hex(s.p + 7, HEX);
+}
+
 /* The first part is a registry if it could be a host: it has a dot or a port, or is localhost. */
 static bool is_registry(const char *p, size_t n) {
   return memchr(p, '.', n) || memchr(p, ':', n) || (n == 9 && !memcmp(p, "localhost", 9));

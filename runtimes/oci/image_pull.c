@@ -1,5 +1,4 @@
 /* An image from a registry: manifest for this machine, configuration, then the layers that are not here yet. */
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,21 +12,13 @@ typedef struct pull {
   char digest[8 + HEX]; /* of what the name led to */
 } pull_t;
 
-static void digest_of(const char *text, size_t n, char out[8 + HEX]) {
-  unsigned char sum[32];
-  unsigned len = sizeof sum;
-  EVP_Digest(text, n, sum, &len, EVP_sha256(), NULL);
-  memcpy(out, "sha256:", 7);
-  for (int i = 0; i < 32; i++) snprintf(out + 7 + 2 * i, 3, "%02x", sum[i]);
-}
-
 /* A manifest asked for by its digest must be what the digest says. */
 static kg_doc_t *read_manifest(pull_t *p, const char *reference, kg_error_t *err) {
   char digest[8 + HEX];
   size_t n;
   char *text = registry_manifest(p->r, reference, &n, err);
   if (!text) return NULL;
-  digest_of(text, n, digest);
+  text_digest(text, n, digest);
   kg_doc_t *doc = NULL;
   if (!strncmp(reference, "sha256:", 7) && strcmp(reference, digest))
     kg_error_set(err, KG_EUNAVAILABLE, "the registry's answer for %s has the digest %s", reference, digest);

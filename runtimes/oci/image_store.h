@@ -24,6 +24,7 @@ enum { IMAGE_PATH = 1024, HEX = 64 };
  * sentence: it is no image name (github.com/distribution/reference). */
 char *image_name_full(kg_str_t name, kg_error_t *err);
 bool image_is_hex(const char *p, size_t n);
+bool image_is_digest(kg_str_t s); /* "sha256:HEX" */
 
 /* --- what is known (lane thread) --------------------------------------------------------------------------------- */
 
@@ -103,6 +104,8 @@ int unpack_layer(job_t *j, const char *file, kg_str_t expected, int64_t *size, k
 /* SHA-256 of a whole file as 64 hex digits and a NUL. */
 int file_digest(const char *file, char hex[HEX + 1], kg_error_t *err);
 /* image_config.c: an image of its configuration's text, size 0, no names; NULL with a sentence. */
+/* "sha256:HEX" of a text. */
+void text_digest(const void *text, size_t n, char digest[8 + HEX]);
 stored_t *stored_of_config(const char *text, size_t n, kg_error_t *err);
 int stored_add_name(stored_t *s, const char *name);
 kg_view_t config_diff_ids(kg_view_t config);

@@ -267,7 +267,7 @@ static CURLcode fetch(registry_t *r, const char *url, const char *file) {
 int registry_blob(registry_t *r, kg_str_t digest, const char *file, kg_error_t *err) {
   char *url = NULL, hex[HEX + 1];
   CURLcode code = CURLE_OK;
-  if (digest.n != 7 + HEX || memcmp(digest.p, "sha256:", 7) || !image_is_hex(digest.p + 7, HEX))
+  if (!image_is_digest(digest))
     return kg_error_set(err, KG_EINVAL, "the manifest names a part by \"" KG_STR_FMT "\", which is no SHA-256 digest",
                         KG_STR_ARG(digest));
   if (asprintf(&url, "%s/blobs/" KG_STR_FMT, r->base, KG_STR_ARG(digest)) < 0) return -1;
