@@ -158,6 +158,24 @@ bool selection_matches(const selection_t *s, const object_t *o);
 /* First object the selection can match; selection_ends: none can match from this key on. */
 sorted_pos_t selection_seek(const selection_t *s, const sorted_t *objects);
 bool selection_ends(const selection_t *s, const object_t *o);
+kg_str_t selection_start(const selection_t *s, char key[600]); /* the key it seeks */
+
+/* past.c: the objects of a collection as they were at a revision, in order of their keys from `start` on. The objects
+ * are borrowed until the collection changes. */
+typedef struct cursor {
+  const sorted_t *objects;
+  sorted_pos_t pos;
+  struct past *past;
+  size_t npast, at;
+} cursor_t;
+
+/* 0; 1: that state is no longer known; -1: no memory. Closed by cursor_close in any case. */
+int cursor_open(cursor_t *k, const collection_t *c, int64_t rev, kg_str_t start);
+object_t *cursor_next(cursor_t *k); /* NULL: the end */
+void cursor_close(cursor_t *k);
+
+/* The resourceVersion of a request, 0: none. False: answered, for it is no number or ahead of every state. */
+bool revision_read(req_t *q, int64_t *rev);
 
 /* --- answers in Kubernetes' words (status.c) ---------------------------------------------------------------------- */
 
@@ -169,7 +187,8 @@ typedef struct fault {
   kg_str_t uid;
   const kube_node_t *causes; /* array of {reason, message, field}; NULL: none */
   int retry_after;
-  bool bare; /* details are there, with nothing in them */
+  bool bare;        /* details are there, with nothing in them */
+  const char *next; /* metadata.continue; NULL: none */
 } fault_t;
 
 /* Each fills *f and returns false, so that a check can `return fault_...`. */
@@ -303,9 +322,12 @@ bool compute_scale(write_t *w);
 kube_node_t *sub_current(write_t *w); /* a copy of the object as it is, to be changed */
 bool body_read(write_t *w, kg_doc_t *body, const kube_resource_t *r, kube_node_t **object);
 bool update_to(write_t *w, kube_node_t *object, bool status); /* w->old becomes `object` */
-/* ephemeral.c: *object becomes *old with the ephemeral containers of *object, *old what it is to be validated against.
+/* pod_parts.c: *object becomes *old with the ephemeral containers of *object, *old what it is to be validated against.
  */
 bool ephemeral_update(write_t *w, kube_node_t **object, kube_node_t **old);
+/* The same for the amounts of its containers. */
+bool resize_update(write_t *w, kube_node_t **object, kube_node_t **old);
+const char *pod_qos(const kube_node_t *pod); /* "Guaranteed", "Burstable", "BestEffort" */
 bool is_noop(write_t *w);
 /* The parts of a creation and an update that apply shares. The object is decoded, its defaults are not set. */
 bool create_from(write_t *w, kube_node_t *object);

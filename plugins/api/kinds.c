@@ -22,7 +22,7 @@ static bool same_amount(const kube_node_t *resources, const char *name) {
          request == limit;
 }
 
-static const char *qos_class(const kube_node_t *pod) {
+const char *pod_qos(const kube_node_t *pod) {
   static const char *const lists[] = {"initContainers", "containers"};
   bool guaranteed = true, best_effort = true;
   for (int l = 0; l < 2; l++) {
@@ -37,7 +37,7 @@ static const char *qos_class(const kube_node_t *pod) {
 }
 
 void kind_set_qos(kube_arena_t *a, kube_node_t *pod) {
-  kube_set(a, kube_sub(a, pod, "status"), "qosClass", kube_str(a, qos_class(pod)));
+  kube_set(a, kube_sub(a, pod, "status"), "qosClass", kube_str(a, pod_qos(pod)));
 }
 
 /* --- new objects ------------------------------------------------------------------------------------------------- */

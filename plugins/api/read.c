@@ -15,6 +15,8 @@ void on_get(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
     return write_run(w);
   }
   char buf[600];
+  int64_t rev;
+  if (!revision_read(&q, &rev)) return;
   object_t *o = q.c ? sorted_get(&q.c->objects, req_key(&q, q.name, buf)) : NULL;
   fault_t f;
   if (!o) {
@@ -56,13 +58,17 @@ static int decode(kg_str_t in, char *out, size_t room) {
   return (int)n;
 }
 
+enum { CONTINUE_S = 300 }; /* clients count on tokens ending within the time etcd keeps old states by default */
+
 typedef struct listing {
   selection_t selection;
   int64_t limit, rev;
   char after[700]; /* last key of the page before; "": none */
   kg_doc_t **docs;
   size_t n, room;
-  object_t *last, *next; /* last given; next: the first that did not fit */
+  object_t *last;  /* the last given */
+  int64_t left;    /* what did not fit; -1: unknown */
+  cursor_t cursor; /* from after, or from the start of the selection */
 } listing_t;
 
 /* 'x', or as Go shows a byte that is none of its own: '\u0081' */
@@ -87,7 +93,15 @@ static bool bad_token(req_t *q, const char *text, int n) {
   return false;
 }
 
-/* A token is the JSON {"v", "rv", "start"} in base64: where the page before ended, and which state it showed. */
+/* A token is the JSON {"v", "rv", "start", "at"} in base64: where the page before ended, which state it showed, and
+ * when. rv -1: whatever state there is. */
+static void write_token(const req_t *q, int64_t rev, const char *start, char out[1400]) {
+  char text[1000];
+  int n = snprintf(text, sizeof text, "{\"v\":\"meta.k8s.io/v1\",\"rv\":%lld,\"start\":\"%s\",\"at\":%lld}",
+                   (long long)rev, start, (long long)(kg_wall_us(q->ctx) / 1000000));
+  encode(text, (size_t)n, out);
+}
+
 static bool read_continue(req_t *q, listing_t *l) {
   kg_str_t token = arg_str(q->args, "continue");
   l->rev = q->api->rev;
@@ -98,14 +112,49 @@ static bool read_continue(req_t *q, listing_t *l) {
   kg_doc_t *doc = n > 0 && text[0] == '{' ? kube_json_parse(text, (size_t)n, NULL, NULL, NULL) : NULL;
   if (!doc) return bad_token(q, text, n);
   kg_str_t start = arg_str(kg_view_of(doc), "start");
-  int64_t rev = kg_view_int(kg_view_get(kg_view_of(doc), "rv"), 0);
-  bool ok = start.n && start.n < sizeof l->after && rev > 0 && rev <= q->api->rev;
+  int64_t rev = kg_view_int(kg_view_get(kg_view_of(doc), "rv"), 0),
+          at = kg_view_int(kg_view_get(kg_view_of(doc), "at"), 0);
+  bool ok = start.n && start.n < sizeof l->after && rev && rev >= -1 && rev <= q->api->rev;
   if (ok) {
     snprintf(l->after, sizeof l->after, KG_STR_FMT, KG_STR_ARG(start));
-    l->rev = rev;
+    if (rev > 0) l->rev = kg_wall_us(q->ctx) / 1000000 - at < CONTINUE_S ? rev : -1;
   }
   kg_doc_unref(doc);
   return ok || bad_token(q, text, n);
+}
+
+/* A list goes on, or shows an exact state, as long as that state can be told. */
+static bool too_old(const req_t *q, const listing_t *l) {
+  char token[1400];
+  fault_t f;
+  if (l->after[0]) {
+    fault_other(&f, 410, "Expired",
+                "The provided continue parameter is too old to display a consistent list result. You can start a new "
+                "list without the continue parameter, or use the continue token in this response to retrieve the "
+                "remainder of the results. Continuing with the provided token results in an inconsistent list - "
+                "objects that were created, modified, or deleted between the time the first chunk was returned and "
+                "now may show up in the list.");
+    write_token(q, -1, l->after, token);
+    f.next = token;
+  } else {
+    fault_other(&f, 410, "Expired", "The resourceVersion for the provided list is too old.");
+  }
+  fault_answer(q, &f);
+  return false;
+}
+
+static bool open_listing(req_t *q, listing_t *l) {
+  char key[600];
+  int64_t rev;
+  if (!l->after[0]) {
+    if (!revision_read(q, &rev)) return false;
+    if (rev && kg_str_is(arg_str(q->args, "resourceVersionMatch"), "Exact")) l->rev = rev;
+  }
+  kg_str_t start = l->after[0] ? kg_str(l->after) : selection_start(&l->selection, key);
+  int r = l->rev < 0 ? 1 : cursor_open(&l->cursor, q->c, l->rev, start);
+  if (r > 0) return too_old(q, l);
+  if (r < 0) kg_fail(q->ctx, q->m, KG_EINTERNAL, "api.list: out of memory");
+  return r == 0;
 }
 
 static bool add(listing_t *l, const req_t *q, object_t *o) {
@@ -122,29 +171,22 @@ static bool add(listing_t *l, const req_t *q, object_t *o) {
   return true;
 }
 
+/* How many are left is only told when nothing but the namespace selects: then counting is all there is to do. */
 static bool collect(listing_t *l, const req_t *q) {
-  const sorted_t *objects = &q->c->objects;
-  sorted_pos_t pos = l->after[0] ? sorted_seek(objects, kg_str(l->after)) : selection_seek(&l->selection, objects);
-  for (object_t *o; (o = sorted_at(objects, &pos));) {
+  bool counts = !l->selection.labels && !l->selection.nfields;
+  for (object_t *o; (o = cursor_next(&l->cursor));) {
     if (l->after[0] && kg_str_is(object_key(o), l->after)) continue;
     if (selection_ends(&l->selection, o)) break;
-    if (!selection_matches(&l->selection, o)) continue;
-    if (l->limit > 0 && (int64_t)l->n == l->limit) {
-      l->next = o;
-      break;
+    if (l->left || !selection_matches(&l->selection, o)) {
+      l->left += l->left > 0;
+    } else if (l->limit <= 0 || (int64_t)l->n < l->limit) {
+      if (!add(l, q, o)) return false;
+    } else {
+      l->left = counts ? 1 : -1;
     }
-    if (!add(l, q, o)) return false;
+    if (l->left < 0) break;
   }
   return true;
-}
-
-/* Only told when nothing but the namespace selects: then counting is all there is to do. */
-static int64_t remaining(const listing_t *l, const req_t *q) {
-  if (l->selection.labels || l->selection.nfields) return -1;
-  sorted_pos_t pos = sorted_seek(&q->c->objects, object_key(l->next));
-  int64_t n = 0;
-  for (object_t *o; (o = sorted_at(&q->c->objects, &pos)) && !selection_ends(&l->selection, o);) n++;
-  return n;
 }
 
 static void answer_list(const req_t *q, listing_t *l) {
@@ -155,14 +197,11 @@ static void answer_list(const req_t *q, listing_t *l) {
   kg_pack_kv_str(&p, "kind", q->r->list_kind);
   kg_pack_key(&p, "apiVersion");
   kg_pack_fmt(&p, "%s%s%s", q->r->group, q->r->group[0] ? "/" : "", q->r->version);
-  if (l->next) {
-    char text[1000], token[1400];
-    int n = snprintf(text, sizeof text, "{\"v\":\"meta.k8s.io/v1\",\"rv\":%lld,\"start\":\"%s\"}", (long long)l->rev,
-                     l->last->key);
-    encode(text, (size_t)n, token);
+  if (l->left) {
+    char token[1400];
+    write_token(q, l->rev, l->last->key, token);
     kg_pack_kv_str(&p, "continue", token);
-    int64_t left = remaining(l, q);
-    if (left >= 0) kg_pack_kv_int(&p, "remaining", left);
+    if (l->left > 0) kg_pack_kv_int(&p, "remaining", l->left);
   }
   kg_pack_end(&p);
   kg_doc_t *args = kg_pack_doc(&p);
@@ -179,10 +218,13 @@ void on_list(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   if (!list_options(&q, false)) return;
   if (!read_continue(&q, &l) || !selection_read(&q, &l.selection)) return;
   api->lists++;
-  if (collect(&l, &q))
-    answer_list(&q, &l);
-  else
-    kg_fail(ctx, m, KG_EINTERNAL, "api.list: out of memory");
+  if (open_listing(&q, &l)) {
+    if (collect(&l, &q))
+      answer_list(&q, &l);
+    else
+      kg_fail(ctx, m, KG_EINTERNAL, "api.list: out of memory");
+  }
+  cursor_close(&l.cursor);
   for (size_t i = 0; i < l.n; i++) kg_doc_unref(l.docs[i]);
   free(l.docs);
   selection_free(&l.selection);

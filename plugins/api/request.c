@@ -61,6 +61,40 @@ kg_str_t req_key(const req_t *q, kg_str_t name, char buf[600]) {
 
 /* --- options ----------------------------------------------------------------------------------------------------- */
 
+static bool bad_revision(const req_t *q, kg_str_t rv) {
+  fault_t f;
+  fault_other(&f, 500, "",
+              "resourceVersion: Invalid value: \"" KG_STR_FMT "\": strconv.ParseUint: parsing \"" KG_STR_FMT
+              "\": invalid syntax",
+              KG_STR_ARG(rv), KG_STR_ARG(rv));
+  fault_answer(q, &f);
+  return false;
+}
+
+static bool too_large(const req_t *q, int64_t rev) {
+  fault_t f;
+  kube_arena_t *a = kube_arena_new();
+  kube_node_t *causes = kube_array(a);
+  fault_other(&f, 504, "Timeout", "Too large resource version: %lld, current: %lld", (long long)rev,
+              (long long)q->api->rev);
+  cause_add(a, causes, "ResourceVersionTooLarge", NULL, "Too large resource version");
+  f.causes = causes;
+  f.retry_after = 1;
+  fault_answer(q, &f);
+  kube_arena_free(a);
+  return false;
+}
+
+bool revision_read(req_t *q, int64_t *rev) {
+  kg_str_t rv = arg_str(q->args, "resourceVersion");
+  *rev = 0;
+  for (size_t i = 0; i < rv.n; i++) {
+    if (rv.p[i] < '0' || rv.p[i] > '9' || i > 17) return bad_revision(q, rv);
+    *rev = *rev * 10 + (rv.p[i] - '0');
+  }
+  return *rev <= q->api->rev || too_large(q, *rev);
+}
+
 static bool refuse_options(req_t *q, kube_arena_t *a, const char *kind, kube_node_t *causes) {
   fault_t f = {0};
   if (!causes->c.n) return true;
@@ -238,14 +272,18 @@ bool selection_matches(const selection_t *s, const object_t *o) {
   return !s->labels || kube_selector_matches(s->labels, kube_labels(object_view(o)));
 }
 
-sorted_pos_t selection_seek(const selection_t *s, const sorted_t *objects) {
-  char key[600];
+kg_str_t selection_start(const selection_t *s, char key[600]) {
   int n = 0;
   if (s->ns.n)
-    n = snprintf(key, sizeof key, KG_STR_FMT "/" KG_STR_FMT, KG_STR_ARG(s->ns), KG_STR_ARG(s->name));
+    n = snprintf(key, 600, KG_STR_FMT "/" KG_STR_FMT, KG_STR_ARG(s->ns), KG_STR_ARG(s->name));
   else if (s->name.n && !s->r->namespaced)
-    n = snprintf(key, sizeof key, KG_STR_FMT, KG_STR_ARG(s->name));
-  return sorted_seek(objects, (kg_str_t){key, n < (int)sizeof key ? (size_t)n : 0});
+    n = snprintf(key, 600, KG_STR_FMT, KG_STR_ARG(s->name));
+  return (kg_str_t){key, n < 600 ? (size_t)n : 0};
+}
+
+sorted_pos_t selection_seek(const selection_t *s, const sorted_t *objects) {
+  char key[600];
+  return sorted_seek(objects, selection_start(s, key));
 }
 
 bool selection_ends(const selection_t *s, const object_t *o) {

@@ -120,16 +120,17 @@ void cause_add(kube_arena_t *a, kube_node_t *causes, const char *reason, const c
   kube_node_t *cause = kube_map(a);
   kube_set(a, cause, "reason", kube_str(a, reason));
   kube_set(a, cause, "message", kube_str(a, text));
-  kube_set(a, cause, "field", kube_str(a, field));
+  if (field) kube_set(a, cause, "field", kube_str(a, field));
   kube_push(a, causes, cause);
 }
 
-static void pack_head(kg_pack_t *p, const char *status) {
+static void pack_head(kg_pack_t *p, const char *status, const char *next) {
   kg_pack_map(p);
   kg_pack_kv_str(p, "kind", "Status");
   kg_pack_kv_str(p, "apiVersion", "v1");
   kg_pack_key(p, "metadata");
   kg_pack_map(p);
+  if (next) kg_pack_kv_str(p, "continue", next);
   kg_pack_end(p);
   kg_pack_kv_str(p, "status", status);
 }
@@ -151,7 +152,7 @@ static void pack_details(kg_pack_t *p, const fault_t *f) {
 
 kg_doc_t *fault_doc(const fault_t *f) {
   kg_pack_t p = kg_pack();
-  pack_head(&p, "Failure");
+  pack_head(&p, "Failure", f->next);
   kg_pack_kv_str(&p, "message", f->message);
   if (f->reason[0]) kg_pack_kv_str(&p, "reason", f->reason);
   if (f->kind.n || f->causes || f->retry_after || f->bare) pack_details(&p, f);
@@ -163,7 +164,7 @@ kg_doc_t *fault_doc(const fault_t *f) {
 kg_doc_t *success_doc(const kube_resource_t *r, kg_str_t name, kg_str_t uid) {
   fault_t f = {.uid = uid};
   kg_pack_t p = kg_pack();
-  pack_head(&p, "Success");
+  pack_head(&p, "Success", NULL);
   if (r) {
     details(&f, r, name, r->resource);
     pack_details(&p, &f);

@@ -227,6 +227,7 @@ static bool update_tracked(write_t *w, kube_node_t *object, kube_node_t *old, bo
   kube_node_t *before, *base = old;
   if (status) object = only_status(w, object, old);
   if (kg_str_is(w->q.sub, "ephemeralcontainers") && !ephemeral_update(w, &object, &base)) return false;
+  if (kg_str_is(w->q.sub, "resize") && !resize_update(w, &object, &base)) return false;
   before = kube_get(old, "status");
   if (!status && w->q.r->has_status && w->q.r->has_spec) {
     if (before)

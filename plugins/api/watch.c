@@ -239,21 +239,9 @@ static int take_initial(watcher_t *w) {
 
 /* Where the watch begins. False: answered. */
 static bool begin(watcher_t *w, req_t *q) {
-  kg_str_t rv = arg_str(q->args, "resourceVersion");
   bool initial = kg_view_bool(kg_view_get(q->args, "sendInitialEvents"), false);
   int64_t rev = 0;
-  for (size_t i = 0; i < rv.n; i++) {
-    if (rv.p[i] < '0' || rv.p[i] > '9' || i > 17) {
-      fault_t f;
-      fault_other(&f, 500, "",
-                  "resourceVersion: Invalid value: \"" KG_STR_FMT "\": strconv.ParseUint: parsing \"" KG_STR_FMT
-                  "\": invalid syntax",
-                  KG_STR_ARG(rv), KG_STR_ARG(rv));
-      fault_answer(q, &f);
-      return false;
-    }
-    rev = rev * 10 + (rv.p[i] - '0');
-  }
+  if (!revision_read(q, &rev)) return false;
   if (!rev || initial) {
     w->sent = q->api->rev;
     w->initial_mark = initial && w->bookmarks;
