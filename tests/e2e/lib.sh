@@ -7,10 +7,10 @@ NUMBER=${NAME%%-*}
 [[ $NUMBER =~ ^[0-9]+$ ]] || NUMBER=99 # a benchmark
 WORK=$(mktemp -d "/tmp/kogge-e2e-$NUMBER-XXXXXX")
 DATA=$WORK/data RUN=$WORK/run
-# E2E_INSTANCE (0-9) keeps checkouts that test side by side on one machine apart.
+# E2E_INSTANCE keeps checkouts that test side by side on one machine apart (up to 16, by its remainder).
 INSTANCE=${E2E_INSTANCE:-0}
-PORT=$((16000 + 1000 * INSTANCE + 10#$NUMBER)) BRIDGE=kgt$INSTANCE$NUMBER CIDR=10.$((100 + 10#$NUMBER)).$((INSTANCE * 16)).0/24
-SERVICES=10.43.$((INSTANCE * 16)).0/20
+PORT=$((16000 + 1000 * INSTANCE + 10#$NUMBER)) BRIDGE=kgt$INSTANCE$NUMBER CIDR=10.$((100 + 10#$NUMBER)).$((INSTANCE % 16 * 16)).0/24
+SERVICES=10.43.$((INSTANCE % 16 * 16)).0/20
 export KUBECONFIG=$DATA/admin.kubeconfig
 KUBECTL135=$BUILD/clients/kubectl-1.35
 KUBECTL132=$BUILD/clients/kubectl-1.32
