@@ -44,6 +44,7 @@ static void creating_end(creating_t *w) {
 
 void container_free(container_t *c) {
   if (c->work) creating_end(c->work);
+  start_end(c, NULL);
   while (c->waiters) {
     waiter_t *w = c->waiters;
     c->waiters = w->next;
@@ -182,8 +183,8 @@ pid_t container_pid_file(const container_t *c, const char *name) {
   return pid;
 }
 
-/* What runc means: the text in the last msg="..." of its log lines, or else all of it. malloc'ed. */
-static char *runc_message(const char *said) {
+/* The text in the last msg="...", or else all of it. */
+char *runc_message(const char *said) {
   const char *at = NULL;
   for (const char *p = said; (p = strstr(p, "msg=\"")); at = p += 5) continue;
   size_t n = 0, all = strlen(said);
@@ -361,66 +362,4 @@ void container_create(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
     return kg_fail(ctx, m, KG_ENOTFOUND, "image \"" KG_STR_FMT "\" is not here", KG_STR_ARG(name));
   create_begin(o, s, m, &image);
   image_clear(&image);
-}
-
-/* --- start
- * ------------------------------------------------------------------------------------------------------------- */
-
-static void reply_started(oci_t *o, const kg_msg_t *m, const container_t *c) {
-  kg_pack_t p = kg_pack();
-  kg_pack_map(&p);
-  kg_pack_kv_int(&p, "started", c->started_us);
-  kg_pack_kv_int(&p, "pid", c->pid);
-  kg_pack_end(&p);
-  kg_doc_t *args = kg_pack_doc(&p);
-  kg_reply(o->ctx, m, args, NULL, 0);
-  kg_doc_unref(args);
-}
-
-static void start_failed(oci_t *o, const kg_msg_t *m, container_t *c, const char *said) {
-  char *text = runc_message(said);
-  kg_fail(o->ctx, m, KG_EINTERNAL, "failed to start container: %s", text);
-  free(text);
-  container_kill(c, 9);
-  if (c->state != C_EXITED) container_ended(c, 128, "StartError");
-}
-
-static void start_done(oci_t *o, const proc_end_t *end, void *arg) {
-  kg_msg_t *m = arg;
-  kg_error_t err;
-  container_t *c = container_find(o, kg_view_str(kg_view_get(kg_msg_args(m), "id")));
-  if (c) c->starting = false;
-  if (!c) {
-    kg_fail(o->ctx, m, KG_ENOTFOUND, "the container was removed while it was started");
-  } else if (end->code) {
-    start_failed(o, m, c, end->err);
-  } else {
-    /* It may have ended already: then the order of events is kept, started before exited. */
-    c->started_us = kg_wall_us(o->ctx);
-    c->state = C_RUNNING;
-    if (record_container(o, c, &err) < 0) kg_log(o->ctx, KG_LOG_WARN, "container %s: %s", c->id, err.text);
-    reply_started(o, m, c);
-    watchers_tell(o, c, "started");
-    container_reap(c);
-  }
-  kg_msg_unref(m);
-}
-
-void container_start(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
-  oci_t *o = self;
-  kg_error_t err;
-  char root[PATH_SIZE];
-  container_t *c = container_find(o, kg_view_str(kg_view_get(kg_msg_args(m), "id")));
-  if (!c || c->creating) return kg_fail(ctx, m, KG_ENOTFOUND, "there is no such container");
-  if (c->started_us) return reply_started(o, m, c);
-  if (c->starting) return kg_fail(ctx, m, KG_EUNAVAILABLE, "container %s is being started", c->id);
-  if (c->state == C_EXITED) return kg_fail(ctx, m, KG_ECONFLICT, "container %s has ended", c->id);
-  snprintf(root, sizeof root, "%s/runc", o->run);
-  const char *const argv[] = {o->runc, "--root", root, "start", c->id, NULL};
-  kg_msg_t *kept = kg_msg_ref(m);
-  c->starting = true;
-  if (proc_run(o, argv, NULL, start_done, kept, &err) == 0) return;
-  c->starting = false;
-  kg_fail(ctx, m, err.code, "%s", err.text);
-  kg_msg_unref(kept);
 }

@@ -35,6 +35,7 @@ void container_ended(container_t *c, int64_t code, const char *reason) {
   c->reason = reason ? strdup(reason) : NULL;
   kg_timer_cancel(o->ctx, c->kill_timer);
   c->kill_timer = 0;
+  start_end(c, "the container has ended before it was started");
   if (record_container(o, c, &err) < 0) kg_log(o->ctx, KG_LOG_WARN, "container %s: %s", c->id, err.text);
   watchers_tell(o, c, "exited");
   if (c->log_path) logs_ended(o, c->log_path);
@@ -112,7 +113,7 @@ static int signal_number(const char *name) {
 }
 
 /* Between runc's start and the program's own exec stands runc's init, which would take the signal for itself. */
-static bool is_still_runc(const container_t *c) {
+bool container_is_runc(const container_t *c) {
   char path[64];
   snprintf(path, sizeof path, "/proc/%d/comm", (int)c->pid);
   char *comm = read_whole(path, 64, NULL);
@@ -133,7 +134,7 @@ static void send_stop(kg_ctx_t *ctx, void *self, void *arg) {
   kg_timer_cancel(ctx, c->kill_timer);
   c->kill_timer = 0;
   if (c->grace_ms <= 0) return container_kill(c, SIGKILL);
-  if (is_still_runc(c)) {
+  if (container_is_runc(c)) {
     c->grace_ms -= INIT_POLL_MS;
     c->kill_timer = kg_timer(ctx, INIT_POLL_MS, 0, send_stop, c);
     return;

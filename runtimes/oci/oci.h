@@ -37,6 +37,7 @@ struct sandbox {
 typedef enum { C_CREATED, C_RUNNING, C_EXITED } state_t;
 
 typedef struct creating creating_t; /* what container.create waits for */
+typedef struct starting starting_t; /* what container.start waits for */
 
 typedef struct waiter { /* a container.stop that waits for the end */
   struct waiter *next;
@@ -49,7 +50,7 @@ struct container {
   char *id, *sandbox, *name, *image, *image_id, *log_path, *stop_signal;
   int64_t attempt;
   state_t state;
-  bool tty, oom, creating, starting;
+  bool tty, oom, creating;
   pid_t pid, monitor;
   int64_t created_us, started_us, finished_us;
   int64_t exit_code;
@@ -57,6 +58,7 @@ struct container {
   waiter_t *waiters;
   uint64_t kill_timer;
   int64_t grace_ms; /* left of the stop under way */
+  starting_t *start;
   creating_t *work;
 };
 
@@ -101,9 +103,13 @@ typedef void (*proc_fn)(oci_t *o, const proc_end_t *end, void *arg);
 int proc_run(oci_t *o, const char *const *argv, const char *dir, proc_fn fn, void *arg, kg_error_t *err);
 /* The same with a minimal environment and descriptor fd3 as the child's 3, announced as conmon's sync pipe. */
 int proc_run_with(oci_t *o, const char *const *argv, const char *dir, int fd3, proc_fn fn, void *arg, kg_error_t *err);
-/* Forks; the child runs work(arg) and exits with what it returns. It may only make system calls that are safe after
- * fork in a process with threads. What it writes to descriptor 2 is caught. */
-int proc_fork(oci_t *o, int (*work)(void *arg), proc_fn fn, void *arg, kg_error_t *err);
+/* Runs work(arg, said) in a thread of its own: it may block shortly and touches only what is in arg. What it returns
+ * and writes to `said` come as the end's code and err. */
+enum { SAID_SIZE = 600 };
+typedef int (*work_fn)(void *arg, char said[SAID_SIZE]); /* said: full of NULs */
+int proc_thread(oci_t *o, work_fn work, proc_fn fn, void *arg, kg_error_t *err);
+/* The same in a forked child: only what is safe after fork in a process with threads. */
+int proc_fork(oci_t *o, work_fn work, proc_fn fn, void *arg, kg_error_t *err);
 void procs_free(oci_t *o); /* forgets them; they run on */
 
 /* --- sandbox.c
@@ -124,14 +130,20 @@ void sandbox_free(sandbox_t *s);
 
 container_t *container_find(const oci_t *o, kg_str_t id);
 void container_create(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
-void container_start(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void container_free(container_t *c);
 pid_t container_pid_file(const container_t *c, const char *name); /* in its directory; 0: not there */
 void container_dir(const oci_t *o, const char *id, char path[PATH_SIZE]);
+char *runc_message(const char *said); /* what runc means by its log lines; malloc'ed */
+
+/* --- start.c ------------------------------------------------------------------------------------------------------ */
+
+void container_start(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+void start_end(container_t *c, const char *why); /* a start under way fails; NULL: nobody is answered any more */
 
 /* --- ending.c: how containers end, by themselves or asked to
  * --------------------------------------------------------------- */
 
+bool container_is_runc(const container_t *c); /* its first process is not its program yet */
 void container_stop(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void container_remove(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void container_kill(container_t *c, int signal);

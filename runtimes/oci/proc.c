@@ -1,9 +1,11 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,6 +28,10 @@ struct proc {
   caught_t out, err;
   proc_fn fn;
   void *arg;
+  work_fn work; /* a thread's; NULL: a process, or it has been joined. pidfd is its eventfd */
+  pthread_t thread;
+  int thread_code;
+  char said[SAID_SIZE];
 };
 
 static void drain_pipe(caught_t *c) {
@@ -58,6 +64,7 @@ static void close_caught(oci_t *o, caught_t *c) {
 
 static void proc_free(proc_t *p) {
   oci_t *o = p->oci;
+  if (p->work) pthread_join(p->thread, NULL); /* short work: its code must not go away under it */
   for (proc_t **at = &o->procs; *at; at = &(*at)->next)
     if (*at == p) {
       *at = p->next;
@@ -98,7 +105,8 @@ static void watch_caught(oci_t *o, proc_t *p, caught_t *c) {
 static int follow(oci_t *o, pid_t pid, int out, int errfd, proc_fn fn, void *arg, kg_error_t *err) {
   proc_t *p = calloc(1, sizeof *p);
   if (!p) return kg_error_set(err, KG_EINTERNAL, "out of memory");
-  *p = (proc_t){o->procs, o, pid, (int)syscall(SYS_pidfd_open, pid, 0), {.fd = out}, {.fd = errfd}, fn, arg};
+  *p = (proc_t){.next = o->procs, .oci = o, .pid = pid, .out.fd = out, .err.fd = errfd, .fn = fn, .arg = arg};
+  p->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
   o->procs = p;
   watch_caught(o, p, &p->out);
   watch_caught(o, p, &p->err);
@@ -148,13 +156,64 @@ int proc_run(oci_t *o, const char *const *argv, const char *dir, proc_fn fn, voi
   return proc_run_with(o, argv, dir, -1, fn, arg, err);
 }
 
-int proc_fork(oci_t *o, int (*work)(void *arg), proc_fn fn, void *arg, kg_error_t *err) {
+/* --- work that may block, in a thread ------------------------------------------------------------------------------
+ */
+
+static void *run_thread(void *arg) {
+  proc_t *p = arg;
+  uint64_t one = 1;
+  p->thread_code = p->work(p->arg, p->said);
+  while (write(p->pidfd, &one, sizeof one) < 0 && errno == EINTR) {
+  }
+  return NULL;
+}
+
+static void on_thread_end(kg_ctx_t *ctx, void *self, int fd, uint32_t events, void *arg) {
+  (void)ctx, (void)self, (void)events, (void)fd;
+  proc_t *p = arg;
+  pthread_join(p->thread, NULL);
+  p->work = NULL;
+  proc_end_t end = {.code = p->thread_code, .out = "", .err = p->said};
+  p->fn(p->oci, &end, p->arg);
+  proc_free(p);
+}
+
+int proc_thread(oci_t *o, work_fn work, proc_fn fn, void *arg, kg_error_t *err) {
+  proc_t *p = calloc(1, sizeof *p);
+  if (!p) return kg_error_set(err, KG_EINTERNAL, "out of memory");
+  *p = (proc_t){.next = o->procs, .oci = o, .pidfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .fn = fn, .arg = arg};
+  p->out.fd = p->err.fd = -1;
+  o->procs = p;
+  sigset_t all, before;
+  sigfillset(&all); /* signals are the kernel's business, not this thread's */
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  int why = p->pidfd < 0 ? errno : kg_fd_watch(o->ctx, p->pidfd, EPOLLIN, on_thread_end, p, err) < 0 ? ENOMEM : 0;
+  p->work = work;
+  if (!why && (why = pthread_create(&p->thread, NULL, run_thread, p))) p->work = NULL;
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (!why) return 0;
+  p->work = NULL;
+  proc_free(p);
+  return kg_error_set(err, KG_EINTERNAL, "no thread could be started: %s", strerror(why));
+}
+
+/* --- and in a child --------------------------------------------------------------------------------------------- */
+
+static int run_child(work_fn work, void *arg) {
+  char said[SAID_SIZE] = "";
+  int code = work(arg, said);
+  ssize_t n = write(2, said, strlen(said));
+  (void)n;
+  return code;
+}
+
+int proc_fork(oci_t *o, work_fn work, proc_fn fn, void *arg, kg_error_t *err) {
   int errs[2];
   if (catch_pipe(errs, err) < 0) return -1;
   pid_t pid = fork();
   if (pid == 0) {
     dup2(errs[1], 2);
-    _exit(work(arg));
+    _exit(run_child(work, arg));
   }
   close(errs[1]);
   if (pid > 0) return follow(o, pid, -1, errs[0], fn, arg, err);

@@ -60,7 +60,7 @@ static void unlink_sandbox(oci_t *o, sandbox_t *s) {
     }
 }
 
-/* --- making the namespaces, in a child
+/* --- making the namespaces, in a thread or a child
  * --------------------------------------------------------------------------------- */
 
 typedef struct making {
@@ -74,10 +74,10 @@ typedef struct making {
   char *id;
 } making_t;
 
-static int say(const char *text) {
-  ssize_t n = write(2, text, strlen(text));
-  (void)n;
-  return errno ? errno : 1;
+static int say(char *said, const char *text) {
+  int why = errno;
+  memccpy(said, text, 0, SAID_SIZE - 1);
+  return why ? why : EINVAL;
 }
 
 static int write_text(const char *path, const char *text, size_t n) {
@@ -100,33 +100,34 @@ static void become_pause(const making_t *w) {
   _exit(127);
 }
 
-static int make_pid_namespace(const making_t *w) {
+static int make_pid_namespace(const making_t *w, char *said) {
   char number[16], file[PATH_SIZE + 8];
   if (!w->pid[0]) return 0;
-  if (unshare(CLONE_NEWPID) < 0) return say("unshare");
+  if (unshare(CLONE_NEWPID) < 0) return say(said, "unshare");
   pid_t pid = fork();
   if (pid == 0) become_pause(w);
-  if (pid < 0) return say("fork");
-  if (mount("/proc/self/ns/pid_for_children", w->pid, NULL, MS_BIND, NULL) < 0) return say(w->pid);
+  if (pid < 0) return say(said, "fork");
+  if (mount("/proc/self/ns/pid_for_children", w->pid, NULL, MS_BIND, NULL) < 0) return say(said, w->pid);
   int n = 0;
   for (pid_t rest = pid; rest; rest /= 10) n++;
   for (int i = n; i-- > 0; pid /= 10) number[i] = (char)('0' + pid % 10);
   size_t len = strlen(w->pid);
   memcpy(file, w->pid, len);
   memcpy(file + len, ".1st", 5);
-  return write_text(file, number, (size_t)n) ? say(file) : 0;
+  return write_text(file, number, (size_t)n) ? say(said, file) : 0;
 }
 
-static int make_namespaces(void *arg) {
-  static const char *const own[] = {"/proc/self/ns/net", "/proc/self/ns/ipc", "/proc/self/ns/uts"};
+/* Name spaces are a thread's own, and go with it unless a mount holds them. */
+static int make_namespaces(void *arg, char said[SAID_SIZE]) {
+  static const char *const own[] = {"/proc/thread-self/ns/net", "/proc/thread-self/ns/ipc", "/proc/thread-self/ns/uts"};
   making_t *w = arg;
-  if (unshare(w->flags) < 0) return say("unshare");
-  if ((w->flags & CLONE_NEWUTS) && sethostname(w->hostname, strlen(w->hostname)) < 0) return say("sethostname");
+  if (unshare(w->flags) < 0) return say(said, "unshare");
+  if ((w->flags & CLONE_NEWUTS) && sethostname(w->hostname, strlen(w->hostname)) < 0) return say(said, "sethostname");
   for (int i = 0; i < 3; i++)
-    if (w->path[i][0] && mount(own[i], w->path[i], NULL, MS_BIND, NULL) < 0) return say(w->path[i]);
+    if (w->path[i][0] && mount(own[i], w->path[i], NULL, MS_BIND, NULL) < 0) return say(said, w->path[i]);
   unsigned long flags = MS_NOSUID | MS_NOEXEC | MS_NODEV;
-  if (w->shm[0] && mount("shm", w->shm, "tmpfs", flags, "mode=1777,size=65536k") < 0) return say(w->shm);
-  return make_pid_namespace(w);
+  if (w->shm[0] && mount("shm", w->shm, "tmpfs", flags, "mode=1777,size=65536k") < 0) return say(said, w->shm);
+  return make_pid_namespace(w, said);
 }
 
 /* Shared memory of the sandbox's containers: a place of their own, or the host's. */
@@ -331,7 +332,9 @@ static int run_begin(oci_t *o, const sandbox_t *s, making_t *w, kg_error_t *err)
   memcpy(w->hostname, hostname.p ? hostname.p : "", hostname.n);
   cgroup_pod(o, s);
   if (prepare_paths(o, s, w, err) < 0 || prepare_pid(o, s, w, err) < 0 || record_sandbox(o, s, err) < 0) return -1;
-  return proc_fork(o, make_namespaces, namespaces_made, w, err);
+  /* A forked child costs the page tables of the whole process. Only the process that holds a name space of processes
+   * needs it: it must be nobody's child when it ends. */
+  return (w->pid[0] ? proc_fork : proc_thread)(o, make_namespaces, namespaces_made, w, err);
 }
 
 void sandbox_run(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {

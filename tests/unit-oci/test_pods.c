@@ -257,3 +257,21 @@ Test(pods, what_is_refused) {
   must(n, "runtime.sandbox.remove", "{'id': 's1'}");
   node_free(n);
 }
+
+/* The start waits for runc's init; who takes the container away meanwhile is told so, and so is who started. */
+Test(pods, a_start_of_what_is_dead) {
+  node_t *n = node_new();
+  sandbox(n, "s1");
+  kg_msg_t *m =
+      ask_good(n, "runtime.container.create",
+               "{'id': 'c1', 'sandbox': 's1', 'name': 'c', 'image': 'test/busybox', 'command': ['sleep', '9'], "
+               "'logPath': '%s/logs/c1/0.log'}",
+               n->dir);
+  kg_msg_unref(m);
+  cr_assert(shell("kill -9 $(cat %s/data/runtime/containers/c1/pid)", n->dir) == 0);
+  char *text = must_fail(n, 500, "runtime.container.start", "{'id': 'c1'}");
+  cr_expect(strstr(text, "already dead") || strstr(text, "has ended"), "%s", text);
+  free(text);
+  stop_all(n, "s1", "c1");
+  node_free(n);
+}
