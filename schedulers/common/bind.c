@@ -47,6 +47,7 @@ static void bound(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   if (p) p->state = SCHED_IDLE;
   if (kg_msg_type(m) == KG_MSG_REPLY) {
     s->bound++;
+    sched_unpark_related(ctx, s);
     if (p)
       kube_event(ctx, s->recorder, kg_view_of(p->doc), "Normal", "Scheduled", "Successfully assigned %s/%s to %s",
                  f->ns, f->name, f->node);
@@ -193,6 +194,10 @@ static void schedule(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p) {
   reasons_t reasons = {.n = 0};
   char buf[192], message[2048];
   size_t fit = 0, nodes = 0;
+  if (!sched_relate(s, p)) {
+    unschedulable(ctx, s, p, "the scheduler is out of memory");
+    return;
+  }
   for (size_t i = 0; i < s->n_nodes; i++) {
     if (!s->nodes[i].doc) continue;
     nodes++;

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "kube/values.h"
-#include "scheduler.h"
+#include "relations.h"
 
 /* --- nodes
  * ------------------------------------------------------------------------------------------------------------ */
@@ -81,9 +81,40 @@ sched_pod_t *sched_pod_of(sched_t *s, kg_str_t ns, kg_str_t name, bool make) {
   return *at = p;
 }
 
+sched_pod_t **sched_owned(sched_t *s, kg_str_t uid) {
+  uint32_t h = 2166136261u;
+  for (size_t i = 0; i < uid.n; i++) h = (h ^ (unsigned char)uid.p[i]) * 16777619u;
+  return &s->owned[h % SCHED_BUCKETS];
+}
+
+static void forget_relations(sched_t *s, sched_pod_t *p) {
+  if (p->terms) s->with_terms--;
+  terms_free(p->terms);
+  p->terms = NULL;
+  if (!p->owner.n) return;
+  sched_pod_t **at = sched_owned(s, p->owner);
+  while (*at && *at != p) at = &(*at)->sibling;
+  if (*at) *at = p->sibling;
+  p->owner = (kg_str_t){NULL, 0};
+}
+
+/* Strings and selectors point into the document: it is read anew with each. */
+static void read_relations(sched_t *s, sched_pod_t *p) {
+  kg_view_t v = kg_view_of(p->doc);
+  p->terms = terms_read(v);
+  if (p->terms) s->with_terms++;
+  p->related = p->terms || kg_view_count(kg_view_path(v, "spec", "topologySpreadConstraints", NULL)) > 0;
+  p->owner = kg_view_str(kg_view_get(kube_controller_ref(v), "uid"));
+  if (!p->owner.n) return;
+  sched_pod_t **head = sched_owned(s, p->owner);
+  p->sibling = *head;
+  *head = p;
+}
+
 static void pod_free(sched_t *s, sched_pod_t *p) {
   sched_dequeue(s, p);
   sched_count(s, p, -1);
+  forget_relations(s, p);
   *slot(s, p->key) = p->next;
   kg_doc_unref(p->doc);
   free(p->key);
@@ -127,8 +158,10 @@ static void update_doc(sched_t *s, sched_pod_t *p, kg_view_t now) {
   if (!doc) doc = copy_of(now);
   int32_t node = p->node;
   sched_count(s, p, -1); /* requests may change by resize: count anew */
+  forget_relations(s, p);
   kg_doc_unref(p->doc);
   p->doc = doc;
+  read_relations(s, p);
   sched_read_request(s, now, p);
   sched_count(s, p, node);
 }
@@ -139,7 +172,15 @@ static void pod_bound(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, kg_view_t now, 
   sched_node_t *n = node_make(s, node_name);
   bool was = p->node >= 0;
   sched_count(s, p, n && !terminal(now) ? (int32_t)(n - s->nodes) : -1);
-  if (was && p->node < 0) sched_unpark_all(ctx, s);
+  if (was && p->node < 0)
+    sched_unpark_all(ctx, s);
+  else if (!was)
+    sched_unpark_related(ctx, s);
+}
+
+void sched_ns_changed(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg) {
+  (void)change, (void)old, (void)now, (void)arg;
+  sched_unpark_related(ctx, self);
 }
 
 static bool ours(const sched_t *s, kg_view_t pod) {
@@ -147,9 +188,14 @@ static bool ours(const sched_t *s, kg_view_t pod) {
   return kg_str_is(name.n ? name : KG_STR("default-scheduler"), s->scheduler_name);
 }
 
+static bool same_labels(kg_view_t a, kg_view_t b) {
+  kg_view_t la = kube_labels(a), lb = kube_labels(b);
+  size_t n = kg_view_span(la);
+  return n == kg_view_span(lb) && (!n || memcmp(la.p, lb.p, n) == 0);
+}
+
 void sched_pod_changed(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg) {
   (void)arg;
-  (void)old;
   sched_t *s = self;
   sched_pod_t *p = sched_pod_of(s, kube_namespace(now), kube_name(now), change != KUBE_DELETED);
   if (!p) return;
@@ -162,6 +208,7 @@ void sched_pod_changed(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_
   forget_if_other(s, p, now);
   update_doc(s, p, now);
   kg_str_t node = kg_view_str(kg_view_path(now, "spec", "nodeName", NULL));
+  if (change == KUBE_MODIFIED && !same_labels(old, now)) sched_unpark_related(ctx, s);
   if (node.n)
     pod_bound(ctx, s, p, now, node);
   else if (!ours(s, now) || kube_deleting(now) || terminal(now) || gated(now))

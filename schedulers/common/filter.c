@@ -94,5 +94,6 @@ const char *sched_filter(const sched_t *s, const sched_pod_t *pod, const sched_n
   if (!kube_selects_node(spec, labels) || !kube_affine_to_node(spec, labels, kg_str(node->name)))
     return "node(s) didn't match Pod's node affinity/selector";
   if (!filter_ports(s, spec, node)) return "node(s) didn't have free ports for the requested pod ports";
-  return filter_resources(s, pod, node, buf, size);
+  if ((why = filter_resources(s, pod, node, buf, size))) return why;
+  return sched_filter_relations(s, pod, node);
 }

@@ -26,7 +26,9 @@ int sched_create(kg_ctx_t *ctx, void **self, sched_pick_fn pick, kg_error_t *err
 static void synced(kg_ctx_t *ctx, void *self, void *arg) {
   (void)arg;
   sched_t *s = self;
-  if (kube_informer_synced(s->node_informer) && kube_informer_synced(s->pod_informer)) kg_ready(ctx);
+  if (kube_informer_synced(s->node_informer) && kube_informer_synced(s->pod_informer) &&
+      kube_informer_synced(s->ns_informer))
+    kg_ready(ctx);
 }
 
 int sched_start(kg_ctx_t *ctx, void *self, kg_error_t *err) {
@@ -35,7 +37,10 @@ int sched_start(kg_ctx_t *ctx, void *self, kg_error_t *err) {
       ctx, &(kube_informer_config_t){.gvr = {"", "v1", "nodes"}, .on_change = sched_node_changed, .on_synced = synced});
   s->pod_informer = kube_informer_start(
       ctx, &(kube_informer_config_t){.gvr = {"", "v1", "pods"}, .on_change = sched_pod_changed, .on_synced = synced});
-  return s->node_informer && s->pod_informer ? 0 : kg_error_set(err, KG_EINTERNAL, "out of memory");
+  s->ns_informer = kube_informer_start(
+      ctx,
+      &(kube_informer_config_t){.gvr = {"", "v1", "namespaces"}, .on_change = sched_ns_changed, .on_synced = synced});
+  return s->node_informer && s->pod_informer && s->ns_informer ? 0 : kg_error_set(err, KG_EINTERNAL, "out of memory");
 }
 
 void sched_activate(kg_ctx_t *ctx, void *self) {
@@ -130,7 +135,9 @@ void sched_destroy(kg_ctx_t *ctx, void *self) {
   sched_t *s = self;
   kube_informer_stop(ctx, s->node_informer);
   kube_informer_stop(ctx, s->pod_informer);
+  sched_free_relations(s);
   sched_free_cluster(s);
+  kube_informer_stop(ctx, s->ns_informer);
   sched_free_flights(s);
   kube_recorder_free(s->recorder);
   for (int i = 0; i < SCHED_RESOURCES; i++) free(s->resource[i]);

@@ -44,6 +44,7 @@ void sched_dequeue(sched_t *s, sched_pod_t *p) {
     s->queued--;
   } else if (p->state == SCHED_PARKED) {
     s->parked--;
+    s->parked_related -= p->related_parked;
   } else if (p->state == SCHED_BINDING) {
     return; /* its answer is under way and decides */
   }
@@ -69,6 +70,8 @@ void sched_park(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p) {
   sched_dequeue(s, p);
   p->state = SCHED_PARKED;
   s->parked++;
+  p->related_parked = p->related;
+  s->parked_related += p->related_parked;
   p->parked_until_ms = kg_now_ms(ctx) + PARK_AT_MOST_MS;
   if (!s->park_timer) s->park_timer = kg_timer(ctx, PARK_AT_MOST_MS, 0, park_over, NULL);
 }
@@ -78,6 +81,10 @@ static void backed_off(kg_ctx_t *ctx, void *self, void *arg) {
   sched_t *s = self;
   s->park_timer = 0;
   unpark_due(ctx, s, INT64_MAX);
+}
+
+void sched_unpark_related(kg_ctx_t *ctx, sched_t *s) {
+  if (s->parked_related) sched_unpark_all(ctx, s);
 }
 
 /* A change may help the parked ones, but they were tried lately: let the changes of a moment gather first. */

@@ -35,7 +35,12 @@ typedef struct sched_pod {
   sched_amounts_t request;
   int64_t scored_cpu, scored_memory;
   int64_t priority;
-  int32_t node; /* index it is counted on, -1: none */
+  struct sched_terms *terms; /* its affinity to other pods; NULL: none */
+  struct sched_pod *sibling; /* in the bucket of its controller */
+  kg_str_t owner;            /* uid of its controller, borrowed from doc; n 0: none */
+  bool related;              /* where it may go depends on other pods */
+  bool related_parked;       /* counted in parked_related */
+  int32_t node;              /* index it is counted on, -1: none */
   enum { SCHED_IDLE, SCHED_QUEUED, SCHED_BINDING, SCHED_PARKED } state;
   unsigned attempts;
   int64_t parked_until_ms;
@@ -54,16 +59,18 @@ struct sched {
   sched_pick_fn pick;
   sched_refine_fn refine; /* may be NULL */
   void *own;              /* of the scheduler built on this */
-  kube_informer_t *node_informer, *pod_informer;
+  kube_informer_t *node_informer, *pod_informer, *ns_informer;
   kube_recorder_t *recorder;
   char *scheduler_name;
   sched_node_t *nodes;
   size_t n_nodes, room_nodes;
   uint32_t *fit; /* scratch, as long as nodes */
   char *resource[SCHED_RESOURCES];
-  sched_pod_t *pods[SCHED_BUCKETS];
-  sched_pod_t *first, *last; /* the queue, by priority and arrival */
-  size_t queued, parked, binding;
+  sched_pod_t *pods[SCHED_BUCKETS], *owned[SCHED_BUCKETS];
+  struct sched_relations *relations; /* of the pod at hand with others */
+  size_t with_terms;                 /* pods that have affinity terms */
+  sched_pod_t *first, *last;         /* the queue, by priority and arrival */
+  size_t queued, parked, parked_related, binding;
   struct sched_flight *flights; /* bindings without an answer */
   uint64_t bound, failed, conflicts;
   uint64_t work_timer, park_timer;
@@ -80,12 +87,26 @@ void sched_read_allocatable(sched_t *s, kg_view_t node, sched_node_t *out);
 /* NULL if the pod may run there, else why not, in Kubernetes' words (literal or in buf). */
 const char *sched_filter(const sched_t *s, const sched_pod_t *pod, const sched_node_t *node, char *buf, size_t size);
 
+/* --- relations.c: what pods want of each other --- */
+/* Before the filters of one pod. false: out of memory. */
+bool sched_relate(sched_t *s, const sched_pod_t *pod);
+const char *sched_filter_relations(const sched_t *s, const sched_pod_t *pod, const sched_node_t *node);
+void sched_free_relations(sched_t *s);
+/* How the preferred affinities, of the pod and of those on the nodes, speak for a node: higher is better, may be
+ * negative. */
+int64_t sched_affinity_score(const sched_t *s, uint32_t node);
+/* How much the node's domains hold of the pod's kind: lower is better, -1: the node lacks a key. */
+double sched_spread_cost(const sched_t *s, uint32_t node);
+
 /* --- cluster.c: nodes and pods as they come and go --- */
 sched_node_t *sched_node_named(sched_t *s, kg_str_t name);
 sched_pod_t *sched_pod_of(sched_t *s, kg_str_t ns, kg_str_t name, bool make);
 void sched_count(sched_t *s, sched_pod_t *pod, int32_t node); /* count the pod on node (-1: nowhere) */
 void sched_node_changed(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg);
+/* The labels of namespaces matter to affinity. */
+void sched_ns_changed(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg);
 void sched_pod_changed(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg);
+sched_pod_t **sched_owned(sched_t *s, kg_str_t uid); /* pods of this controller, and others, linked by sibling */
 void sched_free_cluster(sched_t *s);
 
 /* --- queue.c --- */
@@ -93,6 +114,7 @@ void sched_enqueue(kg_ctx_t *ctx, sched_t *s, sched_pod_t *pod);
 void sched_dequeue(sched_t *s, sched_pod_t *pod);             /* out of the queue or the parking place */
 void sched_park(kg_ctx_t *ctx, sched_t *s, sched_pod_t *pod); /* unschedulable now: again after a change or a minute */
 void sched_unpark_all(kg_ctx_t *ctx, sched_t *s);             /* something changed that may help */
+void sched_unpark_related(kg_ctx_t *ctx, sched_t *s); /* a pod came or changed: may help those that look at others */
 void sched_kick(kg_ctx_t *ctx, sched_t *s);
 
 /* --- bind.c --- */

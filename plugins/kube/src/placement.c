@@ -49,18 +49,20 @@ static bool labels_match(kg_view_t expressions, kg_view_t labels) {
   return match;
 }
 
+bool kube_node_term_matches(kg_view_t term, kg_view_t labels, kg_str_t node) {
+  kg_view_t expressions = kg_view_get(term, "matchExpressions"), fields = kg_view_get(term, "matchFields");
+  if (!kg_view_count(expressions) && !kg_view_count(fields)) return false; /* an empty term matches nothing */
+  if (kg_view_count(expressions) && !labels_match(expressions, labels)) return false;
+  return fields_match(fields, node);
+}
+
 bool kube_affine_to_node(kg_view_t pod_spec, kg_view_t labels, kg_str_t node) {
   kg_view_t required =
       kg_view_path(pod_spec, "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", NULL);
   if (kg_view_type(required) != KG_V_MAP) return true;
   kg_iter_t terms = kg_iter(kg_view_get(required, "nodeSelectorTerms"));
-  while (kg_iter_next(&terms)) {
-    kg_view_t expressions = kg_view_get(terms.value, "matchExpressions"),
-              fields = kg_view_get(terms.value, "matchFields");
-    if (!kg_view_count(expressions) && !kg_view_count(fields)) continue; /* an empty term matches nothing */
-    if (kg_view_count(expressions) && !labels_match(expressions, labels)) continue;
-    if (fields_match(fields, node)) return true;
-  }
+  while (kg_iter_next(&terms))
+    if (kube_node_term_matches(terms.value, labels, node)) return true;
   return false;
 }
 

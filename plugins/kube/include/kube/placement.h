@@ -8,6 +8,8 @@ bool kube_tolerates(kg_view_t toleration, kg_view_t taint);
 bool kube_tolerated(kg_view_t tolerations, kg_view_t taint); /* by any of the array */
 /* spec.nodeSelector of a pod against the labels of a node. */
 bool kube_selects_node(kg_view_t pod_spec, kg_view_t node_labels);
+/* A term of a node selector: all its matchExpressions (labels) and matchFields (metadata.name) hold. */
+bool kube_node_term_matches(kg_view_t term, kg_view_t node_labels, kg_str_t node_name);
 /* Required node affinity of a pod. */
 bool kube_affine_to_node(kg_view_t pod_spec, kg_view_t node_labels, kg_str_t node_name);
 

@@ -1,0 +1,147 @@
+/* Spreading over topology domains, as the plugin PodTopologySpread of Kubernetes decides it. */
+#include <math.h>
+#include <string.h>
+
+#include "kube/placement.h"
+#include "relations.h"
+
+static kg_str_t text(kg_view_t v, const char *key) {
+  return kg_view_str(kg_view_get(v, key));
+}
+
+static void read_spread(spread_t *c, kg_view_t v, kg_view_t pod) {
+  kg_view_t labels = kube_labels(pod);
+  *c = (spread_t){.key = text(v, "topologyKey"),
+                  .pods = kube_selector_of(kg_view_get(v, "labelSelector"), NULL),
+                  .same_keys = kg_view_get(v, "matchLabelKeys"),
+                  .max_skew = kg_view_int(kg_view_get(v, "maxSkew"), 1),
+                  .min_domains = kg_view_int(kg_view_get(v, "minDomains"), 1),
+                  .hard = !kg_str_is(text(v, "whenUnsatisfiable"), "ScheduleAnyway"),
+                  .honor_affinity = !kg_str_is(text(v, "nodeAffinityPolicy"), "Ignore"),
+                  .honor_taints = kg_str_is(text(v, "nodeTaintsPolicy"), "Honor")};
+  c->self = c->pods && kube_selector_matches(c->pods, labels);
+}
+
+/* Pods that ask for nothing are spread a little all the same, with those of their controller. */
+static void read_house_spreads(struct sched_relations *r) {
+  static const struct {
+    const char *key;
+    int64_t skew;
+  } house[] = {{"kubernetes.io/hostname", 3}, {"topology.kubernetes.io/zone", 5}};
+  for (size_t i = 0; i < 2; i++)
+    r->spreads[r->nspreads++] = (spread_t){.key = kg_str(house[i].key), .max_skew = house[i].skew, .self = true};
+}
+
+static bool tolerates_all(kg_view_t spec, kg_view_t node) {
+  kg_iter_t it = kg_iter(kg_view_path(node, "spec", "taints", NULL));
+  while (kg_iter_next(&it))
+    if (!kg_str_is(text(it.value, "effect"), "PreferNoSchedule") &&
+        !kube_tolerated(kg_view_get(spec, "tolerations"), it.value))
+      return false;
+  return true;
+}
+
+/* A node without one of the keys of the constraints of the same sort is left out of all of them. */
+static bool has_keys(const struct sched_relations *r, const spread_t *c, kg_view_t labels) {
+  for (size_t i = 0; i < r->nspreads; i++)
+    if (r->spreads[i].hard == c->hard && r->spreads[i].pods &&
+        !kg_view_there(kg_view_get_str(labels, r->spreads[i].key)))
+      return false;
+  return true;
+}
+
+static uint16_t counts_for(const struct sched_relations *r, kg_view_t spec, const sched_node_t *node) {
+  kg_view_t v = kg_view_of(node->doc), labels = kube_labels(v);
+  bool wanted = kube_selects_node(spec, labels) && kube_affine_to_node(spec, labels, kg_str(node->name));
+  bool tolerated = tolerates_all(spec, v);
+  uint16_t bits = 0;
+  for (size_t i = 0; i < r->nspreads; i++) {
+    const spread_t *c = &r->spreads[i];
+    if (has_keys(r, c, labels) && (wanted || !c->honor_affinity) && (tolerated || !c->honor_taints))
+      bits |= (uint16_t)(1u << i);
+  }
+  return bits;
+}
+
+static void know_domains(sched_t *s, const sched_pod_t *pod) {
+  struct sched_relations *r = s->relations;
+  kg_view_t spec = kg_view_get(kg_view_of(pod->doc), "spec");
+  for (size_t n = 0; n < s->n_nodes; n++) {
+    r->counts[n] = s->nodes[n].doc ? counts_for(r, spec, &s->nodes[n]) : 0;
+    kg_view_t labels = r->counts[n] ? kube_labels(kg_view_of(s->nodes[n].doc)) : (kg_view_t){0};
+    for (size_t i = 0; i < r->nspreads; i++)
+      if (r->counts[n] & 1u << i)
+        domains_add(&r->spread_counts, (uint32_t)i, r->spreads[i].key,
+                    kg_view_str(kg_view_get_str(labels, r->spreads[i].key)), 0);
+  }
+}
+
+void spread_read(sched_t *s, const sched_pod_t *pod) {
+  struct sched_relations *r = s->relations;
+  kg_view_t v = kg_view_of(pod->doc);
+  kg_iter_t it = kg_iter(kg_view_path(v, "spec", "topologySpreadConstraints", NULL));
+  while (kg_iter_next(&it) && r->nspreads < SPREADS) read_spread(&r->spreads[r->nspreads++], it.value, v);
+  if (!r->nspreads && pod->owner.n) read_house_spreads(r);
+  if (r->nspreads) know_domains(s, pod);
+}
+
+static bool counted(const spread_t *c, kg_view_t own, kg_view_t other) {
+  return !c->pods || (kube_selector_matches(c->pods, kube_labels(other)) &&
+                      labels_alike(c->same_keys, kube_labels(own), kube_labels(other)));
+}
+
+void spread_count(sched_t *s, const sched_pod_t *pod, const sched_pod_t *other) {
+  struct sched_relations *r = s->relations;
+  kg_view_t own = kg_view_of(pod->doc), theirs = kg_view_of(other->doc);
+  uint16_t bits = r->counts[other->node];
+  if (!bits || kube_deleting(theirs) || !kg_str_eq(kube_namespace(own), kube_namespace(theirs))) return;
+  kg_view_t labels = kube_labels(kg_view_of(s->nodes[other->node].doc));
+  for (size_t i = 0; i < r->nspreads; i++)
+    if (bits & 1u << i && counted(&r->spreads[i], own, theirs))
+      domains_add(&r->spread_counts, (uint32_t)i, r->spreads[i].key,
+                  kg_view_str(kg_view_get_str(labels, r->spreads[i].key)), 1);
+}
+
+void spread_finish(sched_t *s) {
+  struct sched_relations *r = s->relations;
+  for (size_t i = 0; i < r->nspreads; i++) {
+    spread_t *c = &r->spreads[i];
+    c->least = domains_least(&r->spread_counts, (uint32_t)i, &c->domains);
+    if ((int64_t)c->domains < c->min_domains) c->least = 0;
+  }
+}
+
+const char *spread_filter(const sched_t *s, kg_view_t labels) {
+  const struct sched_relations *r = s->relations;
+  for (size_t i = 0; i < r->nspreads; i++) {
+    const spread_t *c = &r->spreads[i];
+    if (!c->hard) continue;
+    kg_str_t value = kg_view_str(kg_view_get_str(labels, c->key));
+    if (!value.p) return "node(s) didn't match pod topology spread constraints (missing required label)";
+    if (domains_get(&r->spread_counts, (uint32_t)i, c->key, value) + c->self - c->least > c->max_skew)
+      return "node(s) didn't match pod topology spread constraints";
+  }
+  return NULL;
+}
+
+/* The more pods of its kind there are in the node's domains, the higher; domains weigh more where there are many. */
+double sched_spread_cost(const sched_t *s, uint32_t node) {
+  const struct sched_relations *r = s->relations;
+  kg_view_t labels = kube_labels(kg_view_of(s->nodes[node].doc));
+  double cost = 0;
+  for (size_t i = 0; i < r->nspreads; i++) {
+    const spread_t *c = &r->spreads[i];
+    kg_str_t value = kg_view_str(kg_view_get_str(labels, c->key));
+    if (c->hard) continue;
+    if (!value.p && c->pods) return -1;
+    if (!value.p) continue;
+    cost += (double)domains_get(&r->spread_counts, (uint32_t)i, c->key, value) * log((double)c->domains + 2) +
+            (double)(c->max_skew - 1);
+  }
+  return cost;
+}
+
+void spread_clear(struct sched_relations *r) {
+  for (size_t i = 0; i < r->nspreads; i++) kube_selector_free(r->spreads[i].pods);
+  r->nspreads = 0;
+}
