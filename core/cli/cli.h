@@ -31,6 +31,9 @@ int cli_word(cli_t *cli, int argc, char **argv); /* everything else: service cli
 /* Runs `serve` in a child and starts it again when it crashes. Returns the exit code. */
 int cli_supervise(int (*serve)(cli_t *cli, int ready_fd), cli_t *cli);
 
+/* "--name VALUE" or "--name=VALUE" at argv[*i]; *i then points at the last word used. */
+bool cli_option(const char *name, char **argv, int argc, int *i, const char **value);
+
 /* --- client: one request at a time over the socket ---------------------------------------------------------------- */
 typedef struct client {
   int fd;
@@ -46,6 +49,9 @@ int client_send(client_t *c, const char *service, const char *topic, kg_doc_t *a
 int client_next(client_t *c, kg_frame_t *f);
 /* One request, one answer: 0 and the answer in *f, or -1 after the error was printed. */
 int client_ask(client_t *c, const char *service, const char *topic, kg_doc_t *args, kg_frame_t *f);
+
+/* `plugin trace` (trace.c). */
+int cli_trace(const cli_t *cli, client_t *c, int argc, char **argv);
 
 /* Prints a map or value as JSON on one line. */
 void print_json(kg_view_t v);

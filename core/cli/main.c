@@ -16,7 +16,8 @@ static int usage(FILE *f) {
         "  plugin swap NAME FILE                           FILE in the place of NAME, while it runs\n"
         "  plugin load NAME FILE [LANE] | unload NAME | reload NAME\n"
         "  plugin stats NAME | config NAME | ping NAME\n"
-        "  plugin trace [GLOB...]                          live messages, for example 'store.*'\n"
+        "  plugin trace [GLOB...] [--of NAME] [--record FILE] [--quiet] [--duration S] [--count N]\n"
+        "                                                  live messages, for example 'store.*'; FILE gets them whole\n"
         "  request SERVICE TOPIC [JSON]                    one request to a service\n"
         "  sim FILE [--seed N | --seeds A-B] [--trace OUT]  a scenario of plugins under virtual time, with faults\n"
         "  version | help\n"
@@ -25,8 +26,7 @@ static int usage(FILE *f) {
   return f == stderr ? 2 : 0;
 }
 
-/* "--name VALUE" or "--name=VALUE" at argv[*i]; *i then points at the last word used. */
-static bool option(const char *name, char **argv, int argc, int *i, const char **value) {
+bool cli_option(const char *name, char **argv, int argc, int *i, const char **value) {
   size_t n = strlen(name);
   if (strncmp(argv[*i], name, n) != 0) return false;
   if (argv[*i][n] == '=') {
@@ -39,13 +39,13 @@ static bool option(const char *name, char **argv, int argc, int *i, const char *
 }
 
 static bool global(cli_t *cli, char **argv, int argc, int *i) {
-  return option("--data-dir", argv, argc, i, &cli->data_dir) || option("--run-dir", argv, argc, i, &cli->run_dir) ||
-         option("--output", argv, argc, i, &cli->output);
+  return cli_option("--data-dir", argv, argc, i, &cli->data_dir) ||
+         cli_option("--run-dir", argv, argc, i, &cli->run_dir) || cli_option("--output", argv, argc, i, &cli->output);
 }
 
 static int parse_server(cli_t *cli, int argc, char **argv) {
   for (int i = 0; i < argc; i++) {
-    if (global(cli, argv, argc, &i) || option("--config", argv, argc, &i, &cli->config)) continue;
+    if (global(cli, argv, argc, &i) || cli_option("--config", argv, argc, &i, &cli->config)) continue;
     if (strcmp(argv[i], "--no-supervise") == 0)
       cli->supervise = false;
     else if (strcmp(argv[i], "--supervise") == 0)

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "config.h"
@@ -90,57 +89,10 @@ static int change(client_t *c, const char *topic, const char *name, const char *
   return 0;
 }
 
-static void print_traced(kg_view_t v) {
-  int64_t us = kg_view_int(kg_view_get(v, "time_us"), 0);
-  time_t s = (time_t)(us / 1000000);
-  struct tm tm;
-  localtime_r(&s, &tm);
-  kg_view_t text = kg_view_get(v, "text"), args = kg_view_get(v, "args");
-  char *json = kg_view_there(args) ? kg_view_to_json(args) : NULL;
-  printf("%02d:%02d:%02d.%06d %-7.*s %-28.*s %.*s -> %.*s #%lld", tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(us % 1000000),
-         KG_STR_ARG(kg_view_str(kg_view_get(v, "type"))), KG_STR_ARG(kg_view_str(kg_view_get(v, "topic"))),
-         KG_STR_ARG(kg_view_str(kg_view_get(v, "from"))), KG_STR_ARG(kg_view_str(kg_view_get(v, "to"))),
-         (long long)kg_view_int(kg_view_get(v, "id"), 0));
-  if (kg_view_int(kg_view_get(v, "docs"), 0)) printf(" +%lld docs", (long long)kg_view_int(kg_view_get(v, "docs"), 0));
-  if (kg_view_there(text))
-    printf(" %lld %.*s", (long long)kg_view_int(kg_view_get(v, "code"), 0), KG_STR_ARG(kg_view_str(text)));
-  printf(" %s\n", json ? json : "");
-  fflush(stdout);
-  free(json);
-}
-
-static int trace(cli_t *cli, client_t *c, int argc, char **argv) {
-  char *all[] = {"*"};
-  if (!argc) {
-    argc = 1;
-    argv = all;
-  }
-  for (int i = 0; i < argc; i++) {
-    const char *const pairs[][2] = {{"glob", argv[i]}, {NULL, NULL}};
-    kg_doc_t *args = args_of(pairs);
-    int rc = client_send(c, "kernel", "kernel.trace", args, true, -1);
-    kg_doc_unref(args);
-    if (rc < 0) return 1;
-  }
-  for (kg_frame_t f; client_next(c, &f) == 0;) {
-    if (f.type == KG_MSG_ERROR) {
-      fprintf(stderr, "kogge: " KG_STR_FMT "\n", KG_STR_ARG(f.text));
-      return 1;
-    }
-    if (strcmp(cli->output, "json") == 0) {
-      print_json(f.args);
-      fflush(stdout);
-    } else {
-      print_traced(f.args);
-    }
-  }
-  return 0;
-}
-
 static int run(cli_t *cli, client_t *c, int argc, char **argv) {
   const char *verb = argc ? argv[0] : "list";
   if (strcmp(verb, "list") == 0 && argc <= 1) return list(cli, c);
-  if (strcmp(verb, "trace") == 0) return trace(cli, c, argc - 1, argv + 1);
+  if (strcmp(verb, "trace") == 0) return cli_trace(cli, c, argc - 1, argv + 1);
   if (argc == 3 && strcmp(verb, "swap") == 0) return change(c, "kernel.swap", argv[1], argv[2], NULL);
   if ((argc == 3 || argc == 4) && strcmp(verb, "load") == 0) return change(c, "kernel.load", argv[1], argv[2], argv[3]);
   if (argc == 2 && strcmp(verb, "unload") == 0) return change(c, "kernel.unload", argv[1], NULL, NULL);
@@ -151,7 +103,7 @@ static int run(cli_t *cli, client_t *c, int argc, char **argv) {
   fprintf(
       stderr,
       "usage: kogge plugin list | swap NAME FILE | load NAME FILE [LANE] | unload NAME | reload NAME | stats NAME | "
-      "config NAME | ping NAME | trace [GLOB...]\n");
+      "config NAME | ping NAME | trace [GLOB...] [--of NAME] [--record FILE] [--quiet] [--duration S] [--count N]\n");
   return 2;
 }
 

@@ -10,9 +10,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "trace.h"
+#include "make.h"
 
 #define OUT_ENOUGH (1u << 20) /* so much may wait for a slow terminal before its streams are held back */
+#define OUT_MOST (32u << 20)  /* and so much before a trace loses what comes */
+#define TRACE_CREDIT 1024
 
 typedef struct conn conn_t;
 
@@ -22,6 +24,8 @@ typedef struct ask {
   conn_t *conn;
   uint64_t id, call; /* the client's number, ours */
   uint32_t owed;     /* credit held back */
+  bool trace;
+  uint64_t lost;
 } ask_t;
 
 struct conn {
@@ -33,19 +37,11 @@ struct conn {
   ask_t *asks;
 };
 
-/* A trace stream. */
-typedef struct tracing {
-  struct tracing *next;
-  kg_msg_t *m;
-  char *glob;
-  uint64_t lost;
-} tracing_t;
-
 typedef struct control {
   int listener;
   char path[108];
   conn_t *conns;
-  tracing_t *traces;
+  kg_tracing_t *traces;
 } control_t;
 
 /* --- connections
@@ -124,12 +120,34 @@ static void drop_ask(ask_t *a) {
   free(a);
 }
 
+/* Whole messages may be large: a trace that nobody reads must not fill the memory. True if m is left out. */
+static bool too_much(kg_ctx_t *ctx, ask_t *a, const kg_msg_t *m) {
+  if (!a->trace || kg_msg_type(m) != KG_MSG_ITEM) return false;
+  if (a->conn->out_size - a->conn->out_done > OUT_MOST) {
+    a->lost++;
+    a->owed++;
+    return true;
+  }
+  if (!a->lost) return false;
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  kg_pack_kv_int(&p, "lost", (int64_t)a->lost);
+  kg_pack_end(&p);
+  kg_doc_t *args = kg_pack_doc(&p);
+  kg_msg_t *gap = kg_make_answer(ctx, m, KG_MSG_ITEM, 0, args, NULL, 0);
+  if (gap) write_frame(ctx, a->conn, a->id, gap);
+  if (gap) a->lost = 0;
+  kg_msg_unref(gap);
+  kg_doc_unref(args);
+  return false;
+}
+
 static void answered(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   (void)self;
   ask_t *a = arg;
   conn_t *c = a->conn;
   uint64_t id = a->id;
-  if (kg_msg_type(m) == KG_MSG_CREDIT) return;
+  if (kg_msg_type(m) == KG_MSG_CREDIT || too_much(ctx, a, m)) return;
   if (kg_msg_type(m) == KG_MSG_ITEM)
     a->owed++;
   else
@@ -150,7 +168,7 @@ static void send_request(kg_ctx_t *ctx, conn_t *c, const kg_frame_t *f) {
       ndocs++;
   }
   if (service && topic && a && docs) {
-    *a = (ask_t){.next = c->asks, .conn = c, .id = f->id};
+    *a = (ask_t){.next = c->asks, .conn = c, .id = f->id, .trace = strcmp(topic, "kernel.trace") == 0};
     c->asks = a;
     a->call = kg_send(ctx, &(kg_request_t){.service = service,
                                            .topic = topic,
@@ -159,6 +177,7 @@ static void send_request(kg_ctx_t *ctx, conn_t *c, const kg_frame_t *f) {
                                            .ndocs = ndocs,
                                            .timeout_ms = f->timeout_ms,
                                            .stream = f->stream,
+                                           .credit = a->trace ? TRACE_CREDIT : 0,
                                            .manual_credit = true,
                                            .fn = answered,
                                            .arg = a});
@@ -257,44 +276,12 @@ static void command(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   kg_control_command(ctx, m);
 }
 
-static void free_trace(kg_ctx_t *ctx, control_t *self, tracing_t *t) {
-  tracing_t **at = &self->traces;
-  while (*at != t) at = &(*at)->next;
-  *at = t->next;
-  kg_trace_remove(ctx, t->glob);
-  kg_msg_unref(t->m);
-  free(t->glob);
-  free(t);
+static void trace(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
+  kg_control_trace(ctx, &((control_t *)self)->traces, m);
 }
 
-static void trace_cancelled(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
-  (void)m;
-  free_trace(ctx, self, arg);
-}
-
-static void trace(kg_ctx_t *ctx, void *me, const kg_msg_t *m) {
-  static const kg_stream_events_t events = {.on_cancel = trace_cancelled};
-  control_t *self = me;
-  kg_str_t glob = kg_view_str(kg_view_get(kg_msg_args(m), "glob"));
-  tracing_t *t = kg_msg_stream(m) ? calloc(1, sizeof *t) : NULL;
-  if (t) t->glob = glob.n ? kg_str_dup(glob) : strdup("*");
-  if (!t || !t->glob || kg_trace_add(ctx, t->glob) < 0) {
-    free(t);
-    kg_fail(ctx, m, KG_EINVAL, "kernel.trace is a stream and needs the argument glob");
-    return;
-  }
-  t->m = kg_msg_ref(m);
-  t->next = self->traces;
-  self->traces = t;
-  kg_stream_open(ctx, m, &events, t);
-}
-
-static void traced(kg_ctx_t *ctx, void *me, const kg_msg_t *m) {
-  control_t *self = me;
-  char topic[256];
-  snprintf(topic, sizeof topic, KG_STR_FMT, KG_STR_ARG(kg_view_str(kg_view_get(kg_msg_args(m), "topic"))));
-  for (tracing_t *t = self->traces; t; t = t->next)
-    if (kg_trace_matches(t->glob, topic) && kg_stream_item(ctx, t->m, kg_msg_args_doc(m), NULL, 0) < 0) t->lost++;
+static void traced(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
+  kg_control_traced(ctx, ((control_t *)self)->traces, m);
 }
 
 /* --- life
@@ -341,7 +328,7 @@ static int start(kg_ctx_t *ctx, void *self, kg_error_t *err) {
 
 static void destroy(kg_ctx_t *ctx, void *me) {
   control_t *self = me;
-  while (self->traces) free_trace(ctx, self, self->traces);
+  kg_control_trace_end(ctx, &self->traces);
   while (self->conns) close_conn(ctx, self, self->conns);
   close(self->listener);
   unlink(self->path);

@@ -19,4 +19,11 @@ typedef struct kg_command {
 /* Lane of the control plugin. */
 void kg_control_command(kg_ctx_t *ctx, const kg_msg_t *m);
 
+/* Streams kernel.trace (control_trace.c): {globs: [...], of: INSTANCE, whole: bool}; items as kernel.traced brings
+ * them, or {lost: n}: so many are missing here, because the reader was too slow. Lane of the control plugin. */
+typedef struct kg_tracing kg_tracing_t;
+void kg_control_trace(kg_ctx_t *ctx, kg_tracing_t **list, const kg_msg_t *m);
+void kg_control_traced(kg_ctx_t *ctx, kg_tracing_t *list, const kg_msg_t *m);
+void kg_control_trace_end(kg_ctx_t *ctx, kg_tracing_t **list);
+
 #endif

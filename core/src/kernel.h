@@ -197,9 +197,12 @@ typedef struct kg_log_sink {
   atomic_int level;
 } kg_log_sink_t;
 
+/* A wish to see messages; owned by who asked for the trace. */
 typedef struct kg_trace {
   struct kg_trace *next;
-  char *glob;
+  char **globs; /* of topics, NULL-terminated */
+  char *of;     /* only messages from or to this instance; NULL: all */
+  bool whole;   /* with their envelopes and attachments */
 } kg_trace_t;
 
 struct kg_kernel {
@@ -227,6 +230,8 @@ struct kg_kernel {
   kg_trace_t *traces;
   kg_ctx_t *tracer; /* who gets the copies: borrowed, under trace_lock */
   atomic_int tracing;
+  atomic_uint trace_waiting; /* copies on their way to the tracer: bounded, what is too much is counted */
+  atomic_ullong trace_lost;
   /* commands of the control socket for the manager */
   pthread_mutex_t command_lock;
   struct kg_command *commands, **last_command;
