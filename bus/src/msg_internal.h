@@ -42,19 +42,18 @@ typedef struct kg_msg_init {
 } kg_msg_init_t;
 
 /* The caller owns one reference; NULL when out of memory or when there are too many documents. Any thread. */
-KG_PUBLIC kg_msg_t *kg_msg_new(const kg_msg_init_t *init);
+kg_msg_t *kg_msg_new(const kg_msg_init_t *init);
 
 /* The envelope's msgpack (frame 0 of PROTOCOL rule 1); the caller owns the document. deadline_ms of `m` is on the clock
  * of which `now_ms` is the present; the envelope carries what is left. NULL when out of memory. */
-KG_PUBLIC kg_doc_t *kg_envelope_encode(const kg_msg_t *m, int64_t now_ms);
+kg_doc_t *kg_envelope_encode(const kg_msg_t *m, int64_t now_ms);
 
 /* Same into the caller's buffer, under another id and with `flags` added; returns the number of bytes. */
-KG_PUBLIC size_t kg_envelope_write(const kg_msg_t *m, uint64_t id, uint32_t flags, int64_t now_ms,
-                                   uint8_t out[KG_ENVELOPE_MAX]);
+size_t kg_envelope_write(const kg_msg_t *m, uint64_t id, uint32_t flags, int64_t now_ms, uint8_t out[KG_ENVELOPE_MAX]);
 
 /* Reads an envelope into *out (documents NULL). Its strings live in `scratch`, KG_ENVELOPE_MAX + 8 bytes of the caller.
  * Returns 0, or -1 with a sentence that says which rule of PROTOCOL.md it breaks. */
-KG_PUBLIC int kg_envelope_decode(const void *data, size_t size, int64_t now_ms, kg_msg_init_t *out, char *scratch,
-                                 kg_error_t *err);
+int kg_envelope_decode(const void *data, size_t size, int64_t now_ms, kg_msg_init_t *out, char *scratch,
+                       kg_error_t *err);
 
 #endif

@@ -1,6 +1,8 @@
 #ifndef KG_CLI_H
 #define KG_CLI_H
 /* The command line: a client of the kernel's socket, and the server itself. */
+#include <limits.h>
+
 #include "frame.h"
 #include "kogge/host.h"
 
@@ -17,6 +19,7 @@ typedef struct cli {
 
 int cli_server(cli_t *cli);
 int cli_plugin(cli_t *cli, int argc, char **argv);
+int cli_plugin_new(int argc, char **argv);
 int cli_plugin_host(int argc, char **argv);
 int cli_agent(cli_t *cli, int argc, char **argv);
 /* Runs `kogge plugin-host` with these words until SIGTERM, again and again. */
@@ -33,6 +36,11 @@ int cli_supervise(int (*serve)(cli_t *cli, int ready_fd), cli_t *cli);
 
 /* "--name VALUE" or "--name=VALUE" at argv[*i]; *i then points at the last word used. */
 bool cli_option(const char *name, char **argv, int argc, int *i, const char **value);
+/* places.c: the path of what lies at `built` beside this program, or at `installed` (both relative to its folder). */
+void cli_place(const cli_t *cli, const char *built, const char *installed, char out[PATH_MAX]);
+/* Where plugins are looked up: `first` (NULL: nowhere), then the folder of those that came with this program. Caller
+ * frees. */
+char *cli_plugin_path(const cli_t *cli, const char *first);
 
 /* --- client: one request at a time over the socket ---------------------------------------------------------------- */
 typedef struct client {

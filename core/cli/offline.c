@@ -70,11 +70,10 @@ static int run(kg_kernel_t *k, const char *word, const char *file, asking_t *a, 
 }
 
 int cli_offline(cli_t *cli, const char *word, kg_doc_t *args, int (*show)(kg_view_t item, int code)) {
-  char socket[PATH_MAX], file[PATH_MAX];
-  const char *slash = strrchr(cli->self, '/');
+  char socket[PATH_MAX], file[PATH_MAX + 300], *plugins = cli_plugin_path(cli, NULL);
   snprintf(socket, sizeof socket, "%s/kogge.sock", cli->run_dir);
-  snprintf(file, sizeof file, "%.*s/plugins/%.200s.so", slash ? (int)(slash - cli->self) : 1, slash ? cli->self : ".",
-           word);
+  snprintf(file, sizeof file, "%s/%.200s.so", plugins ? plugins : ".", word);
+  free(plugins);
   if (strchr(word, '/') || access(socket, F_OK) == 0 || access(file, R_OK) != 0) return -1;
   kg_error_t err = {0};
   kg_kernel_t *k = kg_kernel_new(&(kg_kernel_options_t){.log_level = KG_LOG_ERROR}, &err);

@@ -122,6 +122,7 @@ static int make_key(const cli_t *cli, const char *name) {
 int cli_plugin(cli_t *cli, int argc, char **argv) {
   client_t c;
   if (argc == 2 && strcmp(argv[0], "key") == 0) return make_key(cli, argv[1]);
+  if (argc > 0 && strcmp(argv[0], "new") == 0) return cli_plugin_new(argc - 1, argv + 1);
   if (client_open(cli, &c) < 0) return 1;
   int code = run(cli, &c, argc, argv);
   client_close(&c);

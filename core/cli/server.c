@@ -27,15 +27,13 @@ static char *absolute(const char *path) {
 }
 
 static kg_kernel_t *make_kernel(const cli_t *cli, const settings_t *s, int ready_fd, kg_error_t *err) {
-  char beside[PATH_MAX + 16];
-  const char *slash = strrchr(cli->self, '/'), *path = settings_text(s, NULL, "plugin_path");
   const char *format = settings_text(s, "log", "format"), *trial = settings_text(s, NULL, "trial");
-  snprintf(beside, sizeof beside, "%.*s/plugins", slash ? (int)(slash - cli->self) : 1, slash ? cli->self : ".");
   char *data = absolute(cli->data_dir), *run = absolute(cli->run_dir);
+  char *path = cli_plugin_path(cli, settings_text(s, NULL, "plugin_path"));
   kg_kernel_t *k =
       kg_kernel_new(&(kg_kernel_options_t){.data_dir = data,
                                            .run_dir = run,
-                                           .plugin_path = path ? path : beside,
+                                           .plugin_path = path,
                                            .trial_command = trial && strcmp(trial, "false") == 0 ? NULL : cli->self,
                                            .log_level = settings_level(s),
                                            .log_json = format && strcmp(format, "json") == 0,
@@ -47,6 +45,7 @@ static kg_kernel_t *make_kernel(const cli_t *cli, const settings_t *s, int ready
                     err);
   free(data);
   free(run);
+  free(path);
   return k;
 }
 

@@ -126,11 +126,10 @@ void settings_help(const settings_t *s) {
  * --------------------------------------------------------------------------------------------------------------- */
 
 static char *find_file(const cli_t *cli) {
-  char path[4200];
+  char path[PATH_MAX];
   if (cli->config) return strdup(cli->config);
   if (access("/etc/kogge/kogge.yaml", R_OK) == 0) return strdup("/etc/kogge/kogge.yaml");
-  const char *slash = strrchr(cli->self, '/');
-  snprintf(path, sizeof path, "%.*s/kogge.yaml", slash ? (int)(slash - cli->self) : 1, slash ? cli->self : ".");
+  cli_place(cli, "kogge.yaml", "../" KOGGE_DATADIR "/kogge/kogge.yaml", path);
   return strdup(path);
 }
 

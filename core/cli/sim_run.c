@@ -7,7 +7,8 @@
 
 #define DRIVER "driver"
 #define RESTART_US 1000000
-#define POLL_US 100000 /* a check that may take time is asked again after so long */
+#define ANSWER_US 1000000 /* what is asked at the very end may still be answered */
+#define POLL_US 100000    /* a check that may take time is asked again after so long */
 
 typedef enum { REQUEST, CRASH, RESTART, SWAP, UNLOAD, LOAD, CONFIGURE, FAULT, CHECK } kind_t;
 
@@ -347,8 +348,8 @@ static void act(run_t *r, const todo_t *t) {
 static void go(run_t *r) {
   kg_error_t err = {0};
   while (!r->out->failed && (r->open || r->todo)) {
-    int64_t now = kg_sim_now_us(r->k), next = r->todo ? r->todo->at_us : r->end_us;
-    if (now >= r->end_us && next > r->end_us) {
+    int64_t now = kg_sim_now_us(r->k), last = r->end_us + ANSWER_US, next = r->todo ? r->todo->at_us : last;
+    if (now >= last) {
       fail(r, "%zu requests and checks were not done before the end", r->open);
       return;
     }

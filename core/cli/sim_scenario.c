@@ -62,14 +62,10 @@ int sim_scenario_read(const cli_t *cli, const char *file, const char *plugin_pat
     kg_doc_clear(&sc->doc);
     return -1;
   }
-  char *copy = strdup(file), *self = strdup(cli->self);
+  char *copy = strdup(file);
   sc->dir = copy ? strdup(dirname(copy)) : NULL;
-  if (plugin_path)
-    sc->plugin_path = strdup(plugin_path);
-  else if (!self || asprintf(&sc->plugin_path, "%s/plugins", dirname(self)) < 0)
-    sc->plugin_path = NULL;
+  sc->plugin_path = cli_plugin_path(cli, plugin_path);
   free(copy);
-  free(self);
   return 0;
 }
 

@@ -20,10 +20,10 @@ typedef struct kg_frame {
   int64_t timeout_ms;
 } kg_frame_t;
 /* Packs one frame with its length in front; caller frees *out. */
-KG_PUBLIC int kg_frame_pack(int type, uint64_t id, const char *service, const char *topic, int code, const char *text,
-                            kg_doc_t *args, kg_doc_t *const *docs, size_t ndocs, bool stream, int64_t timeout_ms,
-                            uint8_t **out, size_t *size);
+int kg_frame_pack(int type, uint64_t id, const char *service, const char *topic, int code, const char *text,
+                  kg_doc_t *args, kg_doc_t *const *docs, size_t ndocs, bool stream, int64_t timeout_ms, uint8_t **out,
+                  size_t *size);
 /* Reads a frame without its length; everything in *out is borrowed from data. -1: malformed. */
-KG_PUBLIC int kg_frame_read(const void *data, size_t size, kg_frame_t *out);
+int kg_frame_read(const void *data, size_t size, kg_frame_t *out);
 
 #endif

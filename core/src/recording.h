@@ -27,14 +27,14 @@ typedef struct kg_recording {
  * ends the reading without an error. 0, also for a file that is cut off at its end (see out->cut), or -1 and a sentence
  * that says at which byte it is no recording; messages before that place have been told. `each` and `out` may be NULL.
  */
-KG_PUBLIC int kg_recording_read(const void *data, size_t size, int (*each)(void *arg, const kg_recorded_t *r),
-                                void *arg, kg_recording_t *out, kg_error_t *err);
+int kg_recording_read(const void *data, size_t size, int (*each)(void *arg, const kg_recorded_t *r), void *arg,
+                      kg_recording_t *out, kg_error_t *err);
 
 /* The frame a file begins with, and the frame of one message, to be written with one write(). Caller frees *out. -1:
  * the message is too large or malformed, or out of memory. */
-KG_PUBLIC int kg_recording_begin(int64_t now_us, uint8_t **out, size_t *size);
+int kg_recording_begin(int64_t now_us, uint8_t **out, size_t *size);
 /* `envelope`: the array of rule 2. `args`: a map or absent. `docs`: an array of the documents' bytes, or absent. */
-KG_PUBLIC int kg_recording_message(int64_t time_us, kg_str_t to, kg_view_t envelope, kg_view_t args, kg_view_t docs,
-                                   uint8_t **out, size_t *size);
+int kg_recording_message(int64_t time_us, kg_str_t to, kg_view_t envelope, kg_view_t args, kg_view_t docs,
+                         uint8_t **out, size_t *size);
 
 #endif

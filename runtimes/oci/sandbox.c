@@ -175,15 +175,15 @@ static void drop_namespaces(const oci_t *o, const char *id) {
   rmdir(path);
 }
 
-/* kogge-pause lies beside the program that runs us, or one above. */
+/* kogge-pause lies beside the program that runs us, one above, or where it was installed. */
 static int find_pause(char path[PATH_SIZE], kg_error_t *err) {
-  static const char *const places[] = {"", "../"};
+  static const char *const places[] = {"", "../", "../libexec/kogge/"};
   char self[PATH_SIZE / 2];
   ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
   self[n > 0 ? n : 0] = 0;
   char *slash = strrchr(self, '/');
   if (slash) slash[1] = 0;
-  for (size_t i = 0; i < 2; i++) {
+  for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
     snprintf(path, PATH_SIZE, "%s%skogge-pause", self, places[i]);
     if (!access(path, X_OK)) return 0;
   }

@@ -1,0 +1,17 @@
+# find_package(Kogge [COMPONENTS Kube]): Kogge::plugin to link with, the program Kogge::kogge, and kogge_plugin().
+# With Kube also Kogge::kube, the library that Kubernetes plugins share.
+include(CMakeFindDependencyMacro)
+include(${CMAKE_CURRENT_LIST_DIR}/KoggeTargets.cmake)
+include(${CMAKE_CURRENT_LIST_DIR}/kogge-plugin.cmake)
+if("Kube" IN_LIST Kogge_FIND_COMPONENTS AND EXISTS ${CMAKE_CURRENT_LIST_DIR}/KoggeKubeTargets.cmake)
+  find_dependency(PkgConfig)
+  pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+  include(${CMAKE_CURRENT_LIST_DIR}/KoggeKubeTargets.cmake)
+  set(Kogge_Kube_FOUND TRUE)
+endif()
+foreach(component ${Kogge_FIND_COMPONENTS})
+  if(Kogge_FIND_REQUIRED_${component} AND NOT Kogge_${component}_FOUND)
+    set(Kogge_FOUND FALSE)
+    set(Kogge_NOT_FOUND_MESSAGE "Kogge's component ${component} is not installed")
+  endif()
+endforeach()

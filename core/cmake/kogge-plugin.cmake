@@ -1,0 +1,16 @@
+# A plugin: NAME.so, sees the public headers, exports one symbol.
+#   kogge_plugin(NAME SOURCES a.c b.c [LIBS ...])
+# It is written to KOGGE_PLUGIN_OUTPUT, or where the project writes its libraries.
+function(kogge_plugin name)
+  cmake_parse_arguments(P "" "" "SOURCES;LIBS" ${ARGN})
+  if(NOT P_SOURCES)
+    message(FATAL_ERROR "kogge_plugin(${name}): there are no SOURCES")
+  endif()
+  add_library(${name} MODULE ${P_SOURCES})
+  set_target_properties(${name} PROPERTIES PREFIX "" C_VISIBILITY_PRESET hidden)
+  if(KOGGE_PLUGIN_OUTPUT)
+    set_target_properties(${name} PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${KOGGE_PLUGIN_OUTPUT})
+  endif()
+  target_link_libraries(${name} PRIVATE Kogge::plugin ${P_LIBS})
+  target_link_options(${name} PRIVATE -Wl,-z,defs -Wl,--exclude-libs,ALL)
+endfunction()
