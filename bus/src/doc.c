@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "refs.h"
+
 struct kg_doc {
   atomic_uint refs;
   size_t size;
@@ -53,7 +55,7 @@ kg_doc_t *kg_doc_ref(kg_doc_t *doc) {
 }
 
 void kg_doc_unref(kg_doc_t *doc) {
-  if (!doc || atomic_fetch_sub_explicit(&doc->refs, 1, memory_order_acq_rel) != 1) return;
+  if (!doc || !kg_refs_drop(&doc->refs)) return;
   if (doc->release) doc->release((void *)doc->data, doc->arg);
   free(doc);
 }

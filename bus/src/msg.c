@@ -11,7 +11,7 @@ kg_msg_t *kg_msg_ref(const kg_msg_t *m) {
 }
 
 void kg_msg_unref(kg_msg_t *m) {
-  if (!m || atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1) return;
+  if (!m || !kg_refs_drop(&m->refs)) return;
   kg_doc_unref(m->args);
   for (uint32_t d = 0; d < m->ndocs; d++) kg_doc_unref(m->docs[d]);
   free(m);

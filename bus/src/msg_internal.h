@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "kogge/msg.h"
+#include "refs.h"
 
 #define KG_ENVELOPE_VERSION 1
 #define KG_ENVELOPE_MAX 4096

@@ -13,21 +13,20 @@ static void free_served(kg_ctx_t *ctx, kg_served_t *s) {
   kg_table_remove(&ctx->served, kg_msg_id(s->m));
   kg_msg_unref(s->m);
   kg_ctx_unref(s->from);
+  kg_ctx_unref(s->to);
   free(s);
 }
 
-int kg_served_add(kg_ctx_t *ctx, const kg_parcel_t *p) {
-  kg_served_t *s = calloc(1, sizeof *s);
-  if (!s) return -1;
-  s->m = kg_msg_ref(p->m);
-  s->from = kg_ctx_ref(p->from);
+int kg_served_add(kg_ctx_t *ctx, kg_parcel_t *p) {
+  kg_served_t *s = malloc(sizeof *s);
+  if (!s || kg_table_put(&ctx->served, kg_msg_id(p->m), s) < 0) {
+    free(s);
+    return -1;
+  }
   uint32_t credit = kg_credit_of(p->m);
-  s->credit = credit ? credit : DEFAULT_CREDIT;
-  if (kg_table_put(&ctx->served, kg_msg_id(p->m), s) == 0) return 0;
-  kg_msg_unref(s->m);
-  kg_ctx_unref(s->from);
-  free(s);
-  return -1;
+  *s = (kg_served_t){.m = kg_msg_ref(p->m), .from = p->from, .to = p->to, .credit = credit ? credit : DEFAULT_CREDIT};
+  p->from = p->to = NULL;
+  return 0;
 }
 
 /* Takes m over. */
@@ -39,11 +38,22 @@ static void post_back(kg_ctx_t *ctx, kg_served_t *s, kg_msg_t *m) {
   kg_lane_post(ctx->lane, (kg_parcel_t){.to = kg_ctx_ref(s->from), .from = kg_ctx_ref(ctx), .m = m});
 }
 
+/* The last answer: the request is done with. */
+static void finish(kg_ctx_t *ctx, kg_served_t *s, kg_msg_t *m) {
+  if (m) {
+    kg_lane_post(ctx->lane, (kg_parcel_t){.to = s->from, .from = s->to, .m = m});
+    s->from = s->to = NULL;
+  } else {
+    post_back(ctx, s, m);
+  }
+  free_served(ctx, s);
+}
+
 /* The request if it still waits for its answer. One that was cancelled only waits for the plugin to let go of it. */
 static kg_served_t *waiting(kg_ctx_t *ctx, const kg_msg_t *m) {
   kg_served_t *s = kg_table_get(&ctx->served, kg_msg_id(m));
   if (!s) {
-    atomic_fetch_add_explicit(&ctx->n.dropped, 1, memory_order_relaxed);
+    kg_count(&ctx->n.dropped, 1);
     kg_logf(ctx->k, KG_LOG_WARN, ctx->name, "a second answer to %s of %s was ignored", kg_msg_topic(m),
             kg_msg_source(m));
     return NULL;
@@ -56,17 +66,15 @@ static kg_served_t *waiting(kg_ctx_t *ctx, const kg_msg_t *m) {
 void kg_reply(kg_ctx_t *ctx, const kg_msg_t *m, kg_doc_t *args, kg_doc_t *const *docs, size_t ndocs) {
   kg_served_t *s = waiting(ctx, m);
   if (!s) return;
-  atomic_fetch_add_explicit(&ctx->n.answered, 1, memory_order_relaxed);
-  post_back(ctx, s, kg_make_answer(ctx, m, KG_MSG_REPLY, 0, args, docs, ndocs));
-  free_served(ctx, s);
+  kg_count(&ctx->n.answered, 1);
+  finish(ctx, s, kg_make_answer(ctx, m, KG_MSG_REPLY, 0, args, docs, ndocs));
 }
 
 void kg_fail_doc(kg_ctx_t *ctx, const kg_msg_t *m, int code, const char *text, kg_doc_t *doc) {
   kg_served_t *s = waiting(ctx, m);
   if (!s) return;
-  atomic_fetch_add_explicit(&ctx->n.failed, 1, memory_order_relaxed);
-  post_back(ctx, s, kg_make_error(ctx, kg_msg_topic(m), kg_msg_id(m), code, text, doc));
-  free_served(ctx, s);
+  kg_count(&ctx->n.failed, 1);
+  finish(ctx, s, kg_make_error(ctx, kg_msg_topic(m), kg_msg_id(m), code, text, doc));
 }
 
 void kg_fail(kg_ctx_t *ctx, const kg_msg_t *m, int code, const char *fmt, ...) {
@@ -98,9 +106,8 @@ int kg_stream_item(kg_ctx_t *ctx, const kg_msg_t *m, kg_doc_t *args, kg_doc_t *c
 void kg_stream_end(kg_ctx_t *ctx, const kg_msg_t *m) {
   kg_served_t *s = waiting(ctx, m);
   if (!s) return;
-  atomic_fetch_add_explicit(&ctx->n.answered, 1, memory_order_relaxed);
-  post_back(ctx, s, kg_make_answer(ctx, m, KG_MSG_END, 0, NULL, NULL, 0));
-  free_served(ctx, s);
+  kg_count(&ctx->n.answered, 1);
+  finish(ctx, s, kg_make_answer(ctx, m, KG_MSG_END, 0, NULL, NULL, 0));
 }
 
 void kg_stream_open(kg_ctx_t *ctx, const kg_msg_t *m, const kg_stream_events_t *ev, void *arg) {
@@ -201,14 +208,16 @@ void kg_served_relay(kg_ctx_t *ctx, kg_msg_t *m) {
   bool stream = s && kg_msg_stream(s->m), item = type == KG_MSG_ITEM || type == KG_MSG_CREDIT;
   if (!s || (item && !stream) || (type == KG_MSG_ITEM && !s->credit) || type == KG_MSG_CANCEL || type == KG_MSG_EVENT ||
       type == KG_MSG_REQUEST) {
-    atomic_fetch_add_explicit(&ctx->n.dropped, 1, memory_order_relaxed);
+    kg_count(&ctx->n.dropped, 1);
     return;
   }
   if (type == KG_MSG_ITEM) s->credit--;
-  post_back(ctx, s, kg_msg_ref(m));
-  if (item) return;
-  atomic_fetch_add_explicit(type == KG_MSG_ERROR ? &ctx->n.failed : &ctx->n.answered, 1, memory_order_relaxed);
-  free_served(ctx, s);
+  if (item) {
+    post_back(ctx, s, kg_msg_ref(m));
+    return;
+  }
+  kg_count(type == KG_MSG_ERROR ? &ctx->n.failed : &ctx->n.answered, 1);
+  finish(ctx, s, kg_msg_ref(m));
 }
 
 void kg_served_drop(kg_ctx_t *ctx, const char *why) {

@@ -15,7 +15,6 @@ static void free_call(kg_call_t *c) {
   kg_heap_remove(&c->ctx->lane->heap, &c->due);
   kg_table_remove(&c->ctx->calls, c->id);
   kg_ctx_unref(c->server);
-  free(c->topic);
   free(c);
 }
 
@@ -23,11 +22,11 @@ static void free_call(kg_call_t *c) {
 static void send_up(kg_call_t *c, kg_msg_t *m) {
   if (!m) return;
   if (c->server)
-    kg_lane_post(c->ctx->lane,
-                 (kg_parcel_t){.to = kg_ctx_ref(c->server), .from = kg_ctx_ref(c->ctx), .m = kg_msg_ref(m)});
+    kg_lane_post(c->ctx->lane, (kg_parcel_t){.to = kg_ctx_ref(c->server), .from = kg_ctx_ref(c->ctx), .m = m});
   else if (c->name)
     kg_route(c->ctx, NULL, &c->name, m, NULL);
-  kg_msg_unref(m);
+  else
+    kg_msg_unref(m);
 }
 
 /* Failures of this side come to the callback through the queue, never from inside kg_send(). */
@@ -47,7 +46,7 @@ static void missed(kg_lane_t *lane, kg_due_t *due) {
   void *arg = c->arg;
   send_up(c, kg_make_up(c, KG_MSG_CANCEL, 0, NULL, NULL, 0));
   free_call(c);
-  atomic_fetch_add_explicit(&ctx->n.late, 1, memory_order_relaxed);
+  kg_count(&ctx->n.late, 1);
   if (fn && m) {
     kg_lane_enter(lane, ctx, "a missed deadline");
     fn(ctx, ctx->self, m, arg);
@@ -58,25 +57,21 @@ static void missed(kg_lane_t *lane, kg_due_t *due) {
 }
 
 static kg_call_t *new_call(kg_ctx_t *ctx, const kg_request_t *r) {
-  kg_call_t *c = calloc(1, sizeof *c);
-  char *topic = strdup(r->topic ? r->topic : "");
-  if (!c || !topic) {
-    free(c);
-    free(topic);
-    return NULL;
-  }
-  c->ctx = ctx;
-  c->id = (uint64_t)ctx->number << 40 | ++ctx->next_call;
-  c->due.fire = missed;
-  c->fn = r->fn;
-  c->arg = r->arg;
-  c->topic = topic;
-  c->stream = r->stream;
-  c->manual = r->manual_credit;
-  c->window = r->credit ? r->credit : DEFAULT_CREDIT;
-  c->up_credit = UP_CREDIT;
+  const char *topic = r->topic ? r->topic : "";
+  size_t n = strlen(topic) + 1;
+  kg_call_t *c = malloc(sizeof *c + n);
+  if (!c) return NULL;
+  *c = (kg_call_t){.due.fire = missed,
+                   .ctx = ctx,
+                   .id = (uint64_t)ctx->number << 40 | ++ctx->next_call,
+                   .fn = r->fn,
+                   .arg = r->arg,
+                   .stream = r->stream,
+                   .manual = r->manual_credit,
+                   .window = r->credit ? r->credit : DEFAULT_CREDIT,
+                   .up_credit = UP_CREDIT};
+  memcpy(c->topic, topic, n);
   if (kg_table_put(&ctx->calls, c->id, c) == 0) return c;
-  free(c->topic);
   free(c);
   return NULL;
 }
@@ -92,7 +87,7 @@ uint64_t kg_send(kg_ctx_t *ctx, const kg_request_t *r) {
     kg_logf(ctx->k, KG_LOG_ERROR, ctx->name, "out of memory: request %s is lost", r->topic);
     return (uint64_t)ctx->number << 40 | ++ctx->next_call;
   }
-  atomic_fetch_add_explicit(&ctx->n.sent, 1, memory_order_relaxed);
+  kg_count(&ctx->n.sent, 1);
   if (ctx->calls.count > KG_MAX_CALLS) {
     fail_later(c, KG_EFULL, "too many open requests");
     return c->id;
@@ -111,7 +106,6 @@ uint64_t kg_send(kg_ctx_t *ctx, const kg_request_t *r) {
              routed == KG_FULL ? "too many requests wait for the end of a swap of %s" : "nobody serves %s", r->service);
     fail_later(c, routed == KG_FULL ? KG_EFULL : KG_EUNAVAILABLE, text);
   }
-  kg_msg_unref(m);
   return c->id;
 }
 
@@ -165,7 +159,7 @@ static void grant(kg_ctx_t *ctx, uint64_t id) {
 static void item_came(kg_ctx_t *ctx, kg_call_t *c, const kg_msg_t *m) {
   uint64_t id = c->id;
   if (!c->stream) return;
-  atomic_fetch_add_explicit(&ctx->n.items, 1, memory_order_relaxed);
+  kg_count(&ctx->n.items, 1);
   call_back(ctx, c->fn, m, c->arg);
   grant(ctx, id);
 }
@@ -181,18 +175,20 @@ static void credit_came(kg_ctx_t *ctx, kg_call_t *c, const kg_msg_t *m) {
 void kg_call_answered(kg_ctx_t *ctx, const kg_parcel_t *p) {
   kg_call_t *c = kg_table_get(&ctx->calls, kg_msg_id(p->m));
   if (!c) {
-    atomic_fetch_add_explicit(&ctx->n.dropped, 1, memory_order_relaxed);
+    kg_count(&ctx->n.dropped, 1);
     return;
   }
-  if (!c->server && p->from) c->server = kg_ctx_ref(p->from);
-  if (kg_msg_type(p->m) == KG_MSG_ITEM) {
+  kg_msg_type_t type = kg_msg_type(p->m);
+  bool last = type != KG_MSG_ITEM && type != KG_MSG_CREDIT;
+  if (!last && !c->server) c->server = kg_ctx_ref(p->from);
+  if (type == KG_MSG_ITEM) {
     item_came(ctx, c, p->m);
-  } else if (kg_msg_type(p->m) == KG_MSG_CREDIT) {
+  } else if (type == KG_MSG_CREDIT) {
     credit_came(ctx, c, p->m);
   } else {
     kg_reply_fn fn = c->fn;
     void *arg = c->arg;
-    atomic_fetch_add_explicit(&ctx->n.replies, 1, memory_order_relaxed);
+    kg_count(&ctx->n.replies, 1);
     free_call(c);
     call_back(ctx, fn, p->m, arg);
   }

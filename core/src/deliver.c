@@ -5,10 +5,6 @@
 
 #include "make.h"
 
-static void bump(atomic_ullong *n) {
-  atomic_fetch_add_explicit(n, 1, memory_order_relaxed);
-}
-
 static bool topic_matches(const char *pattern, const char *topic) {
   size_t n = strlen(pattern);
   return n && pattern[n - 1] == '*' ? strncmp(topic, pattern, n - 1) == 0 : strcmp(topic, pattern) == 0;
@@ -34,10 +30,10 @@ static void run(kg_lane_t *lane, kg_ctx_t *ctx, kg_handler_fn fn, const kg_msg_t
   kg_lane_leave(lane, ctx, kg_msg_topic(m));
 }
 
-static void deliver_request(kg_lane_t *lane, const kg_parcel_t *p) {
+static void deliver_request(kg_lane_t *lane, kg_parcel_t *p) {
   kg_ctx_t *ctx = p->to;
   const char *topic = kg_msg_topic(p->m);
-  bump(&ctx->n.requests);
+  kg_count(&ctx->n.requests, 1);
   if (atomic_load(&ctx->state) == KG_STOPPED || !ctx->created) {
     kg_refuse(lane, p, KG_EUNAVAILABLE, "the plugin has just been stopped");
     return;
@@ -59,11 +55,11 @@ static void deliver_request(kg_lane_t *lane, const kg_parcel_t *p) {
 
 static void deliver_event(kg_lane_t *lane, const kg_parcel_t *p) {
   kg_handler_fn fn = handler_of(p->to->desc, kg_msg_topic(p->m));
-  bump(&p->to->n.events);
+  kg_count(&p->to->n.events, 1);
   if (fn) run(lane, p->to, fn, p->m);
 }
 
-void kg_deliver(kg_lane_t *lane, const kg_parcel_t *p) {
+void kg_deliver(kg_lane_t *lane, kg_parcel_t *p) {
   if (atomic_load_explicit(&lane->k->tracing, memory_order_relaxed)) kg_trace_parcel(lane, p);
   if (p->to->raw) {
     p->to->raw(lane, p->to, p);
@@ -73,7 +69,7 @@ void kg_deliver(kg_lane_t *lane, const kg_parcel_t *p) {
   if (type == KG_MSG_REQUEST)
     deliver_request(lane, p);
   else if (atomic_load(&p->to->state) == KG_STOPPED || !p->to->created)
-    bump(&p->to->n.dropped);
+    kg_count(&p->to->n.dropped, 1);
   else if (type == KG_MSG_EVENT)
     deliver_event(lane, p);
   else if (kg_from_requester(p->m))

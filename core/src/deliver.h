@@ -3,7 +3,8 @@
 /* What happens to a message in the lane of its receiver. All in that lane's thread. */
 #include "lane.h"
 
-void kg_deliver(kg_lane_t *lane, const kg_parcel_t *p);
+/* Takes from the parcel what it keeps; the rest stays the caller's. */
+void kg_deliver(kg_lane_t *lane, kg_parcel_t *p);
 void kg_deliver_job(kg_lane_t *lane, const kg_parcel_t *p);
 
 /* Requester's side (calls.c): REPLY, ERROR, ITEM, END, CREDIT that came for a call of ctx. */
@@ -15,7 +16,7 @@ void kg_calls_drop(kg_ctx_t *ctx);
 void kg_refuse(kg_lane_t *lane, const kg_parcel_t *p, int code, const char *text);
 
 /* Server's side (answers.c). */
-int kg_served_add(kg_ctx_t *ctx, const kg_parcel_t *p);
+int kg_served_add(kg_ctx_t *ctx, kg_parcel_t *p);          /* on success p->from and p->to were taken over */
 void kg_served_event(kg_ctx_t *ctx, const kg_parcel_t *p); /* CANCEL, CREDIT, ITEM, END from the requester */
 void kg_served_drop(kg_ctx_t *ctx, const char *why);       /* everything unanswered gets 503 */
 

@@ -116,7 +116,7 @@ static void run_step(guest_t *g, const kg_msg_t *m) {
 }
 
 /* What comes to the link: the kernel's steps, and whatever the plugin sends to anyone. */
-static void pass(kg_lane_t *lane, kg_ctx_t *link, const kg_parcel_t *p) {
+static void pass(kg_lane_t *lane, kg_ctx_t *link, kg_parcel_t *p) {
   guest_t *g = link->self;
   kg_error_t err = {0};
   if (p->from == link) {
@@ -128,7 +128,7 @@ static void pass(kg_lane_t *lane, kg_ctx_t *link, const kg_parcel_t *p) {
   if (rc != 0 && kg_msg_type(p->m) == KG_MSG_REQUEST)
     kg_refuse(lane, p, rc > 0 ? KG_EFULL : KG_EUNAVAILABLE, rc > 0 ? "the kernel takes no more requests" : err.text);
   else if (rc != 0)
-    atomic_fetch_add(&g->plugin->n.dropped, 1);
+    kg_count(&g->plugin->n.dropped, 1);
   if (g->farewell && p->m->id == g->farewell && kg_msg_type(p->m) != KG_MSG_REQUEST) end(g);
 }
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
+#include "mail.h"
 #include "manager.h"
 #include "registry.h"
 #include "sim.h"
@@ -238,9 +239,7 @@ void kg_kernel_end_lanes(kg_kernel_t *k) {
     kg_lane_stop(k->lanes[i]);
   }
   atomic_store(&k->nlanes, 0);
-  for (unsigned i = 0; i < KG_MAX_LANES; i++)
-    if (k->push[i]) zmq_close(k->push[i]);
-  memset(k->push, 0, sizeof k->push);
+  for (unsigned i = 0; i < KG_MAX_LANES; i++) kg_outlet_close(&k->outlets[i]);
 }
 
 static void remove_run_dir(kg_kernel_t *k) {

@@ -39,13 +39,7 @@ kg_ctx_t *kg_instance_new(kg_kernel_t *k, const char *name, kg_lane_t *lane, con
   return ctx;
 }
 
-kg_ctx_t *kg_ctx_ref(kg_ctx_t *ctx) {
-  if (ctx) atomic_fetch_add_explicit(&ctx->refs, 1, memory_order_relaxed);
-  return ctx;
-}
-
-void kg_ctx_unref(kg_ctx_t *ctx) {
-  if (!ctx || atomic_fetch_sub_explicit(&ctx->refs, 1, memory_order_acq_rel) != 1) return;
+void kg_ctx_free(kg_ctx_t *ctx) {
   kg_remote_free(ctx->remote);
   kg_table_free(&ctx->calls);
   kg_table_free(&ctx->served);

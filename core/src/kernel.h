@@ -34,6 +34,13 @@ typedef struct kg_parcel {
 } kg_parcel_t;
 void kg_parcel_free(kg_parcel_t *p);
 
+/* The way to another lane (mail.c). */
+typedef struct kg_packet kg_packet_t;
+typedef struct kg_outlet {
+  void *socket;        /* ZeroMQ PUSH, inproc */
+  kg_packet_t *packet; /* the last one that was sent */
+} kg_outlet_t;
+
 typedef struct kg_queue {
   kg_parcel_t *ring;
   size_t head, count, room;
@@ -76,10 +83,14 @@ typedef enum {
 } kg_state_t;
 const char *kg_state_name(kg_state_t s);
 
+/* Written by the instance's lane alone, read by anyone: kg_count() needs no locked instruction. */
 typedef struct kg_counters {
   atomic_ullong requests, answered, failed, sent, replies, items, events, timers, late, dropped;
   atomic_ullong busy_us, slowest_us, over_budget;
 } kg_counters_t;
+static inline void kg_count(atomic_ullong *n, uint64_t by) {
+  atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + by, memory_order_relaxed);
+}
 
 /* A request this instance sent. */
 typedef struct kg_call {
@@ -90,16 +101,16 @@ typedef struct kg_call {
   void *arg;
   kg_ctx_t *server; /* NULL while the request is held: then the name decides */
   kg_name_t *name;
-  char *topic;
   bool stream, manual, starved, closed;
   bool relay; /* its callback hears of every credit, not only when it ran out */
   uint32_t window, handled, up_credit;
+  char topic[];
 } kg_call_t;
 
 /* A request this instance has to answer. */
 typedef struct kg_served {
   kg_msg_t *m;
-  kg_ctx_t *from;
+  kg_ctx_t *from, *to; /* to: the instance itself; the answer takes both references with it */
   const kg_stream_events_t *ev;
   void *arg;
   bool cancelled, starved, ended;
@@ -122,7 +133,7 @@ struct kg_ctx {
   char **wanted;       /* NULL-terminated names from the configuration, or NULL */
   kg_remote_t *remote; /* it lives in another process: this is its proxy; owned */
   /* Set for instances that pass messages on: gets every parcel of ctx instead of the handlers. Own lane. */
-  void (*raw)(kg_lane_t *lane, kg_ctx_t *ctx, const kg_parcel_t *p);
+  void (*raw)(kg_lane_t *lane, kg_ctx_t *ctx, kg_parcel_t *p);
   kg_ctx_t *predecessor; /* in a swap; borrowed, manager and own lane */
   atomic_int state;
   atomic_bool active, tracing;
@@ -145,8 +156,14 @@ struct kg_ctx {
   kg_name_t **claims; /* names asked for with kg_serve() before it owns any */
   size_t nclaims;
 };
-kg_ctx_t *kg_ctx_ref(kg_ctx_t *ctx);
-void kg_ctx_unref(kg_ctx_t *ctx);
+void kg_ctx_free(kg_ctx_t *ctx); /* the last reference has gone */
+static inline kg_ctx_t *kg_ctx_ref(kg_ctx_t *ctx) {
+  if (ctx) atomic_fetch_add_explicit(&ctx->refs, 1, memory_order_relaxed);
+  return ctx;
+}
+static inline void kg_ctx_unref(kg_ctx_t *ctx) {
+  if (ctx && atomic_fetch_sub_explicit(&ctx->refs, 1, memory_order_acq_rel) == 1) kg_ctx_free(ctx);
+}
 
 /* --- jobs: the manager asks a lane ---------------------------------------------------------------------------- */
 typedef void (*kg_job_fn)(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job);
@@ -217,9 +234,9 @@ struct kg_kernel {
   pthread_cond_t changed;
   kg_lane_t *lanes[KG_MAX_LANES];
   atomic_uint nlanes;
-  void *push[KG_MAX_LANES]; /* the manager's sockets to the lanes */
-  pthread_mutex_t list;     /* guards instances */
-  kg_ctx_t **instances;     /* in the order they were started */
+  kg_outlet_t outlets[KG_MAX_LANES]; /* the manager's to the lanes */
+  pthread_mutex_t list;              /* guards instances */
+  kg_ctx_t **instances;              /* in the order they were started */
   size_t ninstances;
   uint32_t last_number;
   uint64_t *known; /* hashes of plugin files that were tried or loaded */

@@ -10,45 +10,14 @@
 #include <zmq.h>
 
 #include "deliver.h"
+#include "mail.h"
 #include "sim.h"
 
 /* So many messages at most between two looks at descriptors, timers and the other lanes. */
 #define BATCH 256
 
-static void parcel_release(void *data, void *hint) {
-  (void)hint;
-  kg_parcel_free(data);
-  free(data);
-}
-
-static int push_to(kg_kernel_t *k, void **push, kg_lane_t *lane, kg_parcel_t p) {
-  char address[64];
-  if (!*push) {
-    snprintf(address, sizeof address, "inproc://lane-%u", lane->index);
-    *push = zmq_socket(k->zmq, ZMQ_PUSH);
-    int none = 0;
-    if (*push) zmq_setsockopt(*push, ZMQ_SNDHWM, &none, sizeof none);
-    if (*push) zmq_setsockopt(*push, ZMQ_LINGER, &none, sizeof none);
-    if (!*push || zmq_connect(*push, address) < 0) {
-      kg_parcel_free(&p);
-      return -1;
-    }
-  }
-  kg_parcel_t *copy = malloc(sizeof *copy);
-  zmq_msg_t z;
-  if (!copy || zmq_msg_init_data(&z, copy, sizeof *copy, parcel_release, NULL) < 0) {
-    free(copy);
-    kg_parcel_free(&p);
-    return -1;
-  }
-  *copy = p;
-  if (zmq_msg_send(&z, *push, ZMQ_DONTWAIT) >= 0) return 0;
-  zmq_msg_close(&z);
-  return -1;
-}
-
 int kg_lane_post_from_manager(kg_kernel_t *k, kg_lane_t *lane, kg_parcel_t p) {
-  return push_to(k, &k->push[lane->index], lane, p);
+  return kg_outlet_send(k, &k->outlets[lane->index], lane, p);
 }
 
 void kg_lane_post(kg_lane_t *here, kg_parcel_t p) {
@@ -57,44 +26,9 @@ void kg_lane_post(kg_lane_t *here, kg_parcel_t p) {
     return;
   }
   kg_lane_t *there = p.to->lane;
-  int rc = there == here ? kg_queue_push(&here->queue, p) : push_to(here->k, &here->push[there->index], there, p);
+  int rc =
+      there == here ? kg_queue_push(&here->queue, p) : kg_outlet_send(here->k, &here->outlets[there->index], there, p);
   if (rc < 0) atomic_fetch_add(&here->k->refused, 1);
-}
-
-/* --- the inbox: what other lanes sent ---------------------------------------------------------------------------- */
-
-/* Takes one parcel; false when there is none. */
-static bool receive(kg_lane_t *lane, kg_parcel_t *p) {
-  zmq_msg_t z;
-  zmq_msg_init(&z);
-  int n = zmq_msg_recv(&z, lane->inbox, ZMQ_DONTWAIT);
-  if (n == (int)sizeof *p) {
-    kg_parcel_t *theirs = zmq_msg_data(&z);
-    *p = *theirs;
-    *theirs = (kg_parcel_t){0}; /* taken over: the release function finds nothing */
-  }
-  zmq_msg_close(&z);
-  return n == (int)sizeof *p;
-}
-
-/* ZMQ_FD is edge-triggered: the loop may only sleep after a receive that found nothing. */
-static void drain_inbox(kg_lane_t *lane) {
-  kg_parcel_t p;
-  for (int left = BATCH; left > 0; left--) {
-    if (!receive(lane, &p)) {
-      lane->inbox_more = false;
-      return;
-    }
-    if (p.job && p.job->fence) {
-      kg_parcel_t job = p;
-      while (receive(lane, &p)) kg_queue_push(&lane->queue, p);
-      kg_queue_push(&lane->queue, job);
-      lane->inbox_more = false;
-      return;
-    }
-    kg_queue_push(&lane->queue, p);
-  }
-  lane->inbox_more = true;
 }
 
 /* --- the loop ------------------------------------------------------------------------------------------------------
@@ -105,21 +39,17 @@ void kg_lane_enter(kg_lane_t *lane, kg_ctx_t *ctx, const char *what) {
   kg_pulse_set(lane->pulse, what, lane->now_us);
 }
 
-static void count(atomic_ullong *n, uint64_t by) {
-  atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + by, memory_order_relaxed);
-}
-
 void kg_lane_leave(kg_lane_t *lane, kg_ctx_t *ctx, const char *what) {
   int64_t now = kg_time_us(lane->k), took = now - lane->now_us;
   if (lane->k->sim) kg_sim_ran(lane, ctx, what);
   lane->now_us = now;
   atomic_store_explicit(&lane->current, NULL, memory_order_relaxed);
-  count(&ctx->n.busy_us, (uint64_t)took);
-  count(&lane->busy_us, (uint64_t)took);
+  kg_count(&ctx->n.busy_us, (uint64_t)took);
+  kg_count(&lane->busy_us, (uint64_t)took);
   if (took > (int64_t)atomic_load_explicit(&ctx->n.slowest_us, memory_order_relaxed))
     atomic_store_explicit(&ctx->n.slowest_us, (uint64_t)took, memory_order_relaxed);
   if (took <= lane->k->budget_us) return;
-  count(&ctx->n.over_budget, 1);
+  kg_count(&ctx->n.over_budget, 1);
   kg_logf(lane->k, KG_LOG_WARN, ctx->name, "handler of %s took %lld ms and held up lane %s", what,
           (long long)took / 1000, lane->name);
 }
@@ -127,12 +57,22 @@ void kg_lane_leave(kg_lane_t *lane, kg_ctx_t *ctx, const char *what) {
 static void run_queue(kg_lane_t *lane) {
   kg_parcel_t p;
   for (int left = BATCH; left > 0 && kg_queue_pop(&lane->queue, &p); left--) {
-    count(&lane->messages, 1);
+    kg_count(&lane->messages, 1);
     if (p.job)
       kg_deliver_job(lane, &p);
     else
       kg_deliver(lane, &p);
     kg_parcel_free(&p);
+  }
+}
+
+/* What other lanes sent. ZMQ_FD is edge-triggered: the loop may only sleep after a receive that found nothing. That one
+ * comes after the messages received were worked off: who waits for an answer does not wait for it as well. */
+static void run_inbox(kg_lane_t *lane) {
+  for (size_t done = 0; lane->inbox_more && done < BATCH;) {
+    lane->inbox_more = kg_inbox_take(lane->inbox, &lane->queue);
+    done += lane->queue.count;
+    run_queue(lane);
   }
 }
 
@@ -178,7 +118,7 @@ static void wait_for_events(kg_lane_t *lane) {
   struct epoll_event events[64];
   int timeout = patience(lane);
   if (timeout) {
-    count(&lane->sleeps, 1);
+    kg_count(&lane->sleeps, 1);
     atomic_store_explicit(&lane->pulse->busy_since_us, 0, memory_order_relaxed);
   }
   int n = epoll_wait(lane->epoll, events, 64, timeout);
@@ -234,7 +174,7 @@ static void *lane_main(void *arg) {
   void *stack = kg_crash_lane(lane);
   lane->now_us = kg_clock_us();
   while (!lane->stop) {
-    if (lane->inbox_more) drain_inbox(lane);
+    run_inbox(lane);
     run_ports(lane);
     run_queue(lane);
     run_timers(lane);
@@ -248,24 +188,18 @@ static void *lane_main(void *arg) {
  */
 
 static int open_inbox(kg_lane_t *lane) {
-  char address[64];
-  snprintf(address, sizeof address, "inproc://lane-%u", lane->index);
-  lane->inbox = zmq_socket(lane->k->zmq, ZMQ_PULL);
   lane->epoll = epoll_create1(EPOLL_CLOEXEC);
-  if (!lane->inbox || lane->epoll < 0) return -1;
-  int none = 0;
+  lane->inbox = kg_inbox_open(lane->k, lane->index);
   size_t size = sizeof lane->inbox_fd;
-  zmq_setsockopt(lane->inbox, ZMQ_RCVHWM, &none, sizeof none);
-  if (zmq_bind(lane->inbox, address) < 0) return -1;
+  if (!lane->inbox || lane->epoll < 0) return -1;
   if (zmq_getsockopt(lane->inbox, ZMQ_FD, &lane->inbox_fd, &size) < 0) return -1;
   struct epoll_event e = {.events = EPOLLIN, .data.u64 = (uint32_t)lane->inbox_fd};
   return epoll_ctl(lane->epoll, EPOLL_CTL_ADD, lane->inbox_fd, &e);
 }
 
 static void free_lane(kg_lane_t *lane) {
-  for (kg_parcel_t p; lane->inbox && receive(lane, &p);) kg_parcel_free(&p);
-  for (size_t i = 0; i < KG_MAX_LANES; i++)
-    if (lane->push[i]) zmq_close(lane->push[i]);
+  while (lane->inbox && kg_inbox_take(lane->inbox, &lane->queue)) continue;
+  for (size_t i = 0; i < KG_MAX_LANES; i++) kg_outlet_close(&lane->outlets[i]);
   if (lane->inbox) zmq_close(lane->inbox);
   if (lane->epoll >= 0) close(lane->epoll);
   kg_queue_free(&lane->queue);

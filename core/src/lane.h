@@ -38,8 +38,8 @@ struct kg_lane {
   pthread_t thread;
   bool stop;
   int epoll, inbox_fd;
-  void *inbox;              /* ZeroMQ PULL socket, inproc */
-  void *push[KG_MAX_LANES]; /* to the other lanes, made when first needed */
+  void *inbox;                       /* ZeroMQ PULL socket, inproc */
+  kg_outlet_t outlets[KG_MAX_LANES]; /* to the other lanes, made when first needed */
   bool inbox_more;
   kg_port_t *ports;
   kg_queue_t queue;

@@ -53,7 +53,7 @@ kg_name_t *kg_name_find(kg_registry_t *r, const char *name, bool make) {
 
 kg_routed_t kg_route(kg_ctx_t *from, const char *service, kg_name_t **name, kg_msg_t *m, kg_ctx_t **server) {
   kg_registry_t *r = &from->k->registry;
-  kg_parcel_t p = {.m = kg_msg_ref(m)};
+  kg_parcel_t p = {.m = m};
   if (server) *server = NULL;
   if (from->k->link) { /* a process of its own: the kernel knows who serves what */
     if (!*name) *name = kg_name_find(r, service, true);

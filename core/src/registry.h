@@ -12,8 +12,7 @@ typedef enum { KG_ROUTED, KG_HELD, KG_NOBODY, KG_FULL } kg_routed_t;
 /*
  * Lane: posts m to the owner of `service` (or of `name`, if not NULL), or holds it. KG_NOBODY and KG_FULL (too many
  * are held) leave nothing behind.
- * *name and *server (may be NULL; server gets a reference, NULL while held) say where it went. Takes no reference away
- * from m.
+ * *name and *server (may be NULL; server gets a reference, NULL while held) say where it went. Takes m over.
  */
 kg_routed_t kg_route(kg_ctx_t *from, const char *service, kg_name_t **name, kg_msg_t *m, kg_ctx_t **server);
 

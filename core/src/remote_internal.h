@@ -34,7 +34,7 @@ struct kg_remote {
 
 /* 0 sent, 1 the host takes nothing now, -1 */
 int kg_remote_send(kg_remote_t *r, const kg_msg_t *m, uint64_t id, kg_error_t *err);
-void kg_remote_deliver(kg_lane_t *lane, kg_ctx_t *ctx, const kg_parcel_t *p);
+void kg_remote_deliver(kg_lane_t *lane, kg_ctx_t *ctx, kg_parcel_t *p);
 void kg_remote_receive(kg_lane_t *lane, kg_port_t *port);
 void kg_remote_said(kg_ctx_t *ctx, const kg_msg_t *m);
 void kg_remote_step_answered(kg_ctx_t *ctx, const kg_msg_t *m);

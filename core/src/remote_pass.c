@@ -25,10 +25,10 @@ int kg_remote_send(kg_remote_t *r, const kg_msg_t *m, uint64_t id, kg_error_t *e
 /* --- to the host
  * --------------------------------------------------------------------------------------------------------------- */
 
-static void forward_request(kg_lane_t *lane, kg_ctx_t *ctx, const kg_parcel_t *p) {
+static void forward_request(kg_lane_t *lane, kg_ctx_t *ctx, kg_parcel_t *p) {
   char text[330];
   kg_error_t err = {0};
-  atomic_fetch_add_explicit(&ctx->n.requests, 1, memory_order_relaxed);
+  kg_count(&ctx->n.requests, 1);
   if (atomic_load(&ctx->state) == KG_STOPPED || !ctx->created) {
     kg_refuse(lane, p, KG_EUNAVAILABLE, "the plugin has just been stopped");
   } else if (!atomic_load_explicit(&ctx->remote->serving, memory_order_relaxed)) {
@@ -45,15 +45,15 @@ static void forward_request(kg_lane_t *lane, kg_ctx_t *ctx, const kg_parcel_t *p
 
 static void forward(kg_ctx_t *ctx, const kg_msg_t *m, uint64_t id) {
   if (kg_remote_send(ctx->remote, m, id, NULL) == 0) return;
-  atomic_fetch_add_explicit(&ctx->n.dropped, 1, memory_order_relaxed);
+  kg_count(&ctx->n.dropped, 1);
 }
 
-void kg_remote_deliver(kg_lane_t *lane, kg_ctx_t *ctx, const kg_parcel_t *p) {
+void kg_remote_deliver(kg_lane_t *lane, kg_ctx_t *ctx, kg_parcel_t *p) {
   kg_msg_type_t type = kg_msg_type(p->m);
   if (type == KG_MSG_REQUEST) {
     forward_request(lane, ctx, p);
   } else if (type == KG_MSG_EVENT) {
-    atomic_fetch_add_explicit(&ctx->n.events, 1, memory_order_relaxed);
+    kg_count(&ctx->n.events, 1);
     if (atomic_load(&ctx->remote->serving)) forward(ctx, p->m, p->m->id);
   } else if (kg_from_requester(p->m)) {
     if (kg_served_up(ctx, p->m)) forward(ctx, p->m, p->m->id);

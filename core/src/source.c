@@ -36,7 +36,7 @@ static void fire(kg_lane_t *lane, kg_due_t *due) {
   } else {
     free_timer(t);
   }
-  atomic_fetch_add_explicit(&ctx->n.timers, 1, memory_order_relaxed);
+  kg_count(&ctx->n.timers, 1);
   kg_lane_enter(lane, ctx, "a timer");
   fn(ctx, ctx->self, arg);
   kg_lane_leave(lane, ctx, "a timer");

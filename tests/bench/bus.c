@@ -1,6 +1,6 @@
 /*
  * What the bus costs beside ZeroMQ alone, in the same run: round trips with a document, by transport and size.
- *   bench-bus JSON [MS]     MS: milliseconds for each number
+ *   bench-bus JSON [MS [TRANSPORT...]]     MS: milliseconds for each number
  */
 #include <limits.h>
 #include <signal.h>
@@ -189,10 +189,17 @@ static void run(transport_t transport, int ms) {
   remove_dir(dir);
 }
 
+static bool wanted(int argc, char **argv, const char *name) {
+  for (int i = 3; i < argc; i++)
+    if (strcmp(argv[i], name) == 0) return true;
+  return argc <= 3;
+}
+
 int main(int argc, char **argv) {
-  if (argc < 2) return fprintf(stderr, "usage: bench-bus JSON [MS]\n"), 2;
+  if (argc < 2) return fprintf(stderr, "usage: bench-bus JSON [MS [TRANSPORT...]]\n"), 2;
   json_open(argv[1]);
-  for (transport_t i = 0; i < TRANSPORTS; i++) run(i, argc > 2 ? atoi(argv[2]) : 250);
+  for (transport_t i = 0; i < TRANSPORTS; i++)
+    if (wanted(argc, argv, names[i])) run(i, argc > 2 ? atoi(argv[2]) : 250);
   json_close();
   return 0;
 }
