@@ -21,6 +21,7 @@ struct watcher {
   int64_t sent;       /* changes up to here were sent or did not concern it */
   int64_t bookmarked; /* revision of the last bookmark */
   bool behind, bookmarks, initial_mark;
+  bool once;          /* ends when it has caught up */
   object_t **initial; /* the state at the beginning, still to be sent from `at` on; own references */
   size_t ninitial, at;
   uint64_t timeout;
@@ -152,6 +153,17 @@ static size_t ring_find(const collection_t *c, int64_t rev) {
   return low;
 }
 
+/* It has got all there is by now: says up to where, and ends; without credit later. */
+static void send_synced(watcher_t *w) {
+  if (w->sent < w->api->rev) w->sent = w->api->rev;
+  kg_doc_t *args = item_args("SYNCED", w->sent);
+  int credit = kg_stream_item(w->api->ctx, w->m, args, NULL, 0);
+  kg_doc_unref(args);
+  if (credit < 0) return;
+  kg_stream_end(w->api->ctx, w->m);
+  watcher_free(w);
+}
+
 /* Sends what is due as far as the credit goes. May free w. */
 static void pump(watcher_t *w) {
   collection_t *c = w->c;
@@ -163,6 +175,7 @@ static void pump(watcher_t *w) {
   }
   for (size_t i = ring_find(c, w->sent); i < c->ring_count; i++)
     if (!send_change(w, c->ring[(c->ring_first + i) % c->ring_room])) return;
+  if (w->once) return send_synced(w);
   w->behind = false;
 }
 
@@ -265,6 +278,7 @@ void on_watch(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   w->c = q.c;
   w->q = q;
   w->bookmarks = kg_view_bool(kg_view_get(q.args, "bookmarks"), false);
+  w->once = kg_view_bool(kg_view_get(q.args, "once"), false);
   w->m = kg_msg_ref(m);
   api->nwatchers++;
   if (!selection_read(&q, &w->selection) || !begin(w, &q)) return watcher_free(w);

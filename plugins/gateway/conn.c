@@ -11,7 +11,14 @@
 
 #include "gateway.h"
 
-enum { HANDSHAKE_MS = 10000, LINGER_MS = 2000, FIRST_REQUEST_MS = 30000, STALLED_MS = 60000, SWEEP_MS = 2000 };
+enum {
+  HANDSHAKE_MS = 10000,
+  LINGER_MS = 2000,
+  FIRST_REQUEST_MS = 30000,
+  STALLED_MS = 60000,
+  SWEEP_MS = 2000,
+  ROUNDS = 4
+};
 
 static void conn_event(kg_ctx_t *ctx, void *self, int fd, uint32_t events, void *arg);
 static void readable(gw_conn_t *c);
@@ -86,10 +93,7 @@ void gw_conn_interest(gw_conn_t *c) {
   kg_fd_change(c->gw->ctx, c->fd, want);
 }
 
-static void flush_all(kg_ctx_t *ctx, void *self, void *arg) {
-  (void)ctx, (void)arg;
-  gw_t *gw = self;
-  gw->flush_timer = 0;
+void gw_conn_flush_all(gw_t *gw) {
   gw_conn_t *todo = gw->dirty; /* what becomes dirty meanwhile waits for the next turn */
   gw->dirty = NULL;
   while (todo) {
@@ -107,13 +111,20 @@ static void flush_all(kg_ctx_t *ctx, void *self, void *arg) {
   }
 }
 
+static void on_flush(kg_ctx_t *ctx, void *self, void *arg) {
+  (void)ctx, (void)arg;
+  gw_t *gw = self;
+  gw->flush_timer = 0;
+  gw_conn_flush_all(gw);
+}
+
 void gw_conn_dirty(gw_conn_t *c) {
   gw_t *gw = c->gw;
   if (c->dirty) return;
   c->dirty = true;
   c->dirty_next = gw->dirty;
   gw->dirty = c;
-  if (!gw->flush_timer) gw->flush_timer = kg_timer(gw->ctx, 0, 0, flush_all, NULL);
+  if (!gw->flush_timer) gw->flush_timer = kg_timer(gw->ctx, 0, 0, on_flush, NULL);
 }
 
 void gw_conn_break(gw_conn_t *c) {
@@ -127,7 +138,7 @@ static size_t write_some(gw_conn_t *c) {
   const gw_out_t *o = c->out.head;
   size_t n = o->to - o->from;
   const char *p = o->blob->p + o->from;
-  if (n < sizeof c->gw->gather && o->next) {
+  if (n < sizeof c->gw->gather / 2 && o->next) {
     n = gw_queue_copy(&c->out, c->gw->gather, sizeof c->gw->gather);
     p = c->gw->gather;
   }
@@ -161,15 +172,24 @@ static void linger(gw_conn_t *c) {
   gw_conn_deadline(c, LINGER_MS);
 }
 
-void gw_conn_flush(gw_conn_t *c) {
+/* Writes what waits, as far as the socket takes it. */
+static size_t write_out(gw_conn_t *c) {
   size_t wrote = 0, n;
   if (c->is_h2) gw_http2_pump(c);
   while (!c->broken && c->out.bytes && (n = write_some(c))) {
     wrote += n;
     if (c->is_h2 && c->out.bytes < GW_BACKLOG_LOW) gw_http2_pump(c);
   }
+  return wrote;
+}
+
+void gw_conn_flush(gw_conn_t *c) {
+  size_t wrote = 0, n;
+  for (int i = 0; i < ROUNDS && (n = write_out(c)); i++) {
+    wrote += n;
+    if (c->out.bytes < GW_BACKLOG_LOW) drained(c);
+  }
   if (c->broken) return;
-  if (wrote && c->out.bytes < GW_BACKLOG_LOW) drained(c);
   if (!c->out.bytes && c->close_after)
     linger(c);
   else if (c->out.bytes && (wrote || !c->deadline_ms))

@@ -331,7 +331,7 @@ void gw_stream_begin(gw_ex_t *ex, int code, const char *type) {
   kube_buf_free(&ex->extra);
 }
 
-void gw_stream_blob(gw_ex_t *ex, gw_blob_t *b) {
+void gw_stream_add(gw_ex_t *ex, gw_blob_t *b) {
   gw_conn_t *c = ex->conn;
   if (ex->is_head || ex->ended) return;
   int bad;
@@ -346,7 +346,11 @@ void gw_stream_blob(gw_ex_t *ex, gw_blob_t *b) {
     return;
   }
   if (ex->stream) gw_http2_resume(ex);
-  gw_conn_dirty(c);
+}
+
+void gw_stream_blob(gw_ex_t *ex, gw_blob_t *b) {
+  gw_stream_add(ex, b);
+  gw_conn_dirty(ex->conn);
 }
 
 void gw_stream_end(gw_ex_t *ex) {

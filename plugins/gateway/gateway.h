@@ -153,7 +153,8 @@ void gw_status_json(kube_buf_t *b, int code, const char *reason, const char *det
 void gw_stream_begin(gw_ex_t *ex, int code, const char *type);
 /* Queues one framed piece (reference taken); it leaves with the next turn of the lane. */
 void gw_stream_blob(gw_ex_t *ex, gw_blob_t *b);
-void gw_stream_end(gw_ex_t *ex); /* gone afterwards */
+void gw_stream_add(gw_ex_t *ex, gw_blob_t *b); /* the same, for callers who flush the connection themselves */
+void gw_stream_end(gw_ex_t *ex);               /* gone afterwards */
 size_t gw_backlog(const gw_ex_t *ex);
 /* HTTP/1.1 only: answers 101 with the headers added before; from then on bytes go raw, to on_data and through gw_raw().
  */
@@ -195,6 +196,7 @@ int gw_listen(gw_t *gw, const char *address, int port, kg_error_t *err);
 /* self.c: Endpoints and EndpointSlice of Service default/kubernetes lead to this address. */
 void gw_publish_self(gw_t *gw, kg_str_t address);
 void gw_conn_dirty(gw_conn_t *c);                   /* write in the next turn */
+void gw_conn_flush_all(gw_t *gw);                   /* all dirty ones: only from top-level handlers */
 void gw_conn_flush(gw_conn_t *c);                   /* write what the socket takes; marks broken on failure */
 void gw_conn_close(gw_conn_t *c);                   /* frees: only from top-level handlers */
 void gw_conn_deadline(gw_conn_t *c, int64_t in_ms); /* 0: none */
@@ -230,6 +232,7 @@ typedef struct gw_metric {
 } gw_metric_t;
 
 struct gw_watch_cache;
+struct gw_hubs;
 struct gw_token_cache;
 struct gw {
   kg_ctx_t *ctx;
@@ -255,6 +258,7 @@ struct gw {
   uint64_t drain_timer;
   gw_user_t *anonymous;
   struct gw_watch_cache *watches;
+  struct gw_hubs *hubs;
   struct gw_token_cache *tokens;
   char date[40];
   int64_t date_s;
@@ -310,16 +314,19 @@ bool gw_protobuf_event(kube_buf_t *b, const char *type, bool meta, kg_view_t obj
 kg_doc_t *gw_yaml_parse(const char *text, size_t n, kg_error_t *err);
 void gw_negotiate(gw_ex_t *ex);
 void gw_api_call(gw_ex_t *ex, const char *topic, kg_doc_t *args, kg_doc_t *body, bool stream, kg_reply_fn fn);
-kg_pack_t gw_args(gw_ex_t *ex); /* an open map with g, v, r, sub, ns, name, user */
+kg_pack_t gw_what(gw_ex_t *ex); /* an open map with g, v, r, sub, ns, name */
+kg_pack_t gw_args(gw_ex_t *ex); /* the same with user */
 void gw_resource(gw_ex_t *ex);
 void gw_answer_object(gw_ex_t *ex, int code, kg_doc_t *doc);
 void gw_answer_json(gw_ex_t *ex, int code, const char *type, kg_view_t v);
 void gw_meta_only(kube_buf_t *b, kg_view_t object); /* PartialObjectMetadata */
-void gw_pass_list(gw_ex_t *ex, kg_pack_t *p);       /* query parameters of list and watch */
+void gw_pass_selectors(gw_ex_t *ex, kg_pack_t *p);
+void gw_pass_list(gw_ex_t *ex, kg_pack_t *p); /* query parameters of list and watch */
 void gw_on_list(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg);
 kg_doc_t *gw_table_args(gw_ex_t *ex, kg_view_t list, bool headers);
 void gw_watch(gw_ex_t *ex);
 void gw_watch_cache_free(gw_t *gw);
+void gw_hubs_free(gw_t *gw);    /* hub.c */
 bool gw_wellknown(gw_ex_t *ex); /* true: it was one of those and is answered */
 bool gw_public_path(const char *path);
 void gw_discovery(gw_ex_t *ex);

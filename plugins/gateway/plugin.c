@@ -270,6 +270,7 @@ static void gateway_destroy(kg_ctx_t *ctx, void *self) {
   while (gw->nlisten) close(gw->listen_fd[--gw->nlisten]);
   if (gw->spare_fd >= 0) close(gw->spare_fd);
   gw_watch_cache_free(gw);
+  gw_hubs_free(gw);
   gw_token_cache_free(gw);
   gw_user_unref(gw->anonymous);
   SSL_CTX_free(gw->tls);

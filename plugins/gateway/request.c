@@ -100,7 +100,7 @@ static void kv(kg_pack_t *p, const char *key, const char *value) {
   if (value && *value) kg_pack_kv_str(p, key, value);
 }
 
-kg_pack_t gw_args(gw_ex_t *ex) {
+kg_pack_t gw_what(gw_ex_t *ex) {
   const gw_route_t *r = &ex->route;
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
@@ -110,6 +110,11 @@ kg_pack_t gw_args(gw_ex_t *ex) {
   kv(&p, "ns", r->ns);
   kv(&p, "name", r->name);
   kv(&p, "sub", r->sub);
+  return p;
+}
+
+kg_pack_t gw_args(gw_ex_t *ex) {
+  kg_pack_t p = gw_what(ex);
   kg_pack_kv_view(&p, "user", kg_view_of(ex->user->doc));
   return p;
 }
@@ -147,9 +152,14 @@ static void pass_bool(gw_ex_t *ex, kg_pack_t *p, const char *name) {
   free(v);
 }
 
+void gw_pass_selectors(gw_ex_t *ex, kg_pack_t *p) {
+  pass(ex, p, "labelSelector");
+  pass(ex, p, "fieldSelector");
+}
+
 void gw_pass_list(gw_ex_t *ex, kg_pack_t *p) {
-  static const char *const names[] = {"labelSelector", "fieldSelector", "continue", "resourceVersion",
-                                      "resourceVersionMatch"};
+  static const char *const names[] = {"continue", "resourceVersion", "resourceVersionMatch"};
+  gw_pass_selectors(ex, p);
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) pass(ex, p, names[i]);
   pass_int(ex, p, "limit");
 }

@@ -1,9 +1,10 @@
 /*
- * Watches. An event is encoded once per form and shared by all who watch it. The bus gives a stream as many items as
- * the client has taken: while a connection's backlog is above GW_BACKLOG_LOW its stream gets no more credit, and nobody
- * else notices.
+ * Watches. Each begins with a stream of its own, which says what the user may see and what has happened so far; when it
+ * has caught up it joins the hub of all who watch the same. The bus gives a stream as many items as the client has
+ * taken: while a connection's backlog is above GW_BACKLOG_LOW its stream gets no more credit, and nobody else notices.
+ * A watch of tables keeps its own stream: the api role makes each row.
  */
-#include "gateway.h"
+#include "hub.h"
 
 enum { CREDIT = 256, SLOTS = 1024, MIN_SECONDS = 1800, CACHE_MS = 1000 };
 
@@ -49,7 +50,7 @@ static void cache_cool(kg_ctx_t *ctx, void *self, void *arg) {
 }
 
 /* What an event looks like: an ERROR is a whole Status whatever was asked for. */
-static bool event_text(kube_buf_t *b, const char *type, gw_form_t form, bool protobuf, kg_view_t object) {
+bool gw_event_text(kube_buf_t *b, const char *type, gw_form_t form, bool protobuf, kg_view_t object) {
   bool meta = form == GW_FORM_META && *type != 'E';
   if (protobuf) return gw_protobuf_event(b, type, meta, object);
   kube_buf_fmt(b, "{\"type\":\"%s\",\"object\":", type);
@@ -61,9 +62,16 @@ static bool event_text(kube_buf_t *b, const char *type, gw_form_t form, bool pro
   return true;
 }
 
+int64_t gw_event_rev(kg_view_t args) {
+  kg_str_t text = kg_view_str(kg_view_get(args, "rev"));
+  int64_t rev = 0;
+  for (size_t i = 0; i < text.n && text.p[i] >= '0' && text.p[i] <= '9'; i++) rev = rev * 10 + (text.p[i] - '0');
+  return rev;
+}
+
 static gw_blob_t *event_blob(const char *type, gw_form_t form, bool protobuf, kg_view_t object) {
   kube_buf_t b = {0};
-  bool ok = event_text(&b, type, form, protobuf, object);
+  bool ok = gw_event_text(&b, type, form, protobuf, object);
   gw_blob_t *blob = b.failed || !ok ? NULL : gw_blob_framed(b.p, b.n);
   kube_buf_free(&b);
   return blob;
@@ -102,8 +110,10 @@ typedef struct pending { /* Table events wait here for the api role, in order */
 } pending_t;
 
 typedef struct watch {
+  gw_sub_t sub;   /* in a hub, once its own stream has ended */
+  int64_t synced; /* its own stream has shown all up to here; 0: not yet */
   uint32_t owed;  /* items taken from the bus whose credit was not given back yet */
-  uint64_t probe; /* api.resolve that follows the watch */
+  uint64_t probe; /* tables: api.resolve that follows the watch */
   bool begun, headers_sent, ending;
   pending_t *head, *tail;
 } watch_t;
@@ -122,9 +132,18 @@ static void give_credit(gw_ex_t *ex) {
   w->owed = 0;
 }
 
+static void on_drain(gw_ex_t *ex) {
+  watch_t *w = ex->op;
+  if (w->sub.hub)
+    gw_hub_feed(&w->sub);
+  else
+    give_credit(ex);
+}
+
 static void watch_gone(gw_ex_t *ex) {
   watch_t *w = ex->op;
   kg_ctx_t *ctx = ex->conn->gw->ctx;
+  gw_hub_leave(&w->sub);
   if (w->probe) kg_cancel(ctx, w->probe);
   while (w->head) {
     pending_t *p = w->head;
@@ -242,15 +261,37 @@ static void late_error(gw_ex_t *ex, const kg_msg_t *m) {
   kg_doc_unref(doc);
 }
 
-static void on_watch(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
-  (void)ctx, (void)self;
-  gw_ex_t *ex = arg;
-  watch_t *w = ex->op;
-  if (kg_msg_type(m) == KG_MSG_ITEM) {
-    on_item(ex, m);
-    return;
+/* --- arguments ---------------------------------------------------------------------------------------------------- */
+
+typedef enum {
+  FIRST, /* as the client asked */
+  AGAIN, /* from a revision on */
+  WHAT,  /* what is watched, without who and from where */
+} stage_t;
+
+/* A watch of one object is a watch of its collection with a field selector. */
+static kg_doc_t *watch_args(gw_ex_t *ex, stage_t stage, int64_t after) {
+  const char *name = ex->route.name;
+  ex->route.name = "";
+  kg_pack_t p = stage == WHAT ? gw_what(ex) : gw_args(ex);
+  ex->route.name = name;
+  if (*name) kg_pack_fmt((kg_pack_key(&p, "fieldSelector"), &p), "metadata.name=%s", name);
+  if (stage == FIRST) {
+    gw_pass_list(ex, &p);
+    kg_pack_kv_bool(&p, "bookmarks", gw_query_bool(ex, "allowWatchBookmarks"));
+    if (gw_query_bool(ex, "sendInitialEvents")) kg_pack_kv_bool(&p, "sendInitialEvents", true);
+  } else {
+    gw_pass_selectors(ex, &p);
   }
-  ex->call = 0;
+  if (stage == AGAIN) kg_pack_fmt((kg_pack_key(&p, "resourceVersion"), &p), "%lld", (long long)after);
+  if (stage != WHAT && ex->form != GW_FORM_TABLE) kg_pack_kv_bool(&p, "once", true);
+  kg_pack_end(&p);
+  return kg_pack_doc(&p);
+}
+
+/* The stream is over, and not because the watch has caught up. */
+static void over(gw_ex_t *ex, const kg_msg_t *m) {
+  watch_t *w = ex->op;
   bool error = kg_msg_type(m) == KG_MSG_ERROR;
   if (error && !w->begun && kg_msg_code(m) != KG_EGONE) { /* that one is told as an event, as any later error */
     gw_status_of(ex, m);
@@ -261,6 +302,48 @@ static void on_watch(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   /* A plugin swap (503) closes the watch as any server may; the client opens it again. */
   if (error && kg_msg_code(m) != KG_EUNAVAILABLE) late_error(ex, m);
   if (!w->head) gw_stream_end(ex);
+}
+
+static void join(gw_ex_t *ex) {
+  watch_t *w = ex->op;
+  int64_t after = w->synced;
+  kg_doc_t *what = watch_args(ex, WHAT, 0);
+  w->synced = 0;
+  if (!what || gw_hub_join(&w->sub, what, after) < 0) gw_conn_break(ex->conn);
+  kg_doc_unref(what);
+}
+
+static void on_watch(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
+  (void)ctx, (void)self;
+  gw_ex_t *ex = arg;
+  watch_t *w = ex->op;
+  kg_view_t args = kg_msg_args(m);
+  if (kg_msg_type(m) != KG_MSG_ITEM) {
+    ex->call = 0;
+    if (w->synced)
+      join(ex);
+    else
+      over(ex, m);
+  } else if (kg_str_is(kg_view_str(kg_view_get(args, "type")), "SYNCED")) {
+    begin(ex);
+    w->synced = gw_event_rev(args);
+  } else {
+    on_item(ex, m);
+  }
+}
+
+/* --- in a hub ---------------------------------------------------------------------------------------------------- */
+
+static bool send_watch(gw_ex_t *ex, kg_doc_t *args);
+
+static void on_lost(gw_sub_t *s) {
+  kg_doc_t *args = watch_args(s->ex, AGAIN, s->after);
+  if (!send_watch(s->ex, args)) gw_conn_break(s->ex->conn);
+  kg_doc_unref(args);
+}
+
+static void on_ended(gw_sub_t *s, const kg_msg_t *m) {
+  over(s->ex, m);
 }
 
 /* The api role answers in order, so what it had to say against the watch came before this. */
@@ -287,23 +370,27 @@ static int64_t timeout_s(gw_ex_t *ex) {
   return MIN_SECONDS + (int64_t)(kg_random(ex->conn->gw->ctx) % MIN_SECONDS);
 }
 
-/* A watch of one object is a watch of its collection with a field selector. */
-static kg_doc_t *watch_args(gw_ex_t *ex) {
-  const char *name = ex->route.name;
-  ex->route.name = "";
-  kg_pack_t p = gw_args(ex);
-  if (*name) kg_pack_fmt((kg_pack_key(&p, "fieldSelector"), &p), "metadata.name=%s", name);
-  gw_pass_list(ex, &p);
-  kg_pack_kv_bool(&p, "bookmarks", gw_query_bool(ex, "allowWatchBookmarks"));
-  if (gw_query_bool(ex, "sendInitialEvents")) kg_pack_kv_bool(&p, "sendInitialEvents", true);
-  kg_pack_end(&p);
-  return kg_pack_doc(&p);
+/* False: out of memory. */
+static bool send_watch(gw_ex_t *ex, kg_doc_t *args) {
+  if (!args) return false;
+  kg_request_t r = {.service = "api",
+                    .topic = "api.watch",
+                    .args = args,
+                    .stream = true,
+                    .credit = CREDIT,
+                    .manual_credit = true,
+                    .timeout_ms = -1,
+                    .fn = on_watch,
+                    .arg = ex};
+  ex->call = kg_send(ex->conn->gw->ctx, &r);
+  ((watch_t *)ex->op)->owed = 0;
+  return true;
 }
 
 void gw_watch(gw_ex_t *ex) {
   kg_ctx_t *ctx = ex->conn->gw->ctx;
   watch_t *w = calloc(1, sizeof *w);
-  kg_doc_t *args = w ? watch_args(ex) : NULL;
+  kg_doc_t *args = w ? watch_args(ex, FIRST, 0) : NULL;
   if (!args) {
     free(w);
     gw_status(ex, 503, "ServiceUnavailable", NULL, "out of memory");
@@ -313,21 +400,16 @@ void gw_watch(gw_ex_t *ex) {
     const gw_route_t *r = &ex->route;
     ex->protobuf = kube_resource_find(kg_str(r->group), kg_str(r->version), kg_str(r->resource_name)) != NULL;
   }
+  w->sub =
+      (gw_sub_t){.ex = ex, .bookmarks = gw_query_bool(ex, "allowWatchBookmarks"), .lost = on_lost, .ended = on_ended};
   ex->op = w;
   ex->on_gone = watch_gone;
-  ex->on_drain = give_credit;
-  kg_request_t watch = {.service = "api",
-                        .topic = "api.watch",
-                        .args = args,
-                        .stream = true,
-                        .credit = CREDIT,
-                        .manual_credit = true,
-                        .timeout_ms = -1,
-                        .fn = on_watch,
-                        .arg = ex};
-  kg_request_t probe = {.service = "api", .topic = "api.resolve", .args = args, .fn = on_probe, .arg = ex};
-  ex->call = kg_send(ctx, &watch);
-  w->probe = kg_send(ctx, &probe);
+  ex->on_drain = on_drain;
+  send_watch(ex, args);
+  if (ex->form == GW_FORM_TABLE) {
+    kg_request_t probe = {.service = "api", .topic = "api.resolve", .args = args, .fn = on_probe, .arg = ex};
+    w->probe = kg_send(ctx, &probe);
+  }
   ex->timer = kg_timer(ctx, timeout_s(ex) * 1000, 0, on_timeout, ex);
   kg_doc_unref(args);
 }

@@ -206,6 +206,7 @@ void harness_stop(void) {
   while (gw->conns) gw_conn_close(gw->conns);
   close(gw->listen_fd[0]);
   gw_watch_cache_free(gw);
+  gw_hubs_free(gw);
   gw_token_cache_free(gw);
   gw_user_unref(gw->anonymous);
   SSL_CTX_free(gw->tls);

@@ -5,6 +5,7 @@
 #include "harness.h"
 
 TestSuite(watch, .init = harness_start, .fini = harness_stop, .timeout = 60);
+#define TABLE "Accept: application/json;as=Table;v=v1;g=meta.k8s.io,application/json\r\n"
 #define HAS(text, part) cr_assert(strstr(text, part) != NULL, "no \"%s\" in: %s", part, text)
 
 static client_t *watcher(const char *extra, call_t **call) {
@@ -23,10 +24,161 @@ static client_t *watcher(const char *extra, call_t **call) {
 Test(watch, it_opens_before_the_first_event) {
   call_t *k;
   client_t *c = watcher("", &k);
+  answer(k, KG_MSG_ITEM, "{\"type\":\"SYNCED\",\"rev\":\"7\"}", NULL, 0, NULL);
+  HAS(client_expect(c, "\r\n\r\n"), "Transfer-Encoding: chunked");
+  client_close(c);
+  cr_assert(k->cancelled);
+}
+
+Test(watch, one_of_tables_opens_before_the_first_event) {
+  call_t *k;
+  client_t *c = watcher(TABLE, &k);
+  cr_assert(not(kg_view_bool(kg_view_get(kg_view_of(k->args), "once"), false)));
   answer(find_call("api.resolve"), KG_MSG_REPLY, "{}", NULL, 0, NULL);
   HAS(client_expect(c, "\r\n\r\n"), "Transfer-Encoding: chunked");
   client_close(c);
   cr_assert(k->cancelled);
+}
+
+/* --- hubs -------------------------------------------------------------------------------------------------------- */
+
+/* Its own stream ends at a revision; the hub's call is given when it was opened now. */
+static call_t *synced(call_t *own, int rev) {
+  char args[80];
+  size_t before = ncalls;
+  snprintf(args, sizeof args, "{\"type\":\"SYNCED\",\"rev\":\"%d\"}", rev);
+  answer(own, KG_MSG_ITEM, args, NULL, 0, NULL);
+  answer(own, KG_MSG_END, NULL, NULL, 0, NULL);
+  return ncalls > before ? &calls[ncalls - 1] : NULL;
+}
+
+static void event(call_t *hub, const char *type, int rev, const char *name) {
+  char args[80], doc[120];
+  snprintf(args, sizeof args, "{\"type\":\"%s\",\"rev\":\"%d\"}", type, rev);
+  snprintf(doc, sizeof doc, "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"%s\"}}", name);
+  answer(hub, KG_MSG_ITEM, args, doc, 0, NULL);
+}
+
+static size_t count(const char *text, const char *part) {
+  size_t n = 0;
+  for (const char *at = text; (at = strstr(at, part)); at++) n++;
+  return n;
+}
+
+Test(watch, those_who_watch_the_same_share_a_stream) {
+  call_t *own;
+  client_t *a = watcher("", &own);
+  cr_assert(kg_view_bool(kg_view_get(kg_view_of(own->args), "once"), false));
+  call_t *hub = synced(own, 10);
+  cr_assert(hub && !strcmp(hub->topic, "api.watch"));
+  kg_view_t args = kg_view_of(hub->args);
+  cr_assert(not(kg_view_there(kg_view_get(args, "user"))), "each was asked for before");
+  cr_assert(kg_str_is(kg_view_str(kg_view_get(args, "resourceVersion")), "10"));
+  event(hub, "ADDED", 11, "one");
+  client_t *b = watcher("", &own);
+  cr_assert(synced(own, 11) == NULL, "no second stream");
+  event(hub, "MODIFIED", 12, "two");
+  event(hub, "MODIFIED", 13, "three");
+  const char *text = client_expect(a, "three");
+  cr_assert(eq(sz, count(text, "\"one\""), 1));
+  cr_assert(strstr(text, "\"one\"") < strstr(text, "\"two\"") && strstr(text, "\"two\"") < strstr(text, "\"three\""));
+  text = client_expect(b, "three");
+  cr_assert(eq(sz, count(text, "\"one\""), 0), "it knew that");
+  cr_assert(eq(sz, count(text, "\"two\""), 1));
+  client_close(a);
+  cr_assert(not(hub->cancelled));
+  client_close(b);
+  cr_assert(hub->cancelled, "nobody is left");
+}
+
+/* The hub may lag behind what a new watcher has seen already. */
+Test(watch, what_a_watcher_knows_does_not_come_again) {
+  call_t *own;
+  client_t *a = watcher("", &own);
+  call_t *hub = synced(own, 10);
+  client_t *b = watcher("", &own);
+  event(own, "ADDED", 11, "one");
+  synced(own, 12);
+  event(hub, "ADDED", 11, "one");
+  event(hub, "ADDED", 12, "two");
+  event(hub, "ADDED", 13, "three");
+  const char *text = client_expect(a, "three");
+  cr_assert(eq(sz, count(text, "\"one\"") + count(text, "\"two\""), 2));
+  text = client_expect(b, "three");
+  cr_assert(eq(sz, count(text, "\"one\""), 1));
+  cr_assert(eq(sz, count(text, "\"two\""), 0));
+  client_close(a);
+  client_close(b);
+}
+
+Test(watch, bookmarks_are_for_those_who_asked) {
+  call_t *own;
+  client_t *a = watcher("", &own), *b = client_open("admin", NULL);
+  call_t *hub = synced(own, 10);
+  client_send(b, "GET /api/v1/pods?watch=true HTTP/1.1\r\nHost: x\r\n\r\n");
+  harness_run(5);
+  synced(find_call("api.watch"), 10);
+  event(hub, "ADDED", 11, "one");
+  event(hub, "BOOKMARK", 20, "");
+  event(hub, "ADDED", 21, "two");
+  cr_assert(eq(sz, count(client_expect(a, "two"), "BOOKMARK"), 1));
+  cr_assert(eq(sz, count(client_expect(b, "two"), "BOOKMARK"), 0));
+  client_close(a);
+  client_close(b);
+}
+
+Test(watch, the_end_of_a_hub_comes_after_its_events) {
+  call_t *own;
+  client_t *a = watcher("", &own);
+  call_t *hub = synced(own, 10);
+  event(hub, "ADDED", 11, "one");
+  answer(hub, KG_MSG_ERROR, NULL, NULL, 410, "too old resource version");
+  const char *text = client_expect(a, "\r\n0\r\n\r\n");
+  HAS(text, "\"one\"");
+  HAS(strstr(text, "\"one\""), "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\"");
+  client_close(a);
+}
+
+/* One who does not read costs a bounded row; those beside it go on, and it catches up from where it was. */
+Test(watch, one_that_falls_behind_goes_on_alone) {
+  call_t *own;
+  client_t *slow = watcher("", &own);
+  call_t *hub = synced(own, 10);
+  client_t *quick = watcher("", &own);
+  synced(own, 10);
+  char *name = malloc(100001), args[80];
+  memset(name, 'y', 100000);
+  name[100000] = 0;
+  kube_buf_t big = {0};
+  kube_buf_fmt(&big, "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"%s\"}}", name);
+  size_t sent = 0;
+  call_t *again = NULL;
+  for (; sent < 400 && !again; sent++) {
+    snprintf(args, sizeof args, "{\"type\":\"ADDED\",\"rev\":\"%zu\"}", 11 + sent);
+    answer(hub, KG_MSG_ITEM, args, big.p, 0, NULL);
+    client_expect(quick, NULL);
+    client_reset(quick);
+    if (&calls[ncalls - 1] != own) again = &calls[ncalls - 1];
+  }
+  cr_assert(again && !strcmp(again->topic, "api.watch"), "after %zu", sent);
+  event(hub, "ADDED", 1000, "last");
+  HAS(client_expect(quick, "last"), "last");
+  long from = atol(kg_view_str(kg_view_get(kg_view_of(again->args), "resourceVersion")).p);
+  cr_assert(from >= 10 && from < (long)(11 + sent));
+  for (long rev = from + 1; rev < (long)(11 + sent); rev++) {
+    snprintf(args, sizeof args, "{\"type\":\"ADDED\",\"rev\":\"%ld\"}", rev);
+    answer(again, KG_MSG_ITEM, args, big.p, 0, NULL);
+  }
+  event(again, "ADDED", 1000, "last");
+  synced(again, 1000);
+  event(hub, "ADDED", 1001, "after");
+  HAS(client_expect(quick, "after"), "after");
+  const char *text = client_expect(slow, "after");
+  cr_assert(eq(sz, count(text, "\"ADDED\""), sent + 2), "all of them, once");
+  free(name);
+  kube_buf_free(&big);
+  client_close(slow);
+  client_close(quick);
 }
 
 Test(watch, an_error_before_the_first_event_is_the_answer) {
@@ -89,7 +241,7 @@ Test(watch, a_client_that_does_not_read_gets_no_more_credit) {
 
 Test(watch, tables_come_in_the_order_of_the_events) {
   call_t *k;
-  client_t *c = watcher("Accept: application/json;as=Table;v=v1;g=meta.k8s.io,application/json\r\n", &k);
+  client_t *c = watcher(TABLE, &k);
   answer(k, KG_MSG_ITEM, "{\"type\":\"ADDED\"}", "{\"kind\":\"Pod\",\"n\":1}", 0, NULL);
   call_t *t1 = find_call("api.table");
   answer(k, KG_MSG_ITEM, "{\"type\":\"MODIFIED\"}", "{\"kind\":\"Pod\",\"n\":2}", 0, NULL);
