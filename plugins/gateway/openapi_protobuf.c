@@ -2,7 +2,9 @@
  * The OpenAPI v2 document as protobuf, the form in which kubectl before 1.24 and client libraries ask for it
  * (github.com/google/gnostic, OpenAPIv2.proto): each JSON object is a message whose fields a table names.
  */
-#include "wire.h"
+#include <string.h>
+
+#include "kube/wire.h"
 
 typedef enum {
   O_TEXT,   /* a string */

@@ -5,65 +5,18 @@
 #include "kube/schema.h"
 #include "kube/tree.h"
 #include "kube/values.h"
+#include "kube/wire.h"
 
 #include "gateway.h"
 
-enum { MAX_DEPTH = 100, VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5 };
+enum { MAX_DEPTH = 100 };
 
-typedef struct span {
-  const uint8_t *p, *end;
-} span_t;
-typedef struct item { /* one field of a message */
-  uint32_t number, wire;
-  uint64_t value;
-  span_t bytes;
-} item_t;
+typedef wire_span_t span_t;
+typedef wire_item_t item_t;
 typedef struct reader {
   kube_arena_t *a;
   kg_error_t *err;
 } reader_t;
-
-static int varint(span_t *s, uint64_t *v) {
-  *v = 0;
-  for (unsigned shift = 0; s->p < s->end && shift < 64; shift += 7) {
-    uint8_t b = *s->p++;
-    *v |= (uint64_t)(b & 0x7f) << shift;
-    if (!(b & 0x80)) return 0;
-  }
-  return -1;
-}
-
-static int fixed(span_t *s, size_t n, uint64_t *v) {
-  if ((size_t)(s->end - s->p) < n) return -1;
-  *v = 0;
-  memcpy(v, s->p, n); /* little endian, as every machine this runs on */
-  s->p += n;
-  return 0;
-}
-
-/* 1: a field; 0: the end; -1: malformed. */
-static int next(span_t *s, item_t *f) {
-  uint64_t tag, n;
-  if (s->p == s->end) return 0;
-  *f = (item_t){0};
-  if (varint(s, &tag) || tag >> 3 == 0 || tag >> 3 > UINT32_MAX) return -1;
-  f->number = (uint32_t)(tag >> 3);
-  f->wire = tag & 7;
-  switch (f->wire) {
-  case VARINT:
-    return varint(s, &f->value) ? -1 : 1;
-  case FIXED64:
-    return fixed(s, 8, &f->value) ? -1 : 1;
-  case FIXED32:
-    return fixed(s, 4, &f->value) ? -1 : 1;
-  case BYTES:
-    if (varint(s, &n) || n > (uint64_t)(s->end - s->p)) return -1;
-    f->bytes = (span_t){s->p, s->p + n};
-    s->p += n;
-    return 1;
-  }
-  return -1;
-}
 
 static kg_str_t text_of(span_t s) {
   return (kg_str_t){(const char *)s.p, (size_t)(s.end - s.p)};
@@ -82,8 +35,8 @@ static kube_node_t *string_node(reader_t *r, span_t s) {
 static span_t only(span_t s, uint32_t number) {
   item_t f;
   span_t found = {s.p, s.p};
-  while (next(&s, &f) == 1)
-    if (f.number == number && f.wire == BYTES) found = f.bytes;
+  while (wire_next(&s, &f) == 1)
+    if (f.number == number && f.wire == WIRE_BYTES) found = f.bytes;
   return found;
 }
 
@@ -92,7 +45,7 @@ static kube_node_t *time_node(reader_t *r, span_t s, bool micro) {
   int64_t seconds = 0, nanos = 0;
   char text[32];
   bool any = false;
-  while (next(&s, &f) == 1) {
+  while (wire_next(&s, &f) == 1) {
     if (f.number == 1) seconds = (int64_t)f.value, any = true;
     if (f.number == 2) nanos = (int32_t)f.value;
   }
@@ -111,10 +64,10 @@ static kube_node_t *int_or_string(reader_t *r, span_t s) {
   uint64_t type = 0;
   int64_t number = 0;
   span_t text = {s.p, s.p};
-  while (next(&s, &f) == 1) {
+  while (wire_next(&s, &f) == 1) {
     if (f.number == 1) type = f.value;
     if (f.number == 2) number = (int32_t)f.value;
-    if (f.number == 3 && f.wire == BYTES) text = f.bytes;
+    if (f.number == 3 && f.wire == WIRE_BYTES) text = f.bytes;
   }
   return type ? string_node(r, text) : kube_int(r->a, number);
 }
@@ -123,7 +76,7 @@ static kube_node_t *int_or_string(reader_t *r, span_t s) {
 static kube_node_t *duration(reader_t *r, span_t s) {
   item_t f;
   int64_t ns = 0;
-  while (next(&s, &f) == 1)
+  while (wire_next(&s, &f) == 1)
     if (f.number == 1) ns = (int64_t)f.value;
   if (ns % 1000000000)
     return kube_strf(r->a, "%lld.%09llds", (long long)(ns / 1000000000), (long long)llabs(ns % 1000000000));
@@ -173,9 +126,10 @@ static kube_node_t *value(reader_t *r, const kube_field_t *f, const item_t *it, 
   if (f->kind == KUBE_T_FLOAT) {
     double d;
     memcpy(&d, &it->value, sizeof d);
-    return it->wire == FIXED64 ? kube_float(r->a, d) : bad(r, "a float has another wire type");
+    return it->wire == WIRE_FIXED64 ? kube_float(r->a, d) : bad(r, "a float has another wire type");
   }
-  if (number != (it->wire == VARINT) || (!number && it->wire != BYTES)) return bad(r, "a field has another wire type");
+  if (number != (it->wire == WIRE_VARINT) || (!number && it->wire != WIRE_BYTES))
+    return bad(r, "a field has another wire type");
   span_t s = it->bytes;
   switch (f->kind) {
   case KUBE_T_BOOL:
@@ -212,10 +166,10 @@ static kube_node_t *value(reader_t *r, const kube_field_t *f, const item_t *it, 
 }
 
 static int map_entry(reader_t *r, const kube_field_t *f, span_t s, kube_node_t *map, unsigned depth) {
-  item_t it, v = {.number = 2, .wire = BYTES, .bytes = {s.p, s.p}};
+  item_t it, v = {.number = 2, .wire = WIRE_BYTES, .bytes = {s.p, s.p}};
   kg_str_t key = {"", 0};
-  while (next(&s, &it) == 1) {
-    if (it.number == 1 && it.wire == BYTES) key = text_of(it.bytes);
+  while (wire_next(&s, &it) == 1) {
+    if (it.number == 1 && it.wire == WIRE_BYTES) key = text_of(it.bytes);
     if (it.number == 2) v = it;
   }
   kube_node_t *n = NULL;
@@ -223,7 +177,7 @@ static int map_entry(reader_t *r, const kube_field_t *f, span_t s, kube_node_t *
     n = value(r, f, &v, depth);
   else { /* a list in a map is a message {1: the elements} */
     n = kube_array(r->a);
-    for (span_t list = v.bytes; next(&list, &it) == 1;) {
+    for (span_t list = v.bytes; wire_next(&list, &it) == 1;) {
       kube_node_t *e = it.number == 1 ? value(r, f, &it, depth) : NULL;
       if (e) kube_push(r->a, n, e);
     }
@@ -234,9 +188,9 @@ static int map_entry(reader_t *r, const kube_field_t *f, span_t s, kube_node_t *
 }
 
 static int push_packed(reader_t *r, const kube_field_t *f, span_t s, kube_node_t *list, unsigned depth) {
-  item_t it = {.wire = VARINT};
+  item_t it = {.wire = WIRE_VARINT};
   while (s.p < s.end) {
-    if (varint(&s, &it.value)) return bad(r, "a packed list is cut short") ? 0 : -1;
+    if (wire_read_varint(&s, &it.value)) return bad(r, "a packed list is cut short") ? 0 : -1;
     kube_push(r->a, list, value(r, f, &it, depth));
   }
   return 0;
@@ -262,14 +216,14 @@ static bool is_zero(const kube_node_t *n) {
 }
 
 static int field(reader_t *r, const kube_field_t *f, const item_t *it, kube_node_t *into, unsigned depth) {
-  if (f->inlined) return it->wire == BYTES ? message(r, f->type, it->bytes, into, depth + 1) : -1;
+  if (f->inlined) return it->wire == WIRE_BYTES ? message(r, f->type, it->bytes, into, depth + 1) : -1;
   if (f->shape == KUBE_MAP || f->shape == KUBE_MAP_LIST)
-    return it->wire == BYTES ? map_entry(r, f, it->bytes, kube_sub(r->a, into, f->name), depth) : -1;
+    return it->wire == WIRE_BYTES ? map_entry(r, f, it->bytes, kube_sub(r->a, into, f->name), depth) : -1;
   if (f->shape == KUBE_LIST) {
     kube_node_t *list = kube_get(into, f->name);
     if (!list) kube_set(r->a, into, f->name, list = kube_array(r->a));
     bool number = f->kind == KUBE_T_BOOL || f->kind == KUBE_T_INT32 || f->kind == KUBE_T_INT64;
-    if (number && it->wire == BYTES) return push_packed(r, f, it->bytes, list, depth);
+    if (number && it->wire == WIRE_BYTES) return push_packed(r, f, it->bytes, list, depth);
     kube_node_t *e = value(r, f, it, depth);
     if (e) kube_push(r->a, list, e);
     return e ? 0 : -1;
@@ -285,7 +239,7 @@ static int message(reader_t *r, const kube_type_t *t, span_t s, kube_node_t *int
   item_t it;
   int more;
   if (depth > MAX_DEPTH) return kg_error_set(r->err, KG_EINVAL, "protobuf: nested too deep");
-  while ((more = next(&s, &it)) == 1)
+  while ((more = wire_next(&s, &it)) == 1)
     for (const kube_field_t *f = t->own; f->name; f++)
       if (f->proto == it.number) {
         if (field(r, f, &it, into, depth))

@@ -6,7 +6,7 @@
 #include "kube/values.h"
 
 #include "gateway.h"
-#include "wire.h"
+#include "kube/wire.h"
 
 /* --- values with a form of their own ----------------------------------------------------------------------------- */
 

@@ -24,6 +24,7 @@ store_event_t *store_event_ref(store_event_t *e) {
 void store_event_unref(store_event_t *e) {
   if (!e || atomic_fetch_sub_explicit(&e->refs, 1, memory_order_acq_rel) != 1) return;
   kg_doc_unref(e->value);
+  kg_doc_unref(e->before);
   free(e);
 }
 
@@ -55,7 +56,7 @@ static void answer_write(store_front_t *f, store_op_t *op) {
   reply_map(f->ctx, op->request, &p, op->kind == STORE_DELETE ? op->event->value : NULL);
 }
 
-static void submit(store_front_t *f, store_op_t *op) {
+void store_submit(store_front_t *f, store_op_t *op) {
   if (op->kind == STORE_PUT) f->puts++;
   if (op->kind == STORE_DELETE) f->deletes++;
   f->inflight++;
@@ -73,21 +74,23 @@ static void on_compact_timer(kg_ctx_t *ctx, void *self, void *arg) {
   if (op) {
     op->kind = STORE_COMPACT;
     op->rev = target;
-    submit(f, op);
+    store_submit(f, op);
   }
   bool more = f->compact_to < f->rev;
   f->compact_to = f->rev;
   if (more) f->compact_timer = kg_timer(f->ctx, f->keep_ms, 0, on_compact_timer, NULL);
 }
 
+void store_seen(store_front_t *f, store_event_t *e) {
+  f->rev = e->rev;
+  store_publish(f, e);
+  if (!f->compact_timer && f->keep_ms > 0) f->compact_timer = kg_timer(f->ctx, f->keep_ms, 0, on_compact_timer, NULL);
+}
+
 void store_done(store_front_t *f, store_op_t *op) {
   f->inflight--;
   f->dirty = !op->settled;
-  if (op->event) {
-    f->rev = op->event->rev;
-    store_publish(f, op->event);
-    if (!f->compact_timer && f->keep_ms > 0) f->compact_timer = kg_timer(f->ctx, f->keep_ms, 0, on_compact_timer, NULL);
-  }
+  if (op->event && op->event->rev > f->rev) store_seen(f, op->event);
   if (op->kind == STORE_COMPACT && !op->error.code && op->rev > f->compacted) f->compacted = op->rev;
   f->conflicts += op->error.code == KG_ECONFLICT;
   if (op->error.code && op->request)
@@ -103,13 +106,13 @@ void store_done(store_front_t *f, store_op_t *op) {
   free(op);
 }
 
-static bool closed(store_front_t *f, const kg_msg_t *m) {
+bool store_closed(store_front_t *f, const kg_msg_t *m) {
   if (f->open) return false;
   kg_fail(f->ctx, m, KG_EUNAVAILABLE, "store %s has not opened its data", kg_name(f->ctx));
   return true;
 }
 
-static store_op_t *new_op(store_front_t *f, const kg_msg_t *m, store_kind_t kind) {
+store_op_t *store_op_new(store_front_t *f, const kg_msg_t *m, store_kind_t kind) {
   store_op_t *op = calloc(1, sizeof *op);
   if (!op) {
     kg_fail(f->ctx, m, KG_EINTERNAL, "store: out of memory");
@@ -121,7 +124,7 @@ static store_op_t *new_op(store_front_t *f, const kg_msg_t *m, store_kind_t kind
 }
 
 static void on_write(store_front_t *f, const kg_msg_t *m, store_kind_t kind) {
-  if (closed(f, m)) return;
+  if (store_closed(f, m)) return;
   kg_view_t a = kg_msg_args(m), expect = kg_view_get(a, "expect");
   kg_str_t key = kg_view_str(kg_view_get(a, "key"));
   if (!key.n || key.n > KEY_MAX)
@@ -132,14 +135,14 @@ static void on_write(store_front_t *f, const kg_msg_t *m, store_kind_t kind) {
     return kg_fail(f->ctx, m, KG_EINVAL, "store.put: the value (document 0) is missing");
   if (kg_view_there(kg_view_get(a, "ttl_ms")))
     return kg_fail(f->ctx, m, KG_EINVAL, "store.put: `ttl_ms` is not supported by %s", f->ops->name);
-  store_op_t *op = new_op(f, m, kind);
+  store_op_t *op = store_op_new(f, m, kind);
   if (!op) return;
   op->key = key;
   op->value = kind == STORE_PUT ? kg_msg_doc(m, 0) : NULL;
   op->lazy = kg_view_bool(kg_view_get(a, "lazy"), false);
   op->guarded = kg_view_there(expect);
   op->expect = kg_view_int(expect, 0);
-  submit(f, op);
+  store_submit(f, op);
 }
 
 static void on_put(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
@@ -154,182 +157,27 @@ static void on_delete(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
 
 static void on_compact(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   store_front_t *f = self;
-  if (closed(f, m)) return;
+  if (store_closed(f, m)) return;
   int64_t rev = kg_view_int(kg_view_get(kg_msg_args(m), "rev"), -1);
   if (rev < 0 || rev > f->rev)
     return kg_fail(ctx, m, KG_EINVAL, "store.compact: `rev` must be a revision up to %lld", (long long)f->rev);
   if (rev <= f->compacted)
     return kg_fail(ctx, m, KG_EGONE, "store.compact: revision %lld is compacted already", (long long)rev);
-  store_op_t *op = new_op(f, m, STORE_COMPACT);
+  store_op_t *op = store_op_new(f, m, STORE_COMPACT);
   if (!op) return;
   op->rev = rev;
-  submit(f, op);
-}
-
-/* --- reads ------------------------------------------------------------------------------------------------------- */
-
-/* A read must see every write that was answered or sent before it: it waits for those that are not settled. */
-static void read_settled(store_front_t *f, const kg_msg_t *m, kg_handler_fn read) {
-  if (closed(f, m)) return;
-  if (!f->inflight && !f->dirty) return read(f->ctx, f, m);
-  store_op_t *op = new_op(f, m, STORE_BARRIER);
-  if (!op) return;
-  op->then = read;
-  submit(f, op);
-}
-
-typedef struct rows {
-  store_front_t *front;
-  kg_pack_t pack;
-  kg_doc_t **docs;
-  size_t n, room;
-  int64_t count, limit;
-  bool count_only, keys_only, more, failed;
-} rows_t;
-
-static void pack_entry(kg_pack_t *p, kg_str_t key, int64_t create, int64_t mod, int64_t version) {
-  kg_pack_kv_strn(p, "key", key);
-  kg_pack_kv_int(p, "create", create);
-  kg_pack_kv_int(p, "mod", mod);
-  kg_pack_kv_int(p, "version", version);
-}
-
-static bool add_row(void *arg, const store_row_t *row) {
-  rows_t *r = arg;
-  if (r->limit && r->count == r->limit) {
-    r->more = true;
-    kg_doc_unref(row->value);
-    return false;
-  }
-  r->count++;
-  if (r->count_only) return true;
-  kg_pack_map(&r->pack);
-  pack_entry(&r->pack, row->key, row->create, row->mod, row->version);
-  kg_pack_end(&r->pack);
-  if (r->keys_only) return true;
-  if (r->n == r->room) {
-    r->room = r->room ? r->room * 2 : 64;
-    kg_doc_t **docs = realloc(r->docs, r->room * sizeof *docs);
-    if (!docs) {
-      r->failed = true;
-      kg_doc_unref(row->value);
-      return false;
-    }
-    r->docs = docs;
-  }
-  r->docs[r->n++] = row->value;
-  return true;
-}
-
-static void answer_rows(store_front_t *f, const kg_msg_t *m, rows_t *r) {
-  if (!r->count_only) kg_pack_end(&r->pack);
-  kg_pack_kv_int(&r->pack, "rev", f->rev);
-  kg_pack_kv_bool(&r->pack, "more", r->more);
-  if (!r->more) kg_pack_kv_int(&r->pack, "count", r->count);
-  kg_pack_end(&r->pack);
-  kg_doc_t *args = r->failed ? NULL : kg_pack_doc(&r->pack);
-  if (args)
-    kg_reply(f->ctx, m, args, r->docs, r->n);
-  else
-    kg_fail(f->ctx, m, KG_EINTERNAL, "store.range: out of memory");
-  kg_doc_unref(args);
-}
-
-static void do_range(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
-  store_front_t *f = self;
-  kg_view_t a = kg_msg_args(m);
-  store_query_t q = {.from = kg_view_str(kg_view_get(a, "from")),
-                     .to = kg_view_str(kg_view_get(a, "to")),
-                     .rev = kg_view_int(kg_view_get(a, "rev"), 0),
-                     .limit = kg_view_int(kg_view_get(a, "limit"), 0),
-                     .count_only = kg_view_bool(kg_view_get(a, "count_only"), false),
-                     .keys_only = kg_view_bool(kg_view_get(a, "keys_only"), false)};
-  if (q.rev < 0 || q.rev > f->rev || q.limit < 0)
-    return kg_fail(ctx, m, KG_EINVAL, "store.range: `rev` must be at most %lld and `limit` not negative",
-                   (long long)f->rev);
-  f->ranges++;
-  rows_t r = {.front = f, .pack = kg_pack(), .limit = q.limit, .count_only = q.count_only};
-  r.keys_only = q.keys_only = q.keys_only || q.count_only;
-  if (q.count_only) r.limit = q.limit = 0;
-  kg_pack_map(&r.pack);
-  if (!q.count_only) {
-    kg_pack_key(&r.pack, "entries");
-    kg_pack_array(&r.pack);
-  }
-  kg_error_t err = {0};
-  if (f->ops->range(f, &q, add_row, &r, &err) < 0)
-    kg_fail(ctx, m, err.code, "%s", err.text);
-  else
-    answer_rows(f, m, &r);
-  for (size_t i = 0; i < r.n; i++) kg_doc_unref(r.docs[i]);
-  free(r.docs);
-  kg_pack_free(&r.pack);
-}
-
-typedef struct one {
-  kg_str_t key;
-  store_row_t row;
-  bool found;
-} one_t;
-
-static bool take_one(void *arg, const store_row_t *row) {
-  one_t *o = arg;
-  if (kg_str_eq(row->key, o->key)) {
-    o->row = *row;
-    o->found = true;
-  } else {
-    kg_doc_unref(row->value);
-  }
-  return false;
-}
-
-static void do_get(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
-  store_front_t *f = self;
-  one_t o = {.key = kg_view_str(kg_view_get(kg_msg_args(m), "key"))};
-  if (!o.key.n) return kg_fail(ctx, m, KG_EINVAL, "store.get: `key` is missing");
-  store_query_t q = {.from = o.key, .limit = 1};
-  kg_error_t err = {0};
-  if (f->ops->range(f, &q, take_one, &o, &err) < 0) return kg_fail(ctx, m, err.code, "%s", err.text);
-  if (!o.found) return kg_fail(ctx, m, KG_ENOTFOUND, "store.get: there is no key " KG_STR_FMT, KG_STR_ARG(o.key));
-  kg_pack_t p = kg_pack();
-  kg_pack_map(&p);
-  kg_pack_kv_int(&p, "rev", f->rev);
-  pack_entry(&p, o.key, o.row.create, o.row.mod, o.row.version);
-  reply_map(ctx, m, &p, o.row.value);
-  kg_doc_unref(o.row.value);
-}
-
-static void do_status(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
-  store_front_t *f = self;
-  kg_pack_t p = kg_pack();
-  kg_pack_map(&p);
-  kg_pack_kv_int(&p, "rev", f->rev);
-  kg_pack_kv_int(&p, "compacted", f->compacted);
-  kg_pack_kv_str(&p, "backend", f->ops->name);
-  f->ops->stats(f, &p);
-  reply_map(ctx, m, &p, NULL);
-}
-
-static void on_range(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
-  (void)ctx;
-  read_settled(self, m, do_range);
-}
-
-static void on_get(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
-  (void)ctx;
-  read_settled(self, m, do_get);
-}
-
-static void on_status(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
-  (void)ctx;
-  read_settled(self, m, do_status);
+  store_submit(f, op);
 }
 
 const kg_handler_t store_handlers[] = {
-    {"store.put", on_put},           {"store.delete", on_delete},
-    {"store.get", on_get},           {"store.range", on_range},
-    {"store.watch", store_on_watch}, {"store.compact", on_compact},
-    {"store.status", on_status},     {0},
+    {"store.put", on_put},
+    {"store.delete", on_delete},
+    {"store.get", store_on_get},
+    {"store.range", store_on_range},
+    {"store.watch", store_on_watch},
+    {"store.compact", on_compact},
+    {"store.status", store_on_status},
+    {0},
 };
 
 /* --- life -------------------------------------------------------------------------------------------------------- */
@@ -346,12 +194,15 @@ store_front_t *store_front_new(kg_ctx_t *ctx, const store_backend_t *ops, void *
   return f;
 }
 
-static int open_backend(store_front_t *f, kg_error_t *err) {
-  int rc = f->ops->start(f, err);
-  if (rc != 0) return rc;
+void store_opened(store_front_t *f) {
   f->open = true;
   f->ring_after = f->compact_to = f->rev;
-  return 0;
+}
+
+static int open_backend(store_front_t *f, kg_error_t *err) {
+  int rc = f->ops->start(f, err);
+  if (rc == 0) store_opened(f);
+  return rc;
 }
 
 int store_front_start(kg_ctx_t *ctx, void *self, kg_error_t *err) {

@@ -12,9 +12,12 @@
 typedef struct store_event {
   atomic_uint refs;
   bool deleted;
+  bool more;    /* another change of the same revision follows: etcd's transactions may change several keys */
+  unsigned sub; /* how many of the same revision came before */
   int64_t rev, create, version;
-  int64_t prev;    /* revision of the value before, 0: there was none */
-  kg_doc_t *value; /* for a deletion the value before; owned */
+  int64_t prev;     /* revision of the value before, 0: there was none */
+  kg_doc_t *value;  /* for a deletion the value before; owned */
+  kg_doc_t *before; /* put: the value before, if the backend has it at hand anyway; owned */
   size_t nkey;
   char key[];
 } store_event_t;
@@ -65,6 +68,19 @@ typedef bool (*store_row_fn)(void *arg, const store_row_t *row);
 typedef bool (*store_event_fn)(void *arg, store_event_t *e);
 
 typedef struct store_front store_front_t;
+typedef struct store_watcher store_watcher_t;
+
+/* One read and the rows that came for it. Made by the front, freed by store_read_done(). */
+typedef struct store_read {
+  enum { STORE_RANGE, STORE_GET, STORE_STATUS } kind;
+  const kg_msg_t *request; /* owned reference; NULL once it was answered by the backend */
+  store_query_t q;         /* strings borrowed from the request */
+  kg_pack_t pack;          /* the answer's arguments, open */
+  kg_doc_t **docs;
+  size_t ndocs, room;
+  int64_t count;
+  bool found, more, failed;
+} store_read_t;
 
 typedef struct store_backend {
   const char *name;
@@ -77,13 +93,21 @@ typedef struct store_backend {
   int (*range)(store_front_t *f, const store_query_t *q, store_row_fn fn, void *arg, kg_error_t *err);
   /* Calls fn for the settled changes with revision > after, in order. 0, or -1 with KG_EGONE if they are compacted. */
   int (*history)(store_front_t *f, int64_t after, store_event_fn fn, void *arg, kg_error_t *err);
-  /* The value written at a revision, caller owns the reference; NULL if there is none any more. */
+  /* The value written at a revision, caller owns the reference; NULL if there is none any more. May be absent. */
   kg_doc_t *(*value)(store_front_t *f, int64_t rev);
+  /*
+   * A backend that must wait for its data has these instead of `range` and `history`. read: begins r, which ends in
+   * store_read_done(). follow: begins to hand the watcher the changes above `after` (store_follow_event), until it has
+   * caught up with the ring (store_follow_batch), fails (store_follow_failed) or is not wanted any more (unfollow);
+   * NULL: out of memory. follow_on: the watcher has credit again.
+   */
+  void (*read)(store_front_t *f, store_read_t *r);
+  void *(*follow)(store_front_t *f, store_watcher_t *w, int64_t after);
+  void (*follow_on)(store_front_t *f, void *source);
+  void (*unfollow)(store_front_t *f, void *source);
   void (*stats)(store_front_t *f, kg_pack_t *p); /* adds keys, bytes to an open map */
   void (*destroy)(store_front_t *f);
 } store_backend_t;
-
-struct store_watcher;
 
 struct store_front {
   kg_ctx_t *ctx;
@@ -94,7 +118,7 @@ struct store_front {
   int64_t compacted; /* changes up to here are gone */
   uint64_t inflight; /* ops submitted and not done */
   bool dirty;        /* the last op done cannot be read from the backend yet */
-  struct store_watcher *watchers;
+  store_watcher_t *watchers;
   /* The last changes, by reference: what a watcher that fell behind needs first. All with rev > ring_after are in it.
    */
   store_event_t **ring;
@@ -117,13 +141,40 @@ int store_front_accept(kg_ctx_t *ctx, void *self, kg_view_t state, kg_error_t *e
 void store_front_stats(kg_ctx_t *ctx, void *self, kg_pack_t *p);
 void store_front_destroy(kg_ctx_t *ctx, void *self);
 
-/* The backend is through with an op, in the order of submission: watchers hear of it, then it is answered and freed. */
+/* The backend is through with an op, in the order of submission: watchers hear of it, then it is answered and freed. An
+ * event that was shown before by store_seen() is not shown again. */
 void store_done(store_front_t *f, store_op_t *op);
+/* A change that was not made by an op of this front, or is known before the op is done. In order of revisions. */
+void store_seen(store_front_t *f, store_event_t *e);
+/* The data is open at f->rev; for backends that open later than start(). */
+void store_opened(store_front_t *f);
+
+/* --- read.c ---------------------------------------------------------------------------------------------------- */
+void store_on_range(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+void store_on_get(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+void store_on_status(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+/* A store_row_fn for `range`, with the store_read_t as its arg: takes the row's value. */
+bool store_read_row(void *read, const store_row_t *row);
+/* Answers and frees; err: NULL or what went wrong; rev: the revision that was read. */
+void store_read_done(store_front_t *f, store_read_t *r, int64_t rev, const kg_error_t *err);
+/* True if the data is not open; then `m` was refused. */
+bool store_closed(store_front_t *f, const kg_msg_t *m);
+/* An op for `m`; NULL when out of memory, then `m` was refused. */
+store_op_t *store_op_new(store_front_t *f, const kg_msg_t *m, store_kind_t kind);
+void store_submit(store_front_t *f, store_op_t *op);
 
 /* --- watch.c --------------------------------------------------------------------------------------------------- */
 void store_on_watch(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void store_publish(store_front_t *f, store_event_t *e); /* remembers a change and sends it to those who watch */
 void store_watch_free(store_front_t *f);                /* without answers: the kernel has ended the streams */
+/* The changes up to f->rev cannot be told any more: every watcher ends with 410. */
+void store_watch_gap(store_front_t *f, const char *text);
+/* For `follow`. false: the watcher has no credit, the same change must be offered again after follow_on(). */
+bool store_follow_event(store_front_t *f, store_watcher_t *w, store_event_t *e);
+/* Everything that came was offered. true: the watcher goes on without the source, which ends itself. */
+bool store_follow_batch(store_front_t *f, store_watcher_t *w);
+void store_follow_failed(store_front_t *f, store_watcher_t *w, const kg_error_t *err); /* the source ends itself */
+int64_t store_follow_after(const store_watcher_t *w); /* everything up to this revision was sent */
 /* True if key lies in [from, to), or begins with `from` when `to` is absent. */
 bool store_in_range(kg_str_t key, kg_str_t from, kg_str_t to);
 

@@ -9,13 +9,16 @@
 
 enum { RING_MAX = 8192, RING_BYTES = 16 << 20 };
 
-typedef struct store_watcher {
-  struct store_watcher *next;
+typedef struct store_watcher watcher_t;
+struct store_watcher {
+  watcher_t *next;
   const kg_msg_t *request; /* owned reference */
   kg_str_t from, to;       /* borrowed from the request */
   int64_t sent;            /* changes up to this revision were sent or are out of its range */
+  unsigned part;           /* and so many of the next revision */
+  void *source;            /* what the backend's follow() gave: the watcher is behind the ring and catches up */
   bool behind, prev;
-} watcher_t;
+};
 
 /* --- the ring ---------------------------------------------------------------------------------------------------- */
 
@@ -23,10 +26,14 @@ static store_event_t *ring_at(store_front_t *f, size_t i) {
   return f->ring[(f->ring_first + i) % f->ring_room];
 }
 
+static size_t event_bytes(const store_event_t *e) {
+  return (e->value ? kg_doc_size(e->value) : 0) + (e->before ? kg_doc_size(e->before) : 0);
+}
+
 static void ring_drop(store_front_t *f) {
   store_event_t *e = ring_at(f, 0);
   f->ring_after = e->rev;
-  f->ring_bytes -= e->value ? kg_doc_size(e->value) : 0;
+  f->ring_bytes -= event_bytes(e);
   f->ring_first = (f->ring_first + 1) % f->ring_room;
   f->ring_count--;
   store_event_unref(e);
@@ -44,7 +51,7 @@ static void ring_add(store_front_t *f, store_event_t *e) {
   /* The last 2048 stay whatever their size: they may not be readable from the backend yet. */
   while (f->ring_count == f->ring_room || (f->ring_bytes > RING_BYTES && f->ring_count > 2048)) ring_drop(f);
   f->ring[(f->ring_first + f->ring_count++) % f->ring_room] = store_event_ref(e);
-  f->ring_bytes += e->value ? kg_doc_size(e->value) : 0;
+  f->ring_bytes += event_bytes(e);
 }
 
 /* Index of the first change with a revision above `rev`. */
@@ -61,10 +68,10 @@ static size_t ring_find(store_front_t *f, int64_t rev) {
 }
 
 static kg_doc_t *value_before(store_front_t *f, const store_event_t *e) {
-  if (!e->prev) return NULL;
+  if (e->before || !e->prev) return kg_doc_ref(e->before);
   size_t i = ring_find(f, e->prev - 1);
   if (i < f->ring_count && ring_at(f, i)->rev == e->prev) return kg_doc_ref(ring_at(f, i)->value);
-  return f->ops->value(f, e->prev);
+  return f->ops->value ? f->ops->value(f, e->prev) : NULL;
 }
 
 /* --- items ------------------------------------------------------------------------------------------------------- */
@@ -82,8 +89,9 @@ static kg_doc_t *item_args(const store_event_t *e) {
   return kg_pack_doc(&p);
 }
 
-/* Sends e if the watcher wants it. *args is made at the first need and shared. false: no credit. */
+/* Sends e if the watcher wants it and has not got it. *args is made at the first need and shared. false: no credit. */
 static bool send_event(store_front_t *f, watcher_t *w, store_event_t *e, kg_doc_t **args) {
+  if (e->rev <= w->sent || e->sub < w->part) return true;
   if (store_in_range(store_event_key(e), w->from, w->to)) {
     if (!*args) *args = item_args(e);
     kg_doc_t *docs[2] = {e->value, w->prev && !e->deleted ? value_before(f, e) : NULL};
@@ -92,7 +100,8 @@ static bool send_event(store_front_t *f, watcher_t *w, store_event_t *e, kg_doc_
     if (credit < 0) return false;
     f->items++;
   }
-  w->sent = e->rev;
+  if (!e->more) w->sent = e->rev;
+  w->part = e->more ? e->sub + 1 : 0;
   return true;
 }
 
@@ -118,6 +127,7 @@ static void watcher_end(store_front_t *f, watcher_t *w, int code, const char *te
       break;
     }
   f->watcher_count--;
+  if (w->source) f->ops->unfollow(f, w->source);
   kg_msg_unref((kg_msg_t *)w->request);
   free(w);
 }
@@ -125,6 +135,12 @@ static void watcher_end(store_front_t *f, watcher_t *w, int code, const char *te
 /* Sends a watcher what it missed, as far as its credit goes. May free it. */
 static void pump(store_front_t *f, watcher_t *w) {
   pump_t p = {.front = f, .watcher = w};
+  if (w->source) return f->ops->follow_on(f, w->source);
+  if (w->sent < f->ring_after && f->ops->follow) {
+    w->source = f->ops->follow(f, w, w->sent);
+    if (!w->source) watcher_end(f, w, KG_EINTERNAL, "store.watch: out of memory");
+    return;
+  }
   if (w->sent < f->ring_after) {
     kg_error_t err = {0};
     if (f->ops->history(f, w->sent, pump_event, &p, &err) < 0) return watcher_end(f, w, err.code, err.text);
@@ -140,8 +156,38 @@ void store_publish(store_front_t *f, store_event_t *e) {
   ring_add(f, e);
   kg_doc_t *args = NULL;
   for (watcher_t *w = f->watchers; w; w = w->next)
-    if (!w->behind && e->rev > w->sent) w->behind = !send_event(f, w, e, &args);
+    if (!w->behind) w->behind = !send_event(f, w, e, &args);
   kg_doc_unref(args);
+}
+
+/* --- catching up from a backend that hands changes over later --------------------------------------------------------
+ */
+
+bool store_follow_event(store_front_t *f, store_watcher_t *w, store_event_t *e) {
+  pump_t p = {.front = f, .watcher = w};
+  return pump_event(&p, e);
+}
+
+bool store_follow_batch(store_front_t *f, store_watcher_t *w) {
+  if (w->sent < f->ring_after) return false;
+  w->source = NULL;
+  pump(f, w);
+  return true;
+}
+
+void store_follow_failed(store_front_t *f, store_watcher_t *w, const kg_error_t *err) {
+  w->source = NULL;
+  watcher_end(f, w, err->code, err->text);
+}
+
+int64_t store_follow_after(const store_watcher_t *w) {
+  return w->sent;
+}
+
+void store_watch_gap(store_front_t *f, const char *text) {
+  while (f->watchers) watcher_end(f, f->watchers, KG_EGONE, text);
+  while (f->ring_count) ring_drop(f);
+  f->ring_after = f->rev;
 }
 
 /* --- streams ----------------------------------------------------------------------------------------------------- */

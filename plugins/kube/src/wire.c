@@ -1,5 +1,7 @@
 /* The wire form of protobuf messages. */
-#include "wire.h"
+#include "kube/wire.h"
+
+#include <string.h>
 
 void wire_varint(kube_buf_t *b, uint64_t v) {
   unsigned char out[10];
@@ -47,4 +49,45 @@ void wire_close(kube_buf_t *b, size_t start) {
     *at++ = (unsigned char)(v & 0x7f) | (v > 0x7f ? 0x80 : 0);
     if (v <= 0x7f) break;
   }
+}
+
+int wire_read_varint(wire_span_t *s, uint64_t *v) {
+  *v = 0;
+  for (unsigned shift = 0; s->p < s->end && shift < 64; shift += 7) {
+    uint8_t b = *s->p++;
+    *v |= (uint64_t)(b & 0x7f) << shift;
+    if (!(b & 0x80)) return 0;
+  }
+  return -1;
+}
+
+int wire_read_fixed(wire_span_t *s, size_t n, uint64_t *v) {
+  if ((size_t)(s->end - s->p) < n) return -1;
+  *v = 0;
+  memcpy(v, s->p, n); /* little endian, as every machine this runs on */
+  s->p += n;
+  return 0;
+}
+
+int wire_next(wire_span_t *s, wire_item_t *f) {
+  uint64_t tag, n;
+  if (s->p == s->end) return 0;
+  *f = (wire_item_t){0};
+  if (wire_read_varint(s, &tag) || tag >> 3 == 0 || tag >> 3 > UINT32_MAX) return -1;
+  f->number = (uint32_t)(tag >> 3);
+  f->wire = tag & 7;
+  switch (f->wire) {
+  case WIRE_VARINT:
+    return wire_read_varint(s, &f->value) ? -1 : 1;
+  case WIRE_FIXED64:
+    return wire_read_fixed(s, 8, &f->value) ? -1 : 1;
+  case WIRE_FIXED32:
+    return wire_read_fixed(s, 4, &f->value) ? -1 : 1;
+  case WIRE_BYTES:
+    if (wire_read_varint(s, &n) || n > (uint64_t)(s->end - s->p)) return -1;
+    f->bytes = (wire_span_t){s->p, s->p + n};
+    s->p += n;
+    return 1;
+  }
+  return -1;
 }
