@@ -133,8 +133,10 @@ static void on_write(store_front_t *f, const kg_msg_t *m, store_kind_t kind) {
     return kg_fail(f->ctx, m, KG_EINVAL, "%s: `expect` must be a revision", kg_msg_topic(m));
   if (kind == STORE_PUT && !kg_msg_doc(m, 0))
     return kg_fail(f->ctx, m, KG_EINVAL, "store.put: the value (document 0) is missing");
-  if (kg_view_there(kg_view_get(a, "ttl_ms")))
-    return kg_fail(f->ctx, m, KG_EINVAL, "store.put: `ttl_ms` is not supported by %s", f->ops->name);
+  int64_t ttl_ms = kg_view_int(kg_view_get(a, "ttl_ms"), 0);
+  if (ttl_ms < 0 || (ttl_ms && !f->ops->ttl))
+    return kg_fail(f->ctx, m, KG_EINVAL, "store.put: `ttl_ms` must not be negative, or is not supported by %s",
+                   f->ops->name);
   store_op_t *op = store_op_new(f, m, kind);
   if (!op) return;
   op->key = key;
@@ -142,6 +144,7 @@ static void on_write(store_front_t *f, const kg_msg_t *m, store_kind_t kind) {
   op->lazy = kg_view_bool(kg_view_get(a, "lazy"), false);
   op->guarded = kg_view_there(expect);
   op->expect = kg_view_int(expect, 0);
+  op->ttl_ms = ttl_ms;
   store_submit(f, op);
 }
 

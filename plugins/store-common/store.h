@@ -40,6 +40,7 @@ typedef struct store_op {
   bool lazy, guarded;
   int64_t expect;          /* if guarded: required mod revision, 0: must be absent */
   int64_t rev;             /* compact: up to here */
+  int64_t ttl_ms;          /* put: the key is deleted after this time; 0: never */
   kg_str_t key;            /* borrowed from the request */
   kg_doc_t *value;         /* borrowed from the request */
   const kg_msg_t *request; /* the front's reference */
@@ -84,6 +85,7 @@ typedef struct store_read {
 
 typedef struct store_backend {
   const char *name;
+  bool ttl; /* `ttl_ms` is understood */
   int (*start)(store_front_t *f,
                kg_error_t *err);  /* opens; fills f->rev, f->compacted. 1: later, the other instance owns the data */
   void (*stop)(store_front_t *f); /* everything submitted is done and durable when it returns */
