@@ -16,12 +16,11 @@ int64_t base;
 
 static void load(bench_t *b) {
   b->d = driver_new(b->dir, b->run);
-  driver_load(b->d, "store", b->file, b->config);
+  driver_load(b->d, "store", b->file, b->etcd.members ? b->etcd.config : b->config);
 }
 
 void setup_on(bench_t *b) {
   snprintf(b->run, sizeof b->run, "%s/run", b->dir);
-  if (b->etcd.members) b->config = b->etcd.config;
   load(b);
   kg_msg_t *m = call(b, "store.status", "{}", NULL);
   base = reply_int(m, "rev");
@@ -34,7 +33,6 @@ bench_t setup(const char *file, const char *config) {
   cr_assert(mkdtemp(b.dir));
   if (!strcmp(file, "store-etcd.so")) test_etcd_start(&b.etcd, b.dir, 1);
   setup_on(&b);
-  b.config = b.etcd.members ? strdup(b.etcd.config) : config; /* b moves when it is returned */
   return b;
 }
 
