@@ -17,23 +17,42 @@ typedef struct cli {
   int nrest;
 } cli_t;
 
-int cli_server(cli_t *cli);
-int cli_plugin(cli_t *cli, int argc, char **argv);
-int cli_plugin_new(int argc, char **argv);
-int cli_plugin_host(int argc, char **argv);
+/* The commands, in the order of the table in commands.c; argv are the words behind the command's own. Exit code: 0
+ * done, 1 failed, 2 the words were wrong. */
+int cli_server_words(cli_t *cli, int argc, char **argv);
+int cli_plugin_list(cli_t *cli, int argc, char **argv);
+int cli_plugin_load(cli_t *cli, int argc, char **argv);
+int cli_plugin_unload(cli_t *cli, int argc, char **argv);
+int cli_plugin_swap(cli_t *cli, int argc, char **argv);
+int cli_plugin_reload(cli_t *cli, int argc, char **argv);
+int cli_plugin_stats(cli_t *cli, int argc, char **argv);
+int cli_plugin_config(cli_t *cli, int argc, char **argv);
+int cli_plugin_ping(cli_t *cli, int argc, char **argv);
+int cli_plugin_trace(cli_t *cli, int argc, char **argv);
+int cli_plugin_new(cli_t *cli, int argc, char **argv);
+int cli_plugin_key(cli_t *cli, int argc, char **argv);
+int cli_request(cli_t *cli, int argc, char **argv);
+int cli_sim(cli_t *cli, int argc, char **argv);
 int cli_agent(cli_t *cli, int argc, char **argv);
+int cli_plugin_host(cli_t *cli, int argc, char **argv);
+int cli_version(cli_t *cli, int argc, char **argv);
+int cli_help(cli_t *cli, int argc, char **argv);
+
+int cli_server(cli_t *cli);
 /* Runs `kogge plugin-host` with these words until SIGTERM, again and again. */
 int cli_keep(cli_t *cli, int argc, char **argv);
-int cli_sim(cli_t *cli, int argc, char **argv);
-int cli_request(cli_t *cli, int argc, char **argv);
 /* A word whose plugin needs no server for it: the plugin WORD.so beside this binary, in a kernel of this process. -1:
  * there is none. `show` prints an item and says the exit code. */
 int cli_offline(cli_t *cli, const char *word, kg_doc_t *args, int (*show)(kg_view_t item, int code));
-int cli_word(cli_t *cli, int argc, char **argv); /* everything else: service cli/WORD */
+int cli_word(cli_t *cli, int argc, char **argv); /* everything else: service cli/WORD; argv[0] is the word */
+/* What a plugin is told of the command line: PROTOCOL.md rule 11. Caller owns the reference. */
+kg_doc_t *word_args(const cli_t *cli, int argc, char **argv);
 
 /* Runs `serve` in a child and starts it again when it crashes. Returns the exit code. */
 int cli_supervise(int (*serve)(cli_t *cli, int ready_fd), cli_t *cli);
 
+/* Takes the flags for all commands out of argv; returns how many words are left. */
+int cli_globals(cli_t *cli, int argc, char **argv);
 /* "--name VALUE" or "--name=VALUE" at argv[*i]; *i then points at the last word used. */
 bool cli_option(const char *name, char **argv, int argc, int *i, const char **value);
 /* places.c: the path of what lies at `built` beside this program, or at `installed` (both relative to its folder). */
@@ -51,6 +70,8 @@ typedef struct client {
 
 /* Says why on standard error and returns -1 if there is no server. */
 int client_open(const cli_t *cli, client_t *c);
+/* Same, says nothing, and does not wait longer than so many milliseconds for any answer. */
+int client_open_quiet(const cli_t *cli, client_t *c, int patience_ms);
 void client_close(client_t *c);
 int client_send(client_t *c, const char *service, const char *topic, kg_doc_t *args, bool stream, int64_t timeout_ms);
 /* Next frame, borrowed until the next call; -1: the server has gone. */

@@ -8,16 +8,34 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+/* 0, -1 with errno, or -2: the path is too long. */
+static int reach(const cli_t *cli, client_t *c, struct sockaddr_un *a) {
+  *a = (struct sockaddr_un){.sun_family = AF_UNIX};
+  *c = (client_t){.fd = -1};
+  if (snprintf(a->sun_path, sizeof a->sun_path, "%s/kogge.sock", cli->run_dir) >= (int)sizeof a->sun_path) return -2;
+  c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  return c->fd < 0 ? -1 : connect(c->fd, (struct sockaddr *)a, sizeof *a);
+}
+
 int client_open(const cli_t *cli, client_t *c) {
-  struct sockaddr_un a = {.sun_family = AF_UNIX};
-  *c = (client_t){.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-  if (snprintf(a.sun_path, sizeof a.sun_path, "%s/kogge.sock", cli->run_dir) >= (int)sizeof a.sun_path) {
+  struct sockaddr_un a;
+  int rc = reach(cli, c, &a);
+  if (rc == 0) return 0;
+  if (rc == -2)
     fprintf(stderr, "kogge: the path of run directory %s is too long\n", cli->run_dir);
-  } else if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&a, sizeof a) < 0) {
-    fprintf(stderr, "kogge: no server answers at %s: %s\n", a.sun_path, strerror(errno));
-  } else {
-    return 0;
-  }
+  else if (errno == ENOENT || errno == ECONNREFUSED)
+    fprintf(stderr, "kogge: no server answers at %s (%s): start one with kogge server, or say --run-dir\n", a.sun_path,
+            strerror(errno));
+  else
+    fprintf(stderr, "kogge: the server at %s cannot be asked: %s\n", a.sun_path, strerror(errno));
+  client_close(c);
+  return -1;
+}
+
+int client_open_quiet(const cli_t *cli, client_t *c, int patience_ms) {
+  struct sockaddr_un a;
+  struct timeval t = {.tv_sec = patience_ms / 1000, .tv_usec = patience_ms % 1000 * 1000};
+  if (reach(cli, c, &a) == 0 && setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t) == 0) return 0;
   client_close(c);
   return -1;
 }
@@ -75,7 +93,11 @@ int client_ask(client_t *c, const char *service, const char *topic, kg_doc_t *ar
     return -1;
   }
   if (f->type != KG_MSG_ERROR) return 0;
-  fprintf(stderr, "kogge: " KG_STR_FMT "\n", KG_STR_ARG(f->text));
+  if (f->code == KG_EUNAVAILABLE && strncmp(service, "plugin/", 7) == 0 && f->text.n > 13 &&
+      strncmp(f->text.p, "nobody serves", 13) == 0)
+    fprintf(stderr, "kogge: there is no plugin %s, see kogge plugin list\n", service + 7);
+  else
+    fprintf(stderr, "kogge: " KG_STR_FMT "\n", KG_STR_ARG(f->text));
   return -1;
 }
 

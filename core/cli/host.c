@@ -65,7 +65,8 @@ static int host(const words_t *w) {
   return rc < 0 ? 1 : 0;
 }
 
-int cli_plugin_host(int argc, char **argv) {
+int cli_plugin_host(cli_t *cli, int argc, char **argv) {
+  (void)cli;
   words_t w = {0};
   if (!read_words(argc, argv, &w)) return usage();
   if (w.trial) return trial(w.trial, w.name);

@@ -1,30 +1,9 @@
-#include "cli.h"
-
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define VERSION "0.1.0"
-
-static int usage(FILE *f) {
-  fputs("usage: kogge [--data-dir D] [--run-dir R] [--output json|table] COMMAND ...\n"
-        "  server [--config F] [--no-supervise] [FLAGS]    runs the kernel and its plugins (--help: the "
-        "configuration's flags)\n"
-        "  plugin list                                     what runs\n"
-        "  plugin swap NAME FILE                           FILE in the place of NAME, while it runs\n"
-        "  plugin load NAME FILE [LANE] | unload NAME | reload NAME\n"
-        "  plugin stats NAME | config NAME | ping NAME\n"
-        "  plugin trace [GLOB...] [--of NAME] [--record FILE] [--quiet] [--duration S] [--count N]\n"
-        "                                                  live messages, for example 'store.*'; FILE gets them whole\n"
-        "  request SERVICE TOPIC [JSON]                    one request to a service\n"
-        "  sim FILE [--seed N | --seeds A-B] [--trace OUT]  a scenario of plugins under virtual time, with faults\n"
-        "  version | help\n"
-        "Every other word is answered by the plugin that serves it.\n",
-        f);
-  return f == stderr ? 2 : 0;
-}
+#include "commands.h"
 
 bool cli_option(const char *name, char **argv, int argc, int *i, const char **value) {
   size_t n = strlen(name);
@@ -38,14 +17,53 @@ bool cli_option(const char *name, char **argv, int argc, int *i, const char **va
   return true;
 }
 
-static bool global(cli_t *cli, char **argv, int argc, int *i) {
-  return cli_option("--data-dir", argv, argc, i, &cli->data_dir) ||
-         cli_option("--run-dir", argv, argc, i, &cli->run_dir) || cli_option("--output", argv, argc, i, &cli->output);
+/* "-ojson", as kubectl takes it. */
+static bool short_output(cli_t *cli, const char *word) {
+  if (strncmp(word, "-o", 2) != 0 || !word[2] || word[2] == '=') return false;
+  cli->output = word + 2;
+  return true;
 }
 
-static int parse_server(cli_t *cli, int argc, char **argv) {
+static bool global(cli_t *cli, char **argv, int argc, int *i) {
+  return cli_option("--data-dir", argv, argc, i, &cli->data_dir) ||
+         cli_option("--run-dir", argv, argc, i, &cli->run_dir) || cli_option("--output", argv, argc, i, &cli->output) ||
+         cli_option("-o", argv, argc, i, &cli->output) || short_output(cli, argv[*i]);
+}
+
+int cli_globals(cli_t *cli, int argc, char **argv) {
+  int kept = 0;
+  for (int i = 0; i < argc; i++)
+    if (!global(cli, argv, argc, &i)) argv[kept++] = argv[i];
+  return kept;
+}
+
+/* --- commands of this file ---------------------------------------------------------------------------------------- */
+
+int cli_version(cli_t *cli, int argc, char **argv) {
+  (void)argc, (void)argv;
+  if (strcmp(cli->output, "json") == 0)
+    printf("{\"version\":\"%s\",\"pluginInterface\":%u}\n", KOGGE_VERSION, KG_PLUGIN_ABI);
+  else
+    printf("kogge %s, plugin interface %u\n", KOGGE_VERSION, KG_PLUGIN_ABI);
+  return 0;
+}
+
+int cli_help(cli_t *cli, int argc, char **argv) {
+  int used;
+  const command_t *c = argc ? command_find(argc, argv, &used) : NULL;
+  char *words[] = {argv[0], "--help", NULL};
+  if (c && used == argc)
+    command_help(stdout, c);
+  else if (!argc || (argc == 1 && command_is_group(argv[0])))
+    commands_help(stdout, argc ? argv[0] : NULL);
+  else
+    return c || argc > 1 ? command_unknown(argv, true) : cli_word(cli, 2, words);
+  return 0;
+}
+
+int cli_server_words(cli_t *cli, int argc, char **argv) {
   for (int i = 0; i < argc; i++) {
-    if (global(cli, argv, argc, &i) || cli_option("--config", argv, argc, &i, &cli->config)) continue;
+    if (cli_option("--config", argv, argc, &i, &cli->config)) continue;
     if (strcmp(argv[i], "--no-supervise") == 0)
       cli->supervise = false;
     else if (strcmp(argv[i], "--supervise") == 0)
@@ -56,29 +74,38 @@ static int parse_server(cli_t *cli, int argc, char **argv) {
   return cli_server(cli);
 }
 
-/* Own commands take the global options anywhere. */
-static int strip(cli_t *cli, int argc, char **argv) {
-  int kept = 0;
+/* --- dispatch ----------------------------------------------------------------------------------------------------- */
+
+static bool wants_help(int argc, char **argv) {
   for (int i = 0; i < argc; i++)
-    if (!global(cli, argv, argc, &i)) argv[kept++] = argv[i];
-  return kept;
+    if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return true;
+  return false;
 }
 
 static int run(cli_t *cli, int argc, char **argv) {
-  const char *word = argv[0];
-  if (strcmp(word, "server") == 0) return parse_server(cli, argc - 1, argv + 1);
-  if (strcmp(word, "plugin-host") == 0) return cli_plugin_host(argc - 1, argv + 1);
-  if (strcmp(word, "agent") == 0) return cli_agent(cli, argc - 1, argv + 1);
-  if (strcmp(word, "plugin") == 0) return cli_plugin(cli, strip(cli, argc - 1, argv + 1), argv + 1);
-  if (strcmp(word, "sim") == 0) return cli_sim(cli, strip(cli, argc - 1, argv + 1), argv + 1);
-  if (strcmp(word, "request") == 0) return cli_request(cli, strip(cli, argc - 1, argv + 1), argv + 1);
-  if (strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) return usage(stdout);
-  if (strcmp(word, "version") == 0 || strcmp(word, "--version") == 0) {
-    printf("kogge %s, plugin interface %u\n", VERSION, KG_PLUGIN_ABI);
-    return 0;
+  int used = 0;
+  if (!argc || argv[0][0] == '-') {
+    const char *word = argc ? argv[0] : "";
+    if (strcmp(word, "--version") == 0) return cli_version(cli, 0, NULL);
+    if (wants_help(argc, argv)) return cli_help(cli, 0, NULL);
+    if (argc && flag_find(NULL, word))
+      fprintf(stderr, "kogge: %s needs a value: %s\n", word, flag_find(NULL, word)->value);
+    else if (argc)
+      fprintf(stderr, "kogge: there is no flag %s, see kogge help\n", word);
+    else
+      commands_help(stderr, NULL);
+    return 2;
   }
-  if (word[0] == '-') return usage(stderr);
-  return cli_word(cli, argc, argv);
+  const command_t *c = command_find(argc, argv, &used);
+  if (!c && command_is_group(argv[0])) {
+    if (argc > 1 && argv[1][0] != '-') return command_unknown(argv, true);
+    commands_help(wants_help(argc, argv) ? stdout : stderr, argv[0]);
+    return wants_help(argc, argv) ? 0 : 2;
+  }
+  if (!c) return cli_word(cli, argc, argv);
+  if (wants_help(argc - used, argv + used) && c->run != cli_server_words) return cli_help(cli, used, argv);
+  if (command_check(c, argc - used, argv + used) < 0) return 2;
+  return c->run(cli, argc - used, argv + used);
 }
 
 int main(int argc, char **argv) {
@@ -86,9 +113,18 @@ int main(int argc, char **argv) {
   ssize_t n = readlink("/proc/self/exe", cli.self, sizeof cli.self - 1);
   if (n < 0) snprintf(cli.self, sizeof cli.self, "%s", argv[0]);
   cli.rest = calloc((size_t)argc + 1, sizeof *cli.rest);
-  int i = 1;
+  if (!cli.rest) return 1;
+  int i = 1, code = 2;
   while (i < argc && global(&cli, argv, argc, &i)) i++;
-  int code = i < argc && cli.rest ? run(&cli, argc - i, argv + i) : usage(stderr);
+  /* What is completed is no command yet: its words stay as they are. */
+  bool completes = i < argc && strcmp(argv[i], "__complete") == 0;
+  int words = completes ? 0 : cli_globals(&cli, argc - i, argv + i);
+  if (completes)
+    code = cli_complete(&cli, argc - i - 1, argv + i + 1);
+  else if (strcmp(cli.output, "json") != 0 && strcmp(cli.output, "table") != 0)
+    fprintf(stderr, "kogge: output is json or table, not %s\n", cli.output);
+  else
+    code = run(&cli, words, argv + i);
   free(cli.rest);
   return code;
 }

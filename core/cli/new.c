@@ -1,5 +1,5 @@
 /* kogge plugin new NAME [--dir D]: a folder with a plugin that builds outside of this tree. */
-#include "new.h"
+#include "embedded.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -39,10 +39,10 @@ static void put(FILE *f, const char *text, const char *name, const char *ident) 
   fputs(text, f);
 }
 
-static int write_file(const char *dir, const template_t *t, const char *name, const char *ident, kg_error_t *err) {
+static int write_file(const char *dir, const embedded_t *t, const char *name, const char *ident, kg_error_t *err) {
   char path[PATH_MAX];
-  int n = strncmp(t->file, "@NAME@", 6) == 0 ? snprintf(path, sizeof path, "%s/%s%s", dir, name, t->file + 6)
-                                             : snprintf(path, sizeof path, "%s/%s", dir, t->file);
+  bool source = strcmp(t->file, "NAME.c.in") == 0;
+  int n = snprintf(path, sizeof path, "%s/%s%s", dir, source ? name : t->file, source ? ".c" : "");
   if (n >= (int)sizeof path) return kg_error_set(err, KG_EINVAL, "the path %s is too long", dir);
   FILE *f = fopen(path, "wxe");
   if (f) put(f, t->text, name, ident);
@@ -60,29 +60,17 @@ static int make(const char *name, const char *dir, kg_error_t *err) {
     return kg_error_set(err, KG_ECONFLICT, "%s is there already, nothing was written", dir);
   if (access(dir, W_OK) < 0)
     return kg_error_set(err, KG_EINVAL, "the folder %s cannot be made: %s", dir, strerror(errno));
-  for (const template_t *t = cli_template; t->file; t++)
+  for (const embedded_t *t = cli_template; t->file; t++)
     if (write_file(dir, t, name, ident, err) < 0) return -1;
   return 0;
 }
 
-int cli_plugin_new(int argc, char **argv) {
+int cli_plugin_new(cli_t *cli, int argc, char **argv) {
+  (void)cli;
   const char *name = NULL, *dir = NULL;
-  bool bad = false;
-  for (int i = 0; i < argc && !bad; i++) {
-    if (strcmp(argv[i], "--dir") == 0 && i + 1 < argc)
-      dir = argv[++i];
-    else if (strncmp(argv[i], "--dir=", 6) == 0)
-      dir = argv[i] + 6;
-    else if (argv[i][0] == '-' || name)
-      bad = true;
-    else
-      name = argv[i];
-  }
-  if (!name || bad) {
-    fprintf(stderr, "usage: kogge plugin new NAME [--dir D]\n");
-    return 2;
-  }
   kg_error_t err = {0};
+  for (int i = 0; i < argc; i++)
+    if (!cli_option("--dir", argv, argc, &i, &dir)) name = argv[i];
   if (make(name, dir ? dir : name, &err) < 0) {
     fprintf(stderr, "kogge: %s\n", err.text);
     return 1;

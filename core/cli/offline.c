@@ -42,16 +42,16 @@ static void activate(kg_ctx_t *ctx, void *self) {
           &(kg_request_t){.service = a->service, .topic = "cli.run", .args = a->args, .stream = true, .fn = answered});
 }
 
-static kg_doc_t *config_of(const asking_t *a) {
+static kg_doc_t *config_of(const char *socket, const asking_t *a) {
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
-  kg_pack_kv_bool(&p, "offline", true);
+  kg_pack_kv_str(&p, "offline", socket); /* where no server answers */
   if (a) kg_pack_kv_int(&p, "asking", (int64_t)(intptr_t)a);
   kg_pack_end(&p);
   return kg_pack_doc(&p);
 }
 
-static int run(kg_kernel_t *k, const char *word, const char *file, asking_t *a, kg_error_t *err) {
+static int run(kg_kernel_t *k, const char *socket, const char *word, const char *file, asking_t *a, kg_error_t *err) {
   static const kg_plugin_t asker = {.magic = KG_PLUGIN_MAGIC,
                                     .abi = KG_PLUGIN_ABI,
                                     .size = sizeof(kg_plugin_t),
@@ -60,7 +60,7 @@ static int run(kg_kernel_t *k, const char *word, const char *file, asking_t *a, 
                                     .version = "1",
                                     .create = create,
                                     .activate = activate};
-  kg_doc_t *offline = config_of(NULL), *own = config_of(a);
+  kg_doc_t *offline = config_of(socket, NULL), *own = config_of(socket, a);
   int rc = kg_kernel_load(k, &(kg_plugin_spec_t){.name = word, .file = file, .config = offline}, err);
   if (rc == 0) rc = kg_kernel_load(k, &(kg_plugin_spec_t){.name = "asker", .descriptor = &asker, .config = own}, err);
   if (rc == 0) sem_wait(&a->done);
@@ -80,7 +80,7 @@ int cli_offline(cli_t *cli, const char *word, kg_doc_t *args, int (*show)(kg_vie
   asking_t a = {.args = args, .show = show};
   snprintf(a.service, sizeof a.service, "cli/%.200s", word);
   sem_init(&a.done, 0, 0);
-  int rc = k ? run(k, word, file, &a, &err) : -1;
+  int rc = k ? run(k, socket, word, file, &a, &err) : -1;
   if (k) kg_kernel_free(k);
   sem_destroy(&a.done);
   if (rc < 0) fprintf(stderr, "kogge: %s\n", err.text);

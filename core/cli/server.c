@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "commands.h"
 #include "settings.h"
 
 #define STOP_S 20 /* an orderly stop that takes longer ends disorderly */
@@ -149,18 +150,23 @@ static int serve(cli_t *cli, int ready_fd) {
   return rc < 0 ? 1 : 0;
 }
 
-int cli_server(cli_t *cli) {
-  for (int i = 0; i < cli->nrest; i++) {
-    if (strcmp(cli->rest[i], "--help") != 0) continue;
-    kg_error_t err = {0};
-    settings_t s;
-    if (settings_read(cli, &s, &err) < 0) {
-      fprintf(stderr, "kogge: %s\n", err.text);
-      return 1;
-    }
-    settings_help(&s);
-    settings_free(&s);
-    return 0;
+/* Its own flags, and those that the configuration declares. */
+static int help(const cli_t *cli) {
+  int used;
+  kg_error_t err = {0};
+  settings_t s;
+  command_help(stdout, command_find(1, (char *[]){"server"}, &used));
+  if (settings_read(cli, &s, &err) < 0) {
+    fprintf(stderr, "kogge: %s\n", err.text);
+    return 1;
   }
+  settings_help(&s);
+  settings_free(&s);
+  return 0;
+}
+
+int cli_server(cli_t *cli) {
+  for (int i = 0; i < cli->nrest; i++)
+    if (strcmp(cli->rest[i], "--help") == 0 || strcmp(cli->rest[i], "-h") == 0) return help(cli);
   return cli->supervise ? cli_supervise(serve, cli) : serve(cli, -1);
 }

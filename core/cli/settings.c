@@ -115,7 +115,7 @@ static int apply_flags(settings_t *s, const cli_t *cli, kg_error_t *err) {
 
 void settings_help(const settings_t *s) {
   const kg_cfg_t *flags = kg_cfg_get(s->root, "flags");
-  printf("flags of %s:\n", s->file);
+  printf("\nFlags of %s:\n", s->file);
   for (size_t i = 0; i < kg_cfg_count(flags); i++) {
     const char *help = kg_cfg_text(kg_cfg_get(kg_cfg_at(flags, i), "help"));
     printf("  --%-20s %s\n", kg_cfg_key(flags, i), help ? help : "");
@@ -138,7 +138,7 @@ int settings_read(const cli_t *cli, settings_t *s, kg_error_t *err) {
   if (!s->file) return kg_error_set(err, KG_EFULL, "out of memory");
   s->root = kg_cfg_read(s->file, err);
   bool help = false;
-  for (int i = 0; i < cli->nrest; i++) help |= strcmp(cli->rest[i], "--help") == 0;
+  for (int i = 0; i < cli->nrest; i++) help |= strcmp(cli->rest[i], "--help") == 0 || strcmp(cli->rest[i], "-h") == 0;
   if (s->root && (help || (apply_flags(s, cli, err) == 0 && check(s, err) == 0))) return 0;
   settings_free(s);
   return -1;

@@ -1,5 +1,6 @@
 #include "control.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -288,6 +289,34 @@ static void traced(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
  * --------------------------------------------------------------------------------------------------------------------
  */
 
+/* Nothing but what a kernel leaves there. */
+static bool is_run_dir(const char *dir) {
+  DIR *d = opendir(dir);
+  bool others = false, ours = false;
+  for (struct dirent *e; d && (e = readdir(d)) != NULL;) {
+    bool dot = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
+    ours |= strcmp(e->d_name, "kogge.sock") == 0;
+    others |= !dot;
+  }
+  if (d) closedir(d);
+  return d && (ours || !others);
+}
+
+/* Whoever can open the run directory can do everything: only its owner may. A directory that serves something else as
+ * well is not touched. */
+static int close_to_others(const char *dir, kg_error_t *err) {
+  struct stat st;
+  if (stat(dir, &st) < 0)
+    return kg_error_set(err, KG_EINVAL, "run directory %s cannot be opened: %s", dir, strerror(errno));
+  if (st.st_uid != geteuid())
+    return kg_error_set(err, KG_EINVAL, "run directory %s belongs to another user (%u)", dir, (unsigned)st.st_uid);
+  if (!(st.st_mode & 077) || (is_run_dir(dir) && chmod(dir, 0700) == 0)) return 0;
+  return kg_error_set(err, KG_EINVAL,
+                      "run directory %s can be opened by other users and holds other files: chmod 700 it, or take "
+                      "another (--run-dir)",
+                      dir);
+}
+
 static int listen_at(control_t *self, kg_error_t *err) {
   struct sockaddr_un a = {.sun_family = AF_UNIX};
   snprintf(a.sun_path, sizeof a.sun_path, "%s", self->path);
@@ -311,7 +340,8 @@ static int create(kg_ctx_t *ctx, void **out, kg_error_t *err) {
   self->listener = -1;
   if (snprintf(self->path, sizeof self->path, "%s/kogge.sock", kg_run_dir(ctx)) >= (int)sizeof self->path)
     kg_error_set(err, KG_EINVAL, "the run directory's path %s is too long for a socket", kg_run_dir(ctx));
-  else if (listen_at(self, err) == 0 && kg_fd_watch(ctx, self->listener, EPOLLIN, accept_ready, NULL, err) == 0) {
+  else if (close_to_others(kg_run_dir(ctx), err) == 0 && listen_at(self, err) == 0 &&
+           kg_fd_watch(ctx, self->listener, EPOLLIN, accept_ready, NULL, err) == 0) {
     *out = self;
     return 0;
   }

@@ -53,7 +53,7 @@ static int make_dirs(kg_kernel_t *k, const kg_kernel_options_t *o, kg_error_t *e
   k->run_dir = without_slash(o->run_dir ? o->run_dir : temporary);
   k->data_dir = without_slash(o->data_dir ? o->data_dir : k->run_dir);
   if (!k->run_dir || !k->data_dir) return kg_error_set(err, KG_EFULL, "out of memory");
-  if (make_dir(k->run_dir, 0755, err) < 0 || make_dir(k->data_dir, 0700, err) < 0) return -1;
+  if (make_dir(k->run_dir, 0700, err) < 0 || make_dir(k->data_dir, 0700, err) < 0) return -1;
   return 0;
 }
 

@@ -13,6 +13,14 @@ static void pack_services(kg_pack_t *p, kg_ctx_t *ctx) {
   free(names);
 }
 
+/* What it answers and hears; a plugin in another process does not tell. */
+static void pack_topics(kg_pack_t *p, const kg_plugin_t *desc) {
+  kg_pack_key(p, "topics");
+  kg_pack_array(p);
+  for (const kg_handler_t *h = desc->handlers; h && h->topic; h++) kg_pack_str(p, h->topic);
+  kg_pack_end(p);
+}
+
 static void pack_instance(kg_pack_t *p, kg_ctx_t *ctx, int64_t now) {
   kg_pack_map(p);
   kg_pack_kv_str(p, "name", ctx->name);
@@ -31,6 +39,7 @@ static void pack_instance(kg_pack_t *p, kg_ctx_t *ctx, int64_t now) {
   kg_pack_kv_int(p, "requests", (int64_t)ctx->n.requests);
   kg_pack_kv_int(p, "busy_us", (int64_t)ctx->n.busy_us);
   pack_services(p, ctx);
+  pack_topics(p, ctx->desc);
   kg_pack_end(p);
 }
 

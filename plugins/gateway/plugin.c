@@ -353,24 +353,38 @@ static void say(kg_ctx_t *ctx, const kg_msg_t *m, const char *key, const void *d
   kg_doc_unref(args);
 }
 
+static const char usage[] = "usage: kogge kubeconfig\n  prints the administrator's kubeconfig\n";
+
 /* `kogge kubeconfig` */
 static void on_cli(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   kube_buf_t b = {0};
   kg_error_t err = {0};
-  bool bad = !strstr(kg_msg_service(m), "kubeconfig") || gw_kubeconfig_text(self, &b, &err) || b.failed;
-  if (bad)
-    say(ctx, m, "err", err.text, strlen(err.text));
-  else
-    say(ctx, m, "out", b.p, b.n);
+  int code = 0;
+  kg_view_t argv = kg_view_get(kg_msg_args(m), "argv");
+  if (kg_view_count(argv)) {
+    code = kg_str_is(kg_view_str(kg_view_at(argv, 0)), "--help") ? 0 : 2;
+    kube_buf_addz(&b, usage);
+  } else if (gw_kubeconfig_text(self, &b, &err) < 0 || b.failed) {
+    code = 1;
+    kube_buf_free(&b);
+    kube_buf_fmt(&b, "kogge: %s\n", err.code ? err.text : "out of memory");
+  }
+  say(ctx, m, code ? "err" : "out", b.p, b.n);
   kube_buf_free(&b);
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
-  kg_pack_kv_int(&p, "exit", bad);
+  kg_pack_kv_int(&p, "exit", code);
   kg_pack_end(&p);
   kg_doc_t *args = kg_pack_doc(&p);
   kg_stream_item(ctx, m, args, NULL, 0);
   kg_doc_unref(args);
   kg_stream_end(ctx, m);
+}
+
+/* Nothing comes after it. */
+static void on_complete(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
+  (void)self;
+  kg_reply(ctx, m, NULL, NULL, 0);
 }
 
 static void gateway_stats(kg_ctx_t *ctx, void *self, kg_pack_t *p) {
@@ -385,9 +399,13 @@ static void gateway_stats(kg_ctx_t *ctx, void *self, kg_pack_t *p) {
 }
 
 static const char *const services[] = {"gateway", "cli/kubeconfig", NULL};
-static const kg_handler_t handlers[] = {
-    {"gateway.status", on_status}, {"gateway.sign-token", on_sign},          {"gateway.ca", on_ca},
-    {"cli.run", on_cli},           {"network.configured", on_network_event}, {0}};
+static const kg_handler_t handlers[] = {{"gateway.status", on_status},
+                                        {"gateway.sign-token", on_sign},
+                                        {"gateway.ca", on_ca},
+                                        {"cli.run", on_cli},
+                                        {"cli.complete", on_complete},
+                                        {"network.configured", on_network_event},
+                                        {0}};
 
 KG_PLUGIN(.name = "gateway", .role = "gateway", .version = "0.1",
           .summary = "HTTPS front of the API: HTTP/1.1, HTTP/2, WebSocket.", .services = services, .handlers = handlers,

@@ -36,5 +36,6 @@ void images_unuse(images_t *im, const char *id);
 /* Handlers of topics image.* (plugins/contracts/runtime.md) and of cli.run for service cli/image. */
 void images_handle(images_t *im, const kg_msg_t *m);
 void images_cli(images_t *im, const kg_msg_t *m);
+void images_complete(images_t *im, const kg_msg_t *m); /* cli.complete */
 
 #endif

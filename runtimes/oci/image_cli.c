@@ -28,7 +28,7 @@ void cli_exit(images_t *im, const kg_msg_t *m, int code) {
 static void usage(images_t *im, const kg_msg_t *m, int code) {
   static const char text[] = "usage: kogge image import FILE          images of an archive (docker save, OCI layout)\n"
                              "       kogge image pull NAME            an image of a registry\n"
-                             "       kogge image list [--output json]\n"
+                             "       kogge image list\n"
                              "       kogge image remove NAME...\n"
                              "       kogge image build-rootfs NAME    an image of Debian's busybox-static\n";
   cli_out(im, m, code ? "err" : "out", text, sizeof text - 1);
@@ -100,18 +100,12 @@ static void import(images_t *im, const kg_msg_t *m, kg_str_t file) {
   job_start(im, m, true, import_archive, kg_str(path), (kg_str_t){0});
 }
 
-static bool wants_json(kg_view_t argv) {
-  size_t n = kg_view_count(argv);
-  kg_str_t last = n ? kg_view_str(kg_view_at(argv, n - 1)) : (kg_str_t){0};
-  return kg_str_is(last, "--output=json") || (n > 1 && kg_str_is(last, "json"));
-}
-
 void images_cli(images_t *im, const kg_msg_t *m) {
   kg_view_t argv = kg_view_get(kg_msg_args(m), "argv");
   kg_str_t word = kg_view_str(kg_view_at(argv, 0)), arg = kg_view_str(kg_view_at(argv, 1));
   size_t n = kg_view_count(argv);
-  if (kg_str_is(word, "list") || kg_str_is(word, "ls"))
-    list(im, m, wants_json(argv));
+  if ((kg_str_is(word, "list") || kg_str_is(word, "ls")) && n == 1)
+    list(im, m, kg_str_is(kg_view_str(kg_view_get(kg_msg_args(m), "output")), "json"));
   else if (kg_str_is(word, "import") && n == 2 && arg.n)
     import(im, m, arg);
   else if (kg_str_is(word, "pull") && n == 2 && arg.n)
@@ -122,4 +116,25 @@ void images_cli(images_t *im, const kg_msg_t *m) {
     remove_all(im, m, argv);
   else
     usage(im, m, kg_str_is(word, "help") || kg_str_is(word, "--help") ? 0 : 2);
+}
+
+/* What may come next: a word, a file, an image that is here. */
+void images_complete(images_t *im, const kg_msg_t *m) {
+  static const char *const words[] = {"import", "pull", "list", "remove", "build-rootfs"};
+  kg_view_t argv = kg_view_get(kg_msg_args(m), "argv");
+  kg_str_t word = kg_view_str(kg_view_at(argv, 0));
+  bool removes = kg_str_is(word, "remove") || kg_str_is(word, "rm");
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  kg_pack_key(&p, "words");
+  kg_pack_array(&p);
+  for (size_t i = 0; !word.n && i < sizeof words / sizeof *words; i++) kg_pack_str(&p, words[i]);
+  for (const stored_t *s = im->list; removes && s; s = s->next)
+    for (size_t i = 0; i < s->nnames; i++) kg_pack_str(&p, s->names[i]);
+  kg_pack_end(&p);
+  kg_pack_kv_bool(&p, "files", kg_str_is(word, "import") && kg_view_count(argv) == 1);
+  kg_pack_end(&p);
+  kg_doc_t *args = kg_pack_doc(&p);
+  kg_reply(im->ctx, m, args, NULL, 0);
+  kg_doc_unref(args);
 }

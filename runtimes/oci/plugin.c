@@ -140,6 +140,11 @@ static void cli(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   images_cli(((oci_t *)self)->images, m);
 }
 
+static void complete(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
+  (void)ctx;
+  images_complete(((oci_t *)self)->images, m);
+}
+
 static void stats(kg_ctx_t *ctx, void *self, kg_pack_t *p) {
   (void)ctx;
   const oci_t *o = self;
@@ -168,6 +173,7 @@ static const kg_handler_t handlers[] = {{"runtime.version", version},
                                         {"runtime.stats", runtime_stats},
                                         {"image.*", images_topic},
                                         {"cli.run", cli},
+                                        {"cli.complete", complete},
                                         {0}};
 KG_PLUGIN(.name = "runtime-oci", .role = "runtime", .version = "0.1.0",
           .summary = "Containers through runc, each under a conmon that outlives kogge", .services = services,

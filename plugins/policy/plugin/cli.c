@@ -1,4 +1,4 @@
-/* kogge policy load FILE | list | unload NAME | test FILE --input FILE [--output json] */
+/* kogge policy load FILE | list | unload NAME | test FILE --input FILE */
 #include <libgen.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,7 +15,7 @@ typedef struct cli {
   const char *words[4], *input;
   char text[8][4096], cwd[4096];
   int count;
-  bool json;
+  bool json, help;
   kube_buf_t *out, *err; /* sent at the end, in one piece each: credit is for items */
 } cli_t;
 
@@ -48,10 +48,13 @@ static int complain(const cli_t *c, const kg_error_t *err) {
 }
 
 static int usage(const cli_t *c) {
-  say(c, "err",
-      "usage: kogge policy load FILE | list | unload NAME | test FILE --input FILE [--output json]\n"
-      "  test   runs a script's functions on an object (YAML or JSON), or on a map of object, old, node, n\n");
-  return 2;
+  say(c, c->help ? "out" : "err",
+      "usage: kogge policy load FILE                  puts a script in force; a bad one leaves the last good one\n"
+      "       kogge policy list                       what is in force\n"
+      "       kogge policy unload NAME                takes it out\n"
+      "       kogge policy test FILE --input FILE     runs its functions on an object (YAML or JSON), or on a map of\n"
+      "                                               object, old, node, n; needs no server\n");
+  return c->help ? 0 : 2;
 }
 
 static void path_of(const cli_t *c, const char *file, char out[8200]) {
@@ -232,6 +235,7 @@ static int test(const cli_t *c) {
 static bool parse(cli_t *c) {
   kg_view_t args = kg_msg_args(c->m);
   int kept = 0;
+  c->json = kg_str_is(kg_view_str(kg_view_get(args, "output")), "json");
   snprintf(c->cwd, sizeof c->cwd, KG_STR_FMT, KG_STR_ARG(kg_view_str(kg_view_get(args, "cwd"))));
   for (kg_iter_t it = kg_iter(kg_view_get(args, "argv")); kg_iter_next(&it); kept++) {
     if (kept == 8) return false;
@@ -241,23 +245,24 @@ static bool parse(cli_t *c) {
     const char *word = c->text[i], *value = i + 1 < kept ? c->text[i + 1] : NULL;
     if (strcmp(word, "--input") == 0 && value)
       c->input = c->text[++i];
-    else if ((strcmp(word, "--output") == 0 || strcmp(word, "-o") == 0) && value)
-      c->json = strcmp(c->text[++i], "json") == 0;
-    else if (strcmp(word, "--output=json") == 0)
-      c->json = true;
+    else if (strncmp(word, "--input=", 8) == 0)
+      c->input = word + 8;
+    else if (strcmp(word, "--help") == 0 || (i == 0 && strcmp(word, "help") == 0))
+      c->help = true;
     else if (*word == '-' || c->count == 4)
       return false;
     else
       c->words[c->count++] = word;
   }
-  return c->count > 0;
+  return true;
 }
 
 static int run(const cli_t *c) {
   kg_error_t err = {0};
+  if (c->help || c->count == 0) return usage(c);
   if (c->count == 2 && strcmp(c->words[0], "test") == 0 && c->input) return test(c);
-  if (c->pl->offline && strcmp(c->words[0], "test") != 0) {
-    say(c, "err", "kogge: no server answers: only policy test works without one\n");
+  if (c->pl->offline[0] && strcmp(c->words[0], "test") != 0) {
+    say(c, "err", "kogge: no server answers at %s: only policy test works without one\n", c->pl->offline);
     return 1;
   }
   if (c->count == 2 && strcmp(c->words[0], "load") == 0) return load(c);
@@ -294,4 +299,26 @@ void on_cli(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   kg_doc_unref(doc);
   kg_stream_end(ctx, m);
   free(c);
+}
+
+/* What may come next: a word, a file, a script in force. */
+void on_complete(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
+  static const char *const words[] = {"load", "list", "unload", "test"};
+  plugin_t *pl = self;
+  kg_view_t argv = kg_view_get(kg_msg_args(m), "argv");
+  kg_str_t word = kg_view_str(kg_view_at(argv, 0));
+  bool tests = kg_str_is(word, "test");
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  kg_pack_key(&p, "words");
+  kg_pack_array(&p);
+  for (size_t i = 0; !word.n && i < sizeof words / sizeof *words; i++) kg_pack_str(&p, words[i]);
+  for (script_t *s = pl->scripts; s && kg_str_is(word, "unload"); s = s->next) kg_pack_str(&p, s->name);
+  if (tests) kg_pack_str(&p, "--input");
+  kg_pack_end(&p);
+  kg_pack_kv_bool(&p, "files", tests || kg_str_is(word, "load"));
+  kg_pack_end(&p);
+  kg_doc_t *args = kg_pack_doc(&p);
+  kg_reply(ctx, m, args, NULL, 0);
+  kg_doc_unref(args);
 }

@@ -163,7 +163,7 @@ static int create(kg_ctx_t *ctx, void **self, kg_error_t *err) {
   plugin_t *pl = calloc(1, sizeof *pl);
   if (!pl) return kg_error_set(err, KG_EFULL, "out of memory");
   kg_view_t config = kg_config(ctx);
-  pl->offline = kg_view_bool(kg_view_get(config, "offline"), false);
+  snprintf(pl->offline, sizeof pl->offline, KG_STR_FMT, KG_STR_ARG(kg_view_str(kg_view_get(config, "offline"))));
   pl->options.log = log_line;
   pl->options.log_arg = ctx;
   read_limits(pl, config);
@@ -238,8 +238,9 @@ static void stats(kg_ctx_t *ctx, void *self, kg_pack_t *p) {
 
 static const char *const services[] = {"policy", "cli/policy", NULL};
 static const kg_handler_t handlers[] = {
-    {"policy.admit", on_admit}, {"policy.wanted", on_wanted}, {"policy.call", on_call}, {"policy.load", on_load},
-    {"policy.list", on_list},   {"policy.unload", on_unload}, {"cli.run", on_cli},      {0}};
+    {"policy.admit", on_admit}, {"policy.wanted", on_wanted},  {"policy.call", on_call},
+    {"policy.load", on_load},   {"policy.list", on_list},      {"policy.unload", on_unload},
+    {"cli.run", on_cli},        {"cli.complete", on_complete}, {0}};
 KG_PLUGIN(.name = "policy", .role = "policy", .version = "0.1.0", .summary = "Decisions in Lua.", .services = services,
           .handlers = handlers, .create = create, .start = start, .activate = activate, .configure = configure,
           .hand_over = hand_over, .accept = accept, .stats = stats, .destroy = destroy);

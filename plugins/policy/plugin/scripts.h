@@ -23,7 +23,7 @@ typedef struct script {
 
 typedef struct plugin {
   script_t *scripts;
-  bool offline; /* only for `policy test` */
+  char offline[256]; /* only for `policy test`: the socket where no server answers; "": there is one */
   policy_options_t options;
 } plugin_t;
 
@@ -61,5 +61,6 @@ void on_wanted(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 int script_try(plugin_t *pl, script_t *s, kg_error_t *err);
 /* cli.c */
 void on_cli(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+void on_complete(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 
 #endif
