@@ -18,7 +18,7 @@ static size_t utf8_sequence(const uint8_t *p, size_t left) {
   return n;
 }
 
-static bool utf8_ok(const uint8_t *p, size_t n) {
+bool kg_utf8_ok(const uint8_t *p, size_t n) {
   while (n) {
     uint64_t word;
     if (n >= 8 && (memcpy(&word, p, 8), !(word & 0x8080808080808080ull))) {
@@ -35,6 +35,13 @@ static bool utf8_ok(const uint8_t *p, size_t n) {
 }
 
 int kg_doc_check(const void *data, size_t size, kg_error_t *err) {
+  size_t used = 0;
+  if (kg_value_check(data, size, &used, err) < 0) return -1;
+  if (used == size) return 0;
+  return kg_error_set(err, KG_EINVAL, "document has %zu bytes after its end at byte %zu", size - used, used);
+}
+
+int kg_value_check(const void *data, size_t size, size_t *used, kg_error_t *err) {
   const uint8_t *start = data, *p = start, *end = start + size;
   uint64_t left[KG_DOC_MAX_DEPTH + 1]; /* values still expected on each level */
   unsigned depth = 0;
@@ -44,9 +51,8 @@ int kg_doc_check(const void *data, size_t size, kg_error_t *err) {
   for (;;) {
     while (left[depth] == 0) {
       if (depth == 0) {
-        if (p == end) return 0;
-        return kg_error_set(err, KG_EINVAL, "document has %zu bytes after its end at byte %zu", (size_t)(end - p),
-                            (size_t)(p - start));
+        *used = (size_t)(p - start);
+        return 0;
       }
       depth--;
     }
@@ -55,7 +61,7 @@ int kg_doc_check(const void *data, size_t size, kg_error_t *err) {
     size_t at = (size_t)(p - start);
     if (h.type == KG_V_NONE) return kg_error_set(err, KG_EINVAL, "document is malformed or cut off at byte %zu", at);
     p += h.own;
-    if (h.type == KG_V_STR && !utf8_ok(p, h.length))
+    if (h.type == KG_V_STR && !kg_utf8_ok(p, h.length))
       return kg_error_set(err, KG_EINVAL, "string at byte %zu is not UTF-8", at);
     if (h.type == KG_V_STR || h.type == KG_V_BIN) p += h.length;
     if (h.type != KG_V_ARRAY && h.type != KG_V_MAP) continue;

@@ -1,6 +1,7 @@
 /* The envelope between processes: PROTOCOL.md rules 2 and 3. */
 #include <string.h>
 
+#include "head.h"
 #include "msg_internal.h"
 
 enum { FIELDS = 11, TEXT_MAX = 2048 };
@@ -59,49 +60,61 @@ kg_doc_t *kg_envelope_encode(const kg_msg_t *m, int64_t now_ms) {
   return kg_doc_copy(out, kg_envelope_write(m, m->id, 0, now_ms, out));
 }
 
-static int number(kg_view_t v, const char *what, uint64_t max, uint64_t *out, kg_error_t *err) {
-  uint64_t n = kg_view_uint(v, UINT64_MAX);
-  if ((kg_view_type(v) != KG_V_INT && kg_view_type(v) != KG_V_UINT) || n > max)
-    return kg_error_set(err, KG_EINVAL, "envelope: %s is missing or out of range (rule 2)", what);
+/* --- reading ------------------------------------------------------------------------------------------------------ */
+
+typedef struct reader {
+  const uint8_t *p, *end;
+  char *scratch;
+  kg_error_t *err;
+} reader_t;
+
+static int number(reader_t *r, const char *what, uint64_t max, uint64_t *out) {
+  kg_head_t h = kg_head_read(r->p, r->end);
+  bool is = h.type == KG_V_INT || h.type == KG_V_UINT;
+  uint64_t n = is ? kg_view_uint((kg_view_t){r->p, r->end}, UINT64_MAX) : UINT64_MAX;
+  if (!is || n > max) return kg_error_set(r->err, KG_EINVAL, "envelope: %s is missing or out of range (rule 2)", what);
+  r->p += h.own;
   *out = n;
   return 0;
 }
 
-static int string(kg_view_t v, const char *what, size_t max, char **scratch, const char **out, kg_error_t *err) {
-  kg_str_t s = kg_view_str(v);
-  if (!s.p) return kg_error_set(err, KG_EINVAL, "envelope: %s is no string (rule 2)", what);
-  if (s.n > max) return kg_error_set(err, KG_EINVAL, "envelope: %s is longer than %zu bytes (rule 2)", what, max);
-  if (memchr(s.p, 0, s.n)) return kg_error_set(err, KG_EINVAL, "envelope: %s contains a zero byte (rule 2)", what);
-  memcpy(*scratch, s.p, s.n);
-  (*scratch)[s.n] = '\0';
-  *out = *scratch;
-  *scratch += s.n + 1;
+static int string(reader_t *r, const char *what, size_t max, const char **out) {
+  kg_head_t h = kg_head_read(r->p, r->end);
+  const uint8_t *z = r->p + h.own;
+  size_t n = h.length;
+  if (h.type != KG_V_STR) return kg_error_set(r->err, KG_EINVAL, "envelope: %s is no string (rule 2)", what);
+  if (n > max) return kg_error_set(r->err, KG_EINVAL, "envelope: %s is longer than %zu bytes (rule 2)", what, max);
+  if (memchr(z, 0, n)) return kg_error_set(r->err, KG_EINVAL, "envelope: %s contains a zero byte (rule 2)", what);
+  if (!kg_utf8_ok(z, n)) return kg_error_set(r->err, KG_EINVAL, "envelope: %s is not UTF-8 (rule 2)", what);
+  *out = memcpy(r->scratch, z, n);
+  r->scratch[n] = '\0';
+  r->scratch += n + 1;
+  r->p = z + n;
   return 0;
 }
 
 static bool topic_ok(const char *z) {
-  return *z && strspn(z, "abcdefghijklmnopqrstuvwxyz0123456789._-") == strlen(z);
+  const char *start = z;
+  while ((*z >= 'a' && *z <= 'z') || (*z >= '-' && *z <= '9' && *z != '/') || *z == '_') z++;
+  return !*z && z != start;
 }
 
-static int decode_fields(const kg_view_t f[FIELDS], int64_t now_ms, kg_msg_init_t *out, char *scratch,
-                         kg_error_t *err) {
+static int read_fields(reader_t *r, int64_t now_ms, kg_msg_init_t *out) {
   uint64_t version, type, left, flags, code, credit;
-  if (number(f[0], "version", UINT32_MAX, &version, err)) return -1;
+  if (number(r, "version", UINT32_MAX, &version)) return -1;
   if (version != KG_ENVELOPE_VERSION)
-    return kg_error_set(err, KG_EINVAL, "envelope: version %u is not spoken here (rule 3)", (unsigned)version);
-  if (number(f[1], "type", KG_MSG_CREDIT, &type, err)) return -1;
+    return kg_error_set(r->err, KG_EINVAL, "envelope: version %u is not spoken here (rule 3)", (unsigned)version);
+  if (number(r, "type", KG_MSG_CREDIT, &type)) return -1;
   if (type < KG_MSG_REQUEST)
-    return kg_error_set(err, KG_EINVAL, "envelope: type %u is unknown (rule 3)", (unsigned)type);
-  if (string(f[2], "topic", KG_NAME_MAX, &scratch, &out->topic, err) ||
-      string(f[3], "source", KG_NAME_MAX, &scratch, &out->source, err) ||
-      string(f[4], "service", KG_NAME_MAX, &scratch, &out->service, err) ||
-      number(f[5], "id", UINT64_MAX - 1, &out->id, err) || number(f[6], "deadline", INT32_MAX, &left, err) ||
-      number(f[7], "flags", KG_FLAG_STREAM | KG_FLAG_UP | KG_FLAG_INLINE, &flags, err) ||
-      number(f[8], "code", INT32_MAX, &code, err) || string(f[9], "text", KG_ENVELOPE_MAX, &scratch, &out->text, err) ||
-      number(f[10], "credit", UINT32_MAX, &credit, err))
+    return kg_error_set(r->err, KG_EINVAL, "envelope: type %u is unknown (rule 3)", (unsigned)type);
+  if (string(r, "topic", KG_NAME_MAX, &out->topic) || string(r, "source", KG_NAME_MAX, &out->source) ||
+      string(r, "service", KG_NAME_MAX, &out->service) || number(r, "id", UINT64_MAX - 1, &out->id) ||
+      number(r, "deadline", INT32_MAX, &left) ||
+      number(r, "flags", KG_FLAG_STREAM | KG_FLAG_UP | KG_FLAG_INLINE, &flags) || number(r, "code", INT32_MAX, &code) ||
+      string(r, "text", KG_ENVELOPE_MAX, &out->text) || number(r, "credit", UINT32_MAX, &credit))
     return -1;
   if (!topic_ok(out->topic))
-    return kg_error_set(err, KG_EINVAL, "envelope: topic '%s' is malformed (rule 2)", out->topic);
+    return kg_error_set(r->err, KG_EINVAL, "envelope: topic '%s' is malformed (rule 2)", out->topic);
   out->type = (kg_msg_type_t)type;
   out->deadline_ms = left ? now_ms + (int64_t)left : 0;
   out->flags = (uint32_t)flags;
@@ -110,16 +123,25 @@ static int decode_fields(const kg_view_t f[FIELDS], int64_t now_ms, kg_msg_init_
   return 0;
 }
 
+size_t kg_envelope_read(const void *data, size_t size, int64_t now_ms, kg_msg_init_t *out, char *scratch,
+                        kg_error_t *err) {
+  const uint8_t *start = data;
+  reader_t r = {start, start + (size < KG_ENVELOPE_MAX ? size : KG_ENVELOPE_MAX), scratch, err};
+  kg_head_t h = kg_head_read(r.p, r.end);
+  memset(out, 0, sizeof *out);
+  if (h.type != KG_V_ARRAY || h.length != FIELDS) {
+    kg_error_set(err, KG_EINVAL, "envelope: is no array of %d values (rule 2)", FIELDS);
+    return 0;
+  }
+  r.p += h.own;
+  return read_fields(&r, now_ms, out) < 0 ? 0 : (size_t)(r.p - start);
+}
+
 int kg_envelope_decode(const void *data, size_t size, int64_t now_ms, kg_msg_init_t *out, char *scratch,
                        kg_error_t *err) {
-  memset(out, 0, sizeof *out);
   if (size > KG_ENVELOPE_MAX)
     return kg_error_set(err, KG_ETOOBIG, "envelope: %zu bytes are over %d (rule 3)", size, KG_ENVELOPE_MAX);
-  if (kg_doc_check(data, size, err)) return kg_error_prefix(err, "envelope");
-  kg_view_t v = kg_view_bytes(data, size), f[FIELDS];
-  kg_iter_t it = kg_iter(v);
-  if (kg_view_type(v) != KG_V_ARRAY || kg_view_count(v) != FIELDS)
-    return kg_error_set(err, KG_EINVAL, "envelope: is no array of %d values (rule 2)", FIELDS);
-  for (size_t i = 0; i < FIELDS && kg_iter_next(&it); i++) f[i] = it.value;
-  return decode_fields(f, now_ms, out, scratch, err);
+  size_t used = kg_envelope_read(data, size, now_ms, out, scratch, err);
+  if (used == size) return 0;
+  return used ? kg_error_set(err, KG_EINVAL, "envelope: has %zu bytes after its end", size - used) : -1;
 }

@@ -52,6 +52,11 @@ kg_doc_t *kg_envelope_encode(const kg_msg_t *m, int64_t now_ms);
 /* Same into the caller's buffer, under another id and with `flags` added; returns the number of bytes. */
 size_t kg_envelope_write(const kg_msg_t *m, uint64_t id, uint32_t flags, int64_t now_ms, uint8_t out[KG_ENVELOPE_MAX]);
 
+/* The size of the envelope with which `data` begins, read like kg_envelope_decode() does; 0 and a sentence if there is
+ * none. */
+size_t kg_envelope_read(const void *data, size_t size, int64_t now_ms, kg_msg_init_t *out, char *scratch,
+                        kg_error_t *err);
+
 /* Reads an envelope into *out (documents NULL). Its strings live in `scratch`, KG_ENVELOPE_MAX + 8 bytes of the caller.
  * Returns 0, or -1 with a sentence that says which rule of PROTOCOL.md it breaks. */
 int kg_envelope_decode(const void *data, size_t size, int64_t now_ms, kg_msg_init_t *out, char *scratch,

@@ -82,6 +82,7 @@ void kg_deliver_job(kg_lane_t *lane, const kg_parcel_t *p) {
   kg_job_t *job = p->job;
   int untaken = 0;
   if (!atomic_compare_exchange_strong(&job->taken, &untaken, 1)) return;
+  if (lane->unsent) kg_lane_flush(lane);
   lane->now_us = kg_time_us(lane->k);
   atomic_store_explicit(&lane->current, p->to, memory_order_relaxed);
   kg_pulse_set(lane->pulse, job->what ? job->what : "a step of its life", lane->now_us);

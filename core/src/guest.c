@@ -19,7 +19,7 @@
 #include "manager.h"
 #include "wire.h"
 
-#define BATCH 256
+#define BATCH 32 /* so few that the other side has something to do while these are worked off */
 #define ENOUGH 1024
 #define LIFE_FD 3
 #define PULSE_FD 4
@@ -27,6 +27,7 @@
 
 typedef struct guest {
   kg_port_t port; /* first */
+  kg_wire_t wire;
   kg_kernel_t *k;
   kg_ctx_t *link, *plugin;
   uint64_t farewell; /* id of host.destroy */
@@ -45,8 +46,17 @@ static void end(guest_t *g) {
 }
 
 static int transmit(guest_t *g, const kg_msg_t *m, kg_error_t *err) {
-  g->port.more = true; /* sending may take the news of a message that has come */
-  return kg_wire_send(g->port.socket, m, m->id, g->link->lane->now_us / 1000, err);
+  kg_port_unsent(g->link->lane, &g->port);
+  return kg_wire_send(&g->wire, g->port.socket, m, m->id, g->link->lane->now_us / 1000, err);
+}
+
+static void flush(kg_lane_t *lane, kg_port_t *port) {
+  (void)lane;
+  guest_t *g = (guest_t *)port;
+  kg_error_t err = {0};
+  port->more = true; /* sending may take the news of a message that has come */
+  if (kg_wire_flush(&g->wire, port->socket, &err) < 0)
+    kg_logf(g->k, KG_LOG_ERROR, g->plugin->name, "messages to the kernel are lost: %s", err.text);
 }
 
 void kg_guest_tell(kg_ctx_t *ctx, const char *topic, const char *key, const char *value) {
@@ -129,7 +139,10 @@ static void pass(kg_lane_t *lane, kg_ctx_t *link, kg_parcel_t *p) {
     kg_refuse(lane, p, rc > 0 ? KG_EFULL : KG_EUNAVAILABLE, rc > 0 ? "the kernel takes no more requests" : err.text);
   else if (rc != 0)
     kg_count(&g->plugin->n.dropped, 1);
-  if (g->farewell && p->m->id == g->farewell && kg_msg_type(p->m) != KG_MSG_REQUEST) end(g);
+  if (g->farewell && p->m->id == g->farewell && kg_msg_type(p->m) != KG_MSG_REQUEST) {
+    flush(lane, &g->port);
+    end(g);
+  }
 }
 
 /* --- from the kernel
@@ -137,10 +150,11 @@ static void pass(kg_lane_t *lane, kg_ctx_t *link, kg_parcel_t *p) {
 
 static void receive(kg_lane_t *lane, kg_port_t *port) {
   guest_t *g = (guest_t *)port;
+  if (g->wire.holds) flush(lane, port); /* the news may be that it takes something again */
   for (int left = BATCH; left > 0 && lane->queue.count <= ENOUGH; left--) {
     kg_error_t err = {0};
     kg_msg_t *m;
-    int got = kg_wire_recv(port->socket, lane->now_us / 1000, &m, NULL, &err);
+    int got = kg_wire_recv(&g->wire, port->socket, lane->now_us / 1000, &m, NULL, &err);
     if (got == 0) {
       port->more = false;
       return;
@@ -193,6 +207,7 @@ static void attach(kg_lane_t *lane, kg_ctx_t *link, kg_job_t *job) {
   link->raw = pass;
   link->created = true;
   g->port.ready = receive;
+  g->port.flush = flush;
   job->rc = kg_port_open(link, &g->port, &job->err);
   if (job->rc == 0)
     job->rc = g->far ? watch_connection(g, &job->err)
@@ -211,7 +226,7 @@ static void detach(kg_lane_t *lane, kg_ctx_t *link, kg_job_t *job) {
 static int connect_to(guest_t *g, const kg_guest_options_t *o, kg_error_t *err) {
   int linger = LINGER_MS;
   int64_t size = KG_DOC_MAX_BYTES;
-  int most = 65536;
+  int most = KG_WIRE_HWM;
   g->far = strncmp(o->address, "ipc://", 6) != 0;
   g->k->net = zmq_ctx_new();
   void *s = g->port.socket = g->k->net ? zmq_socket(g->k->net, ZMQ_DEALER) : NULL;
@@ -231,7 +246,8 @@ static int connect_to(guest_t *g, const kg_guest_options_t *o, kg_error_t *err) 
 static int say(guest_t *g, const char *name, const char *topic, kg_pack_t *p, kg_error_t *err) {
   kg_doc_t *args = kg_pack_doc(p);
   kg_msg_t *m = kg_msg_new(&(kg_msg_init_t){.type = KG_MSG_EVENT, .topic = topic, .source = name, .args = args});
-  int rc = m ? kg_wire_send(g->port.socket, m, 0, 0, err) : -1;
+  int rc = m ? kg_wire_send(&g->wire, g->port.socket, m, 0, 0, err) : -1;
+  if (rc == 0) rc = kg_wire_flush(&g->wire, g->port.socket, err);
   kg_msg_unref(m);
   kg_doc_unref(args);
   return rc;
@@ -307,6 +323,7 @@ int kg_guest_run(const kg_guest_options_t *o, kg_error_t *err) {
   kg_kernel_end_lanes(g.k);
   if (g.monitor.socket) zmq_close(g.monitor.socket);
   if (g.port.socket) zmq_close(g.port.socket);
+  kg_wire_end(&g.wire);
   kg_kernel_free(g.k);
   kg_ctx_unref(g.plugin);
   kg_ctx_unref(g.link);

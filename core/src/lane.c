@@ -35,6 +35,7 @@ void kg_lane_post(kg_lane_t *here, kg_parcel_t p) {
  */
 
 void kg_lane_enter(kg_lane_t *lane, kg_ctx_t *ctx, const char *what) {
+  if (lane->unsent) kg_lane_flush(lane); /* nobody knows how long this handler takes */
   atomic_store_explicit(&lane->current, ctx, memory_order_relaxed);
   kg_pulse_set(lane->pulse, what, lane->now_us);
 }
@@ -157,8 +158,21 @@ void kg_port_close(kg_ctx_t *ctx, kg_port_t *port) {
   while (*at && *at != port) at = &(*at)->next;
   if (!*at) return;
   *at = port->next;
-  port->more = false;
+  port->more = port->unsent = false;
   kg_fd_forget(ctx, port_fd(port));
+}
+
+void kg_port_unsent(kg_lane_t *lane, kg_port_t *port) {
+  port->unsent = lane->unsent = true;
+}
+
+void kg_lane_flush(kg_lane_t *lane) {
+  lane->unsent = false;
+  for (kg_port_t *p = lane->ports; p; p = p->next) {
+    if (!p->unsent) continue;
+    p->unsent = false;
+    p->flush(lane, p);
+  }
 }
 
 static void run_ports(kg_lane_t *lane) {
@@ -178,6 +192,7 @@ static void *lane_main(void *arg) {
     run_ports(lane);
     run_queue(lane);
     run_timers(lane);
+    if (lane->unsent) kg_lane_flush(lane);
     if (!lane->stop) wait_for_events(lane);
   }
   kg_crash_lane_ends(stack);

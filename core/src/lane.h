@@ -27,8 +27,9 @@ struct kg_timer_entry {
 typedef struct kg_port {
   struct kg_port *next;
   void *socket;
-  bool more;
+  bool more, unsent;
   void (*ready)(kg_lane_t *lane, struct kg_port *port); /* receives some, clears `more` when there is nothing left */
+  void (*flush)(kg_lane_t *lane, struct kg_port *port); /* sends what waits; NULL: nothing ever does */
 } kg_port_t;
 
 struct kg_lane {
@@ -40,7 +41,7 @@ struct kg_lane {
   int epoll, inbox_fd;
   void *inbox;                       /* ZeroMQ PULL socket, inproc */
   kg_outlet_t outlets[KG_MAX_LANES]; /* to the other lanes, made when first needed */
-  bool inbox_more;
+  bool inbox_more, unsent;
   kg_port_t *ports;
   kg_queue_t queue;
   kg_heap_t heap;
@@ -68,6 +69,10 @@ void kg_lane_post(kg_lane_t *here, kg_parcel_t p);
 /* The port's socket belongs to ctx; kg_port_close() comes before the socket is closed. */
 int kg_port_open(kg_ctx_t *ctx, kg_port_t *port, kg_error_t *err);
 void kg_port_close(kg_ctx_t *ctx, kg_port_t *port);
+/* Something waits in the port: flush() comes at the end of the turn, and before any handler of a plugin. */
+void kg_port_unsent(kg_lane_t *lane, kg_port_t *port);
+/* What waits in ports is sent now. */
+void kg_lane_flush(kg_lane_t *lane);
 
 /* Bracket of every handler: measures, and says who is busy. `what` names the handler if it took too long. */
 void kg_lane_enter(kg_lane_t *lane, kg_ctx_t *ctx, const char *what);

@@ -50,7 +50,7 @@ static int first_message(kg_remote_t *r, kg_error_t *err) {
   int64_t until = kg_clock_us() + r->k->start_timeout_ms * 1000;
   int fd = -1;
   for (kg_msg_t *m;;) {
-    int got = kg_wire_recv(r->port.socket, kg_clock_us() / 1000, &m, &fd, err);
+    int got = kg_wire_recv(&r->wire, r->port.socket, kg_clock_us() / 1000, &m, &fd, err);
     if (got > 0) kg_remote_came_by(r, fd);
     if (got < 0) return -1;
     if (got > 0) {
@@ -100,6 +100,7 @@ void kg_remote_free(kg_remote_t *r) {
   if (!r) return;
   kg_remote_monitor_end(r);
   if (r->port.socket) zmq_close(r->port.socket);
+  kg_wire_end(&r->wire);
   kg_process_free(&r->proc);
   for (size_t i = 0; i < sizeof r->texts / sizeof *r->texts; i++) free(r->texts[i]);
   for (char **s = r->services; s && *s; s++) free(*s);
@@ -236,6 +237,7 @@ static void process_ended(kg_ctx_t *ctx, void *self, int fd, uint32_t events, vo
 static int attach(kg_ctx_t *ctx, kg_error_t *err) {
   kg_remote_t *r = ctx->remote;
   r->port.ready = kg_remote_receive;
+  r->port.flush = kg_remote_flush;
   r->ctx = ctx;
   r->up_since_us = kg_clock_us();
   if (kg_port_open(ctx, &r->port, err) < 0) return -1;
@@ -263,6 +265,7 @@ static void let_go(kg_ctx_t *ctx, const char *why) {
   uint64_t id;
   atomic_store(&r->serving, false);
   kg_calls_drop(ctx);
+  kg_wire_forget(&r->wire); /* it must not reach the next process */
   for (kg_table_t *t = &r->calls; kg_table_any(t, &id);) free(kg_table_remove(t, id));
   kg_served_drop(ctx, why);
   kg_subscriptions_remove(&ctx->k->registry, ctx);
@@ -276,6 +279,7 @@ static void close_socket(kg_ctx_t *ctx) {
   kg_port_close(ctx, &r->port);
   zmq_close(r->port.socket);
   r->port.socket = NULL;
+  kg_wire_end(&r->wire);
 }
 
 void kg_remote_detach(kg_ctx_t *ctx) {

@@ -13,6 +13,7 @@
 
 struct kg_remote {
   kg_port_t port; /* first */
+  kg_wire_t wire;
   kg_kernel_t *k;
   kg_ctx_t *ctx; /* borrowed; NULL before kg_remote_create() */
   kg_process_t proc;
@@ -36,6 +37,7 @@ struct kg_remote {
 int kg_remote_send(kg_remote_t *r, const kg_msg_t *m, uint64_t id, kg_error_t *err);
 void kg_remote_deliver(kg_lane_t *lane, kg_ctx_t *ctx, kg_parcel_t *p);
 void kg_remote_receive(kg_lane_t *lane, kg_port_t *port);
+void kg_remote_flush(kg_lane_t *lane, kg_port_t *port);
 void kg_remote_said(kg_ctx_t *ctx, const kg_msg_t *m);
 void kg_remote_step_answered(kg_ctx_t *ctx, const kg_msg_t *m);
 void kg_remote_ended(kg_ctx_t *ctx);

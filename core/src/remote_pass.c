@@ -8,7 +8,7 @@
 #include "registry.h"
 #include "remote_internal.h"
 
-#define BATCH 256
+#define BATCH 32 /* so few that the other side has something to do while these are worked off */
 #define ENOUGH 1024 /* messages that wait in the lane: more are left where they are */
 
 /* A request of the host that is on its way through the kernel. */
@@ -18,8 +18,17 @@ typedef struct kg_relayed {
 
 int kg_remote_send(kg_remote_t *r, const kg_msg_t *m, uint64_t id, kg_error_t *err) {
   if (!r->port.socket) return kg_error_set(err, KG_EUNAVAILABLE, "its process is not there");
-  r->port.more = true; /* sending may take the news of a message that has come */
-  return kg_wire_send(r->port.socket, m, id, r->ctx ? r->ctx->lane->now_us / 1000 : kg_clock_us() / 1000, err);
+  kg_port_unsent(r->ctx->lane, &r->port);
+  return kg_wire_send(&r->wire, r->port.socket, m, id, r->ctx->lane->now_us / 1000, err);
+}
+
+void kg_remote_flush(kg_lane_t *lane, kg_port_t *port) {
+  (void)lane;
+  kg_remote_t *r = (kg_remote_t *)port;
+  kg_error_t err = {0};
+  port->more = true; /* sending may take the news of a message that has come */
+  if (kg_wire_flush(&r->wire, port->socket, &err) < 0)
+    kg_logf(r->k, KG_LOG_ERROR, r->name, "messages to its process are lost: %s", err.text);
 }
 
 /* --- to the host
@@ -38,8 +47,8 @@ static void forward_request(kg_lane_t *lane, kg_ctx_t *ctx, kg_parcel_t *p) {
     kg_refuse(lane, p, KG_EFULL, "out of memory");
   } else {
     int rc = kg_remote_send(ctx->remote, p->m, p->m->id, &err);
-    snprintf(text, sizeof text, "the process of plugin %s takes no more requests", ctx->name);
-    if (rc != 0) kg_fail(ctx, p->m, rc > 0 ? KG_EFULL : KG_EUNAVAILABLE, "%s", rc > 0 ? text : err.text);
+    if (rc > 0) kg_fail(ctx, p->m, KG_EFULL, "the process of plugin %s takes no more requests", ctx->name);
+    if (rc < 0) kg_fail(ctx, p->m, KG_EUNAVAILABLE, "%s", err.text);
   }
 }
 
@@ -157,12 +166,13 @@ static void take(kg_ctx_t *ctx, kg_msg_t *m) {
 void kg_remote_receive(kg_lane_t *lane, kg_port_t *port) {
   kg_remote_t *r = (kg_remote_t *)port;
   kg_ctx_t *ctx = kg_ctx_ref(r->ctx);
+  if (r->wire.holds) kg_remote_flush(lane, port); /* the news may be that it takes something again */
   for (int left = BATCH; left > 0 && port->socket; left--) {
     kg_error_t err = {0};
     kg_msg_t *m;
     int fd = -1;
     if (lane->queue.count > ENOUGH) break;
-    int got = kg_wire_recv(port->socket, lane->now_us / 1000, &m, r->own ? NULL : &fd, &err);
+    int got = kg_wire_recv(&r->wire, port->socket, lane->now_us / 1000, &m, r->own ? NULL : &fd, &err);
     if (got == 0) {
       port->more = false;
       break;

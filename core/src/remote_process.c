@@ -17,8 +17,6 @@
 #include "remote.h"
 
 #define FIRST_FREE_FD 20 /* descriptors to hand over are moved out of the way of 0-4 */
-#define MOST_WAITING                                                                                                   \
-  65536 /* messages that wait for a host which takes none; then requests get 507, events are dropped */
 
 extern char **environ;
 
@@ -53,7 +51,7 @@ int kg_process_prepare(kg_kernel_t *k, kg_process_t *p, const char *name, const 
 
 void *kg_process_socket(kg_kernel_t *k, const kg_process_t *p, kg_error_t *err) {
   char plain[sizeof p->address];
-  int none = 0, most = MOST_WAITING;
+  int none = 0, most = KG_WIRE_HWM;
   int64_t size = KG_DOC_MAX_BYTES;
   if (!k->net) k->net = zmq_ctx_new();
   void *s = k->net ? zmq_socket(k->net, ZMQ_DEALER) : NULL;
