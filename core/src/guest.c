@@ -19,7 +19,7 @@
 #include "manager.h"
 #include "wire.h"
 
-#define BATCH 32 /* so few that the other side has something to do while these are worked off */
+#define BATCH 32 /* the other side has something to do while these are worked off */
 #define ENOUGH 1024
 #define LIFE_FD 3
 #define PULSE_FD 4

@@ -8,7 +8,7 @@
 #include "registry.h"
 #include "remote_internal.h"
 
-#define BATCH 32 /* so few that the other side has something to do while these are worked off */
+#define BATCH 32    /* the other side has something to do while these are worked off */
 #define ENOUGH 1024 /* messages that wait in the lane: more are left where they are */
 
 /* A request of the host that is on its way through the kernel. */
