@@ -29,6 +29,7 @@ int cli_plugin_stats(cli_t *cli, int argc, char **argv);
 int cli_plugin_config(cli_t *cli, int argc, char **argv);
 int cli_plugin_ping(cli_t *cli, int argc, char **argv);
 int cli_plugin_trace(cli_t *cli, int argc, char **argv);
+int cli_plugin_shadow(cli_t *cli, int argc, char **argv);
 int cli_plugin_new(cli_t *cli, int argc, char **argv);
 int cli_plugin_key(cli_t *cli, int argc, char **argv);
 int cli_request(cli_t *cli, int argc, char **argv);
@@ -79,6 +80,10 @@ int client_next(client_t *c, kg_frame_t *f);
 /* One request, one answer: 0 and the answer in *f, or -1 after the error was printed. */
 int client_ask(client_t *c, const char *service, const char *topic, kg_doc_t *args, kg_frame_t *f);
 
+/* The server has another working directory: a path is made absolute in `path` (PATH_MAX), a bare word is left to it. */
+const char *cli_absolute(const char *file, char *path);
+/* Prints what a comparison found. 0: all was equal, 3: not. */
+int cli_print_report(const cli_t *cli, kg_view_t report);
 /* `plugin trace` (trace.c). */
 int cli_trace(const cli_t *cli, client_t *c, int argc, char **argv);
 

@@ -14,6 +14,16 @@ static const flag_t trace_flags[] = {{"--of", "NAME", KIND_PLUGIN, "only message
                                      {"--duration", "S", KIND_NONE, "ends after so many seconds"},
                                      {"--count", "N", KIND_NONE, "ends after so many messages"},
                                      {0}};
+static const flag_t shadow_flags[] = {
+    {"--duration", "S", KIND_NONE, "reports and ends it after so many seconds"},
+    {"--report", NULL, KIND_NONE, "what came of it up to now"},
+    {"--stop", NULL, KIND_NONE, "same, and ends it"},
+    {"--by", "ARGUMENT", KIND_NONE, "counts apart what differs in this argument; more than once"},
+    {"--ignore", "PATH-GLOB", KIND_NONE, "differences there do not count, as 'docs[0].metadata.*'; more than once"},
+    {"--reads", "TOPIC-GLOB", KIND_GLOB, "such requests of the candidate may go to others; more than once"},
+    {"--isolated", NULL, KIND_NONE, "nothing may, not even while it warms up"},
+    {"--patience", "S", KIND_NONE, "its request waits so long for an equal one of the live one (2)"},
+    {0}};
 static const flag_t sim_flags[] = {
     {"--seed", "N", KIND_NONE, "one run with this seed (1)"},
     {"--seeds", "A-B", KIND_NONE, "a run for each seed"},
@@ -114,6 +124,15 @@ const command_t cli_commands[] = {
      .flags = trace_flags,
      .summary = "live messages whose topics match, for example 'store.*'",
      .run = cli_plugin_trace},
+    {.words = "plugin shadow",
+     .args = "NAME|ROLE [FILE]",
+     .least = 1,
+     .most = 2,
+     .kinds = {KIND_PLUGIN, KIND_BUILD},
+     .flags = shadow_flags,
+     .summary = "FILE beside NAME: it gets the same, and is compared, not heard",
+     .more = "Exit code 3: they differ. Without FILE, and with --report or --stop: what came of it.",
+     .run = cli_plugin_shadow},
     {.words = "plugin new",
      .args = "NAME",
      .least = 1,

@@ -27,16 +27,16 @@ static int trial(const char *file, const char *name) {
 }
 
 typedef struct words {
-  const char *trial, *connect, *key, *file, *name, *data, *run, *budget, *log, *json;
+  const char *trial, *connect, *key, *file, *name, *data, *run, *budget, *log, *json, *shadow;
 } words_t;
 
 static bool read_words(int argc, char **argv, words_t *w) {
   const struct {
     const char *name;
     const char **value;
-  } known[] = {{"--trial", &w->trial}, {"--connect", &w->connect}, {"--key", &w->key}, {"--file", &w->file},
-               {"--name", &w->name},   {"--data", &w->data},       {"--run", &w->run}, {"--budget", &w->budget},
-               {"--log", &w->log},     {"--log-json", &w->json}};
+  } known[] = {{"--trial", &w->trial}, {"--connect", &w->connect}, {"--key", &w->key},      {"--file", &w->file},
+               {"--name", &w->name},   {"--data", &w->data},       {"--run", &w->run},      {"--budget", &w->budget},
+               {"--log", &w->log},     {"--log-json", &w->json},   {"--shadow", &w->shadow}};
   for (int i = 0; i < argc; i += 2) {
     size_t k = 0;
     while (k < sizeof known / sizeof *known && strcmp(argv[i], known[k].name) != 0) k++;
@@ -57,6 +57,7 @@ static int host(const words_t *w) {
                                               .run_dir = w->run,
                                               .log_level = w->log ? (kg_level_t)atoi(w->log) : KG_LOG_INFO,
                                               .log_json = w->json && strcmp(w->json, "1") == 0,
+                                              .shadow = w->shadow && strcmp(w->shadow, "1") == 0,
                                               .budget_ms = w->budget ? atoll(w->budget) : 0},
                         &err);
   free(file);

@@ -74,8 +74,7 @@ static int inherited(cli_t *cli, const char *topic, const char *name) {
   return rc < 0 ? 1 : 0;
 }
 
-/* The server has another working directory: a path is made absolute here, a bare word is looked up there. */
-static const char *absolute(const char *file, char *path) {
+const char *cli_absolute(const char *file, char *path) {
   return strchr(file, '/') && realpath(file, path) ? path : file;
 }
 
@@ -84,7 +83,7 @@ static int ask_change(const cli_t *cli, client_t *c, const char *topic, const ch
   char path[PATH_MAX];
   kg_frame_t f;
   const char *const pairs[][2] = {
-      {"name", name}, {"file", file ? absolute(file, path) : NULL}, {"lane", lane}, {NULL, NULL}};
+      {"name", name}, {"file", file ? cli_absolute(file, path) : NULL}, {"lane", lane}, {NULL, NULL}};
   kg_doc_t *args = args_of(pairs);
   int rc = client_ask(c, "kernel", topic, args, &f);
   kg_doc_unref(args);

@@ -5,6 +5,7 @@
 
 #include "deliver.h"
 #include "make.h"
+#include "shade.h"
 
 #define DEFAULT_CREDIT 256
 #define UP_GRANT 32 /* half of the 64 items that are free at the start */
@@ -35,12 +36,14 @@ static void post_back(kg_ctx_t *ctx, kg_served_t *s, kg_msg_t *m) {
     kg_logf(ctx->k, KG_LOG_ERROR, ctx->name, "out of memory: an answer to %s is lost", kg_msg_topic(s->m));
     return;
   }
+  if (ctx->shadow) kg_tap(ctx, m, true);
   kg_lane_post(ctx->lane, (kg_parcel_t){.to = kg_ctx_ref(s->from), .from = kg_ctx_ref(ctx), .m = m});
 }
 
 /* The last answer: the request is done with. */
 static void finish(kg_ctx_t *ctx, kg_served_t *s, kg_msg_t *m) {
   if (m) {
+    if (ctx->shadow) kg_tap(ctx, m, true);
     kg_lane_post(ctx->lane, (kg_parcel_t){.to = s->from, .from = s->to, .m = m});
     s->from = s->to = NULL;
   } else {

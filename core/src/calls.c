@@ -6,6 +6,7 @@
 #include "deliver.h"
 #include "make.h"
 #include "registry.h"
+#include "shade.h"
 
 #define DEFAULT_TIMEOUT_MS 30000
 #define DEFAULT_CREDIT 256
@@ -98,6 +99,7 @@ uint64_t kg_send(kg_ctx_t *ctx, const kg_request_t *r) {
     fail_later(c, KG_EINVAL, "the request cannot be sent: its topic or service is no valid name");
     return c->id;
   }
+  if (ctx->shadow) kg_tap(ctx, m, true);
   if (timeout) kg_heap_add(&ctx->lane->heap, &c->due, now + timeout * 1000);
   kg_routed_t routed = kg_route(ctx, r->service, &c->name, m, &c->server);
   if (routed == KG_NOBODY || routed == KG_FULL) {

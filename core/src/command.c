@@ -105,6 +105,48 @@ static void by_name(kg_kernel_t *k, const kg_msg_t *m, kg_job_t *job) {
   free(name);
 }
 
+/* An array of texts under `key`; the caller frees it and each of them. NULL if there is none. */
+static char **list_arg(const kg_msg_t *m, const char *key) {
+  kg_view_t list = kg_view_get(kg_msg_args(m), key);
+  size_t n = 0, count = kg_view_count(list);
+  char **out = calloc(count + 1, sizeof *out);
+  for (kg_iter_t it = kg_iter(list); out && n < count && kg_iter_next(&it);) {
+    kg_str_t s = kg_view_str(it.value);
+    if (s.n && !memchr(s.p, 0, s.n) && (out[n] = kg_str_dup(s)) != NULL) n++;
+  }
+  return out;
+}
+
+static void free_list(char **list) {
+  for (char **w = list; w && *w; w++) free(*w);
+  free(list);
+}
+
+static void shadow(kg_kernel_t *k, const kg_msg_t *m, kg_job_t *job) {
+  char *name = text_arg(m, "name", &job->err), *file = name ? text_arg(m, "file", &job->err) : NULL;
+  char **reads = list_arg(m, "reads"), **ignore = list_arg(m, "ignore"), **by = list_arg(m, "by");
+  kg_shadow_spec_t spec = {.name = name,
+                           .file = file,
+                           .reads = (const char *const *)reads,
+                           .ignore = (const char *const *)ignore,
+                           .by = (const char *const *)by,
+                           .isolated = kg_view_bool(kg_view_get(kg_msg_args(m), "isolated"), false),
+                           .patience_ms = kg_view_int(kg_view_get(kg_msg_args(m), "patience_ms"), 0)};
+  if (file) kg_kernel_shadow(k, &spec, &job->err);
+  free_list(reads);
+  free_list(ignore);
+  free_list(by);
+  free(file);
+  free(name);
+}
+
+static void shadow_report(kg_kernel_t *k, const kg_msg_t *m, kg_job_t *job) {
+  char *name = text_arg(m, "name", &job->err);
+  bool stop = kg_view_bool(kg_view_get(kg_msg_args(m), "stop"), false);
+  if (name) job->doc = kg_kernel_shadow_report(k, name, stop, &job->err);
+  free(name);
+}
+
 static void run_command(kg_kernel_t *k, kg_command_t *c) {
   kg_job_t *job = kg_job_new(k);
   if (job) {
@@ -112,6 +154,10 @@ static void run_command(kg_kernel_t *k, kg_command_t *c) {
       load(k, c->m, job);
     else if (strcmp(kg_msg_topic(c->m), "kernel.swap") == 0)
       swap(k, c->m, job);
+    else if (strcmp(kg_msg_topic(c->m), "kernel.shadow") == 0)
+      shadow(k, c->m, job);
+    else if (strcmp(kg_msg_topic(c->m), "kernel.shadow_report") == 0)
+      shadow_report(k, c->m, job);
     else
       by_name(k, c->m, job);
     job->fn = answer;

@@ -367,9 +367,17 @@ static void destroy(kg_ctx_t *ctx, void *me) {
 
 static const char *const services[] = {"kernel", NULL};
 static const kg_handler_t handlers[] = {
-    {"kernel.list", list},      {"kernel.trace", trace},       {"kernel.traced", traced},
-    {"kernel.load", command},   {"kernel.swap", command},      {"kernel.unload", command},
-    {"kernel.reload", command}, {"kernel.configure", command}, {0},
+    {"kernel.list", list},
+    {"kernel.trace", trace},
+    {"kernel.traced", traced},
+    {"kernel.load", command},
+    {"kernel.swap", command},
+    {"kernel.unload", command},
+    {"kernel.reload", command},
+    {"kernel.configure", command},
+    {"kernel.shadow", command},
+    {"kernel.shadow_report", command},
+    {0},
 };
 
 const kg_plugin_t kg_control_plugin = {.magic = KG_PLUGIN_MAGIC,

@@ -2,7 +2,8 @@
 #define KG_CONTROL_H
 /*
  * The kernel's own plugin: service `kernel` (kernel.list, kernel.swap, kernel.load, kernel.unload, kernel.reload,
- * kernel.configure, kernel.trace) and the socket RUN/kogge.sock, over which the command line sends ordinary requests.
+ * kernel.configure, kernel.trace, kernel.shadow, kernel.shadow_report) and the socket RUN/kogge.sock, over which the
+ * command line sends ordinary requests.
  */
 #include "frame.h"
 #include "kernel.h"

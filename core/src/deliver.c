@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "make.h"
+#include "shade.h"
 
 static bool topic_matches(const char *pattern, const char *topic) {
   size_t n = strlen(pattern);
@@ -61,6 +62,7 @@ static void deliver_event(kg_lane_t *lane, const kg_parcel_t *p) {
 
 void kg_deliver(kg_lane_t *lane, kg_parcel_t *p) {
   if (atomic_load_explicit(&lane->k->tracing, memory_order_relaxed)) kg_trace_parcel(lane, p);
+  if (p->to->shadow) kg_tap(p->to, p->m, false);
   if (p->to->raw) {
     p->to->raw(lane, p->to, p);
     return;

@@ -262,6 +262,7 @@ static int say_hello(guest_t *g, const char *name, const kg_plugin_t *d, kg_erro
   kg_pack_kv_str(&p, "version", d->version);
   kg_pack_kv_str(&p, "summary", d->summary);
   kg_pack_kv_int(&p, "pid", getpid());
+  kg_pack_kv_bool(&p, "accepts", d->accept != NULL);
   kg_pack_key(&p, "services");
   kg_pack_array(&p);
   for (const char *const *s = d->services; s && *s; s++) kg_pack_str(&p, *s);
@@ -306,6 +307,7 @@ int kg_guest_run(const kg_guest_options_t *o, kg_error_t *err) {
   kg_source_t src = {0};
   sem_init(&g.done, 0, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (o->shadow) kg_own_network();
   g.k = kg_kernel_new(&(kg_kernel_options_t){.data_dir = o->data_dir,
                                              .run_dir = o->run_dir,
                                              .log_level = o->log_level,

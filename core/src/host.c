@@ -13,6 +13,7 @@
 #include "mail.h"
 #include "manager.h"
 #include "registry.h"
+#include "shade.h"
 #include "sim.h"
 
 /* --- making
@@ -116,7 +117,7 @@ static char **names_of(const char *const *names) {
   return copy;
 }
 
-static int add_to_list(kg_kernel_t *k, kg_ctx_t *ctx) {
+int kg_enlist(kg_kernel_t *k, kg_ctx_t *ctx) {
   pthread_mutex_lock(&k->list);
   kg_ctx_t **more = realloc(k->instances, (k->ninstances + 1) * sizeof(kg_ctx_t *));
   if (more) {
@@ -163,7 +164,7 @@ int kg_load(kg_kernel_t *k, const kg_plugin_spec_t *spec, bool tried, kg_error_t
   if (!lane || open_source(k, spec, tried, &src, err) < 0) return -1;
   kg_ctx_t *ctx = kg_bring_up(k, spec->name, lane, &src, spec->config, names_of(spec->services), NULL, err);
   if (!ctx) return -1;
-  if (kg_do(ctx, kg_job_claim, KG_STEP_MS, "activate", err) < 0 || add_to_list(k, ctx) < 0) {
+  if (kg_do(ctx, kg_job_claim, KG_STEP_MS, "activate", err) < 0 || kg_enlist(k, ctx) < 0) {
     kg_take_down(ctx, "the plugin did not start");
     return -1;
   }
@@ -182,13 +183,15 @@ int kg_kernel_load(kg_kernel_t *k, const kg_plugin_spec_t *spec, kg_error_t *err
   return rc;
 }
 
-static void stop(kg_kernel_t *k, kg_ctx_t *ctx, const char *why) {
+void kg_stop(kg_kernel_t *k, kg_ctx_t *ctx, const char *why) {
   kg_error_t err = {0};
   pthread_mutex_lock(&k->life);
   ctx->drained = false;
   pthread_mutex_unlock(&k->life);
-  if (kg_do(ctx, kg_job_drain, k->drain_timeout_ms, "drain", &err) < 0 ||
-      kg_wait_drained(ctx, k->drain_timeout_ms, &err) < 0)
+  if (ctx->shade)
+    kg_shade_untap(k, ctx); /* nobody waits for what it does */
+  else if (kg_do(ctx, kg_job_drain, k->drain_timeout_ms, "drain", &err) < 0 ||
+           kg_wait_drained(ctx, k->drain_timeout_ms, &err) < 0)
     kg_logf(k, KG_LOG_WARN, "kernel", "%s: it is stopped all the same", err.text);
   kg_unlist(k, ctx);
   kg_take_down(ctx, why);
@@ -203,7 +206,7 @@ int kg_kernel_unload(kg_kernel_t *k, const char *name, kg_error_t *err) {
   else if (strcmp(ctx->desc->role, "kernel") == 0)
     rc = kg_error_set(err, KG_EDENIED, "plugin %s is part of the kernel", name);
   else
-    stop(k, ctx, "the plugin was unloaded");
+    kg_stop(k, ctx, "the plugin was unloaded");
   pthread_mutex_unlock(&k->manage);
   return rc;
 }
@@ -251,7 +254,7 @@ static void remove_run_dir(kg_kernel_t *k) {
 
 void kg_kernel_free(kg_kernel_t *k) {
   pthread_mutex_lock(&k->manage);
-  while (k->ninstances) stop(k, k->instances[k->ninstances - 1], "the kernel stops");
+  while (k->ninstances) kg_stop(k, k->instances[k->ninstances - 1], "the kernel stops");
   kg_kernel_end_lanes(k);
   kg_sim_free(k->sim);
   k->sim = NULL;

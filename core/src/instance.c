@@ -10,6 +10,7 @@
 #include "make.h"
 #include "registry.h"
 #include "remote.h"
+#include "shade.h"
 
 const char *kg_state_name(kg_state_t s) {
   static const char *const names[] = {"loaded", "starting", "running", "draining", "stopped"};
@@ -41,6 +42,7 @@ kg_ctx_t *kg_instance_new(kg_kernel_t *k, const char *name, kg_lane_t *lane, con
 
 void kg_ctx_free(kg_ctx_t *ctx) {
   kg_remote_free(ctx->remote);
+  kg_shade_free(ctx->shade);
   kg_table_free(&ctx->calls);
   kg_table_free(&ctx->served);
   kg_doc_unref(ctx->config);
@@ -66,6 +68,8 @@ static void clean(kg_ctx_t *ctx, const char *why) {
   kg_calls_drop(ctx);
   kg_served_drop(ctx, why);
   kg_lane_forget(ctx);
+  kg_ctx_unref(ctx->shadow);
+  ctx->shadow = NULL;
   kg_subscriptions_remove(&ctx->k->registry, ctx);
 }
 
@@ -157,10 +161,19 @@ void kg_job_accept(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job) {
     job->rc = ctx->desc->accept(ctx, ctx->self, kg_view_of(job->doc), &job->err);
 }
 
+/* Both live in this lane. */
+static void pass_shadow(kg_ctx_t *from, kg_ctx_t *to) {
+  if (!from->shadow) return;
+  to->shadow = from->shadow;
+  from->shadow = NULL;
+}
+
 void kg_job_take(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job) {
   (void)lane;
   job->rc = take_names(ctx, job->arg, &job->err);
-  if (job->rc == 0) activate(ctx, job);
+  if (job->rc < 0) return;
+  pass_shadow(job->arg, ctx);
+  activate(ctx, job);
 }
 
 void kg_job_resume(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job) {
@@ -171,6 +184,7 @@ void kg_job_resume(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job) {
     kg_remote_step(ctx, job, "host.resume");
   else if (ctx->desc->resume)
     ctx->desc->resume(ctx, ctx->self);
+  if (job->arg) pass_shadow(job->arg, ctx);
   kg_names_take(&ctx->k->registry, job->arg ? job->arg : ctx, ctx, NULL, 0, NULL);
 }
 
@@ -213,6 +227,8 @@ void kg_job_destroy(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job) {
     kg_calls_drop(ctx);
     kg_served_drop(ctx, job->text);
     kg_subscriptions_remove(&ctx->k->registry, ctx);
+    kg_ctx_unref(ctx->shadow);
+    ctx->shadow = NULL;
     kg_remote_step(ctx, job, "host.destroy");
     return;
   }

@@ -24,6 +24,7 @@ typedef struct kg_job kg_job_t;
 typedef struct kg_name kg_name_t;
 typedef struct kg_sim kg_sim_t;
 typedef struct kg_remote kg_remote_t;
+typedef struct kg_shade kg_shade_t;
 
 /* What travels to a lane: a message for an instance, or a job. Owns a reference of everything it points to. */
 typedef struct kg_parcel {
@@ -132,6 +133,7 @@ struct kg_ctx {
   void *handle;        /* of dlopen, NULL if built in */
   char **wanted;       /* NULL-terminated names from the configuration, or NULL */
   kg_remote_t *remote; /* it lives in another process: this is its proxy; owned */
+  kg_shade_t *shade;   /* and it is the shadow of another instance; owned */
   /* Set for instances that pass messages on: gets every parcel of ctx instead of the handlers. Own lane. */
   void (*raw)(kg_lane_t *lane, kg_ctx_t *ctx, kg_parcel_t *p);
   kg_ctx_t *predecessor; /* in a swap; borrowed, manager and own lane */
@@ -147,6 +149,7 @@ struct kg_ctx {
   /* lane only */
   void *self;
   bool created;
+  kg_ctx_t *shadow; /* gets a copy of all it gets and sends; a reference */
   kg_doc_t *config;
   kg_table_t calls;  /* id -> kg_call_t */
   kg_table_t served; /* id -> kg_served_t */
@@ -178,6 +181,7 @@ struct kg_job {
   const char *text; /* in, static */
   const char *what; /* static: names the step */
   void *arg;        /* in */
+  int64_t tap_us;   /* in: when a live plugin got the message `arg`, or minus when it sent it */
   int rc;           /* out */
   kg_error_t err;
   bool done; /* under kernel.life */

@@ -29,7 +29,7 @@ static void pack_instance(kg_pack_t *p, kg_ctx_t *ctx, int64_t now) {
   kg_pack_kv_str(p, "version", ctx->desc->version);
   kg_pack_kv_str(p, "lane", ctx->lane->name);
   bool away = ctx->remote && atomic_load(&ctx->state) == KG_RUNNING && !kg_remote_up(ctx->remote);
-  kg_pack_kv_str(p, "state", away ? "restarting" : kg_state_name(atomic_load(&ctx->state)));
+  kg_pack_kv_str(p, "state", ctx->shade ? "shadow" : away ? "restarting" : kg_state_name(atomic_load(&ctx->state)));
   if (ctx->remote) {
     kg_pack_kv_int(p, "process", kg_remote_pid(ctx->remote));
     kg_pack_kv_int(p, "restarts", kg_remote_restarts(ctx->remote));

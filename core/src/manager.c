@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "shade.h"
 #include "sim.h"
 
 /* --- waiting
@@ -161,6 +162,7 @@ int kg_source_remote(kg_kernel_t *k, const kg_remote_spec_t *spec, kg_source_t *
 
 void kg_source_close(kg_source_t *s) {
   kg_remote_free(s->remote);
+  kg_shade_free(s->shade);
   kg_loader_close(&s->loaded);
   *s = (kg_source_t){0};
 }
@@ -175,6 +177,7 @@ kg_ctx_t *kg_bring_up(kg_kernel_t *k, const char *name, kg_lane_t *lane, kg_sour
   }
   ctx->handle = src->loaded.handle;
   ctx->remote = src->remote;
+  ctx->shade = src->shade;
   char *path = src->remote ? strdup(kg_remote_path(src->remote)) : src->loaded.path;
   if (path) {
     free(ctx->path);

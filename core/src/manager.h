@@ -10,6 +10,7 @@ typedef struct kg_source {
   const kg_plugin_t *desc;
   kg_loaded_t loaded;  /* handle NULL: built in */
   kg_remote_t *remote; /* or in another process */
+  kg_shade_t *shade;   /* as a shadow */
 } kg_source_t;
 
 /* Runs fn in the instance's lane and waits for it. The job (caller's reference) or NULL with a sentence if it did not
@@ -23,8 +24,10 @@ int kg_do(kg_ctx_t *ctx, kg_job_fn fn, int64_t timeout_ms, const char *what, kg_
 int kg_wait_ready(kg_ctx_t *ctx, int64_t timeout_ms, kg_error_t *err);
 int kg_wait_drained(kg_ctx_t *ctx, int64_t timeout_ms, kg_error_t *err);
 
-void kg_unlist(kg_kernel_t *k, kg_ctx_t *ctx);       /* host.c: it is not among the instances any more */
-kg_ctx_t *kg_find(kg_kernel_t *k, const char *name); /* borrowed; NULL if there is none */
+int kg_enlist(kg_kernel_t *k, kg_ctx_t *ctx);  /* host.c: it is among the instances now; -1 out of memory */
+void kg_unlist(kg_kernel_t *k, kg_ctx_t *ctx); /* and not any more */
+void kg_stop(kg_kernel_t *k, kg_ctx_t *ctx, const char *why); /* drains, unlists and takes it down */
+kg_ctx_t *kg_find(kg_kernel_t *k, const char *name);          /* borrowed; NULL if there is none */
 kg_lane_t *kg_lane_named(kg_kernel_t *k, const char *name, kg_error_t *err);
 
 /* Loads the file, after a trial in a process of its own if it was never seen before and `tried`. */

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shade.h"
+
 void kg_registry_init(kg_registry_t *r) {
   pthread_rwlockattr_t a;
   pthread_rwlockattr_init(&a);
@@ -204,6 +206,7 @@ static bool served_before(const kg_registry_t *r, size_t i, const char *topic) {
 void kg_route_event(kg_ctx_t *from, kg_msg_t *m) {
   kg_registry_t *r = &from->k->registry;
   const char *topic = kg_msg_topic(m);
+  if (from->shadow) kg_tap(from, m, true);
   if (from->k->link) {
     kg_lane_post(from->lane,
                  (kg_parcel_t){.to = kg_ctx_ref(from->k->link), .from = kg_ctx_ref(from), .m = kg_msg_ref(m)});

@@ -12,6 +12,7 @@
 
 #include "registry.h"
 #include "remote_internal.h"
+#include "shade.h"
 
 /* --- who is there
  * --------------------------------------------------------------------------------------------------------------- */
@@ -41,6 +42,7 @@ static int read_hello(kg_remote_t *r, kg_view_t hello, kg_error_t *err) {
   r->desc.summary = text_of(hello, "summary", &r->texts[3]);
   if (read_services(r, kg_view_get(hello, "services")) < 0) return kg_error_set(err, KG_EFULL, "out of memory");
   r->desc.services = (const char *const *)r->services;
+  r->accepts = kg_view_bool(kg_view_get(hello, "accepts"), false);
   if (r->desc.name && r->desc.role && r->desc.version) return 0;
   return kg_error_set(err, KG_EINVAL, "its host did not say which plugin it is");
 }
@@ -87,10 +89,11 @@ kg_remote_t *kg_remote_open(kg_kernel_t *k, const kg_remote_spec_t *spec, kg_err
   r->proc = (kg_process_t){.pidfd = -1, .life = -1, .memory = -1};
   r->name = strdup(spec->name);
   r->file = strdup(spec->file ? spec->file : spec->listen ? spec->listen : "");
+  r->dir = spec->dir ? strdup(spec->dir) : NULL;
   r->own = !spec->listen;
   if (kg_process_prepare(k, &r->proc, spec->name, spec->listen, err) == 0 &&
       (r->port.socket = kg_process_socket(k, &r->proc, err)) != NULL && (r->own || kg_remote_monitor(r, err) == 0) &&
-      (!r->own || kg_process_start(k, &r->proc, r->name, r->file, err) == 0) && first_message(r, err) == 0)
+      (!r->own || kg_process_start(k, &r->proc, r->name, r->file, r->dir, err) == 0) && first_message(r, err) == 0)
     return r;
   kg_remote_free(r);
   return NULL;
@@ -109,6 +112,7 @@ void kg_remote_free(kg_remote_t *r) {
   kg_table_free(&r->steps);
   free(r->name);
   free(r->file);
+  free(r->dir);
   free(r);
 }
 
@@ -123,6 +127,12 @@ kg_pulse_t *kg_remote_pulse(kg_remote_t *r) {
 }
 pid_t kg_remote_pid(const kg_remote_t *r) {
   return r->proc.pid;
+}
+bool kg_remote_accepts(const kg_remote_t *r) {
+  return r->accepts;
+}
+bool kg_remote_relays(const kg_remote_t *r, uint64_t id) {
+  return kg_table_get(&r->calls, id) != NULL;
 }
 bool kg_remote_up(const kg_remote_t *r) {
   return atomic_load(&r->serving);
@@ -165,7 +175,10 @@ void kg_remote_step(kg_ctx_t *ctx, kg_job_t *job, const char *topic) {
   bool gives = strcmp(topic, "host.accept") == 0 || strcmp(topic, "host.configure") == 0;
   r->ending |= strcmp(topic, "host.destroy") == 0;
   if (!r->port.socket) {
-    if (!r->ending) job->rc = kg_error_set(&job->err, KG_EUNAVAILABLE, "its process is not there");
+    if (r->ending)
+      kg_remote_detach(ctx); /* it may be waiting for its next start */
+    else
+      job->rc = kg_error_set(&job->err, KG_EUNAVAILABLE, "its process is not there");
     return;
   }
   atomic_fetch_add(&job->refs, 1);
@@ -247,6 +260,7 @@ static int attach(kg_ctx_t *ctx, kg_error_t *err) {
 
 void kg_remote_create(kg_ctx_t *ctx, kg_job_t *job) {
   ctx->raw = kg_remote_deliver;
+  if (ctx->shade) kg_shade_begin(ctx);
   if (attach(ctx, &job->err) < 0) {
     job->rc = -1;
     return;
@@ -318,7 +332,7 @@ static void start_again(kg_ctx_t *ctx, void *self, void *arg) {
   kg_process_free(&r->proc);
   if (kg_process_prepare(r->k, &r->proc, r->name, NULL, &err) == 0 &&
       (r->port.socket = kg_process_socket(r->k, &r->proc, &err)) != NULL &&
-      kg_process_start(r->k, &r->proc, r->name, r->file, &err) == 0 && attach(ctx, &err) == 0) {
+      kg_process_start(r->k, &r->proc, r->name, r->file, r->dir, &err) == 0 && attach(ctx, &err) == 0) {
     kg_timer_cancel(ctx, r->start_timer);
     r->start_timer = kg_timer(ctx, r->k->start_timeout_ms, 0, too_late, NULL);
     return;
@@ -355,11 +369,12 @@ void kg_remote_ended(kg_ctx_t *ctx) {
   }
   if (r->proc.pidfd >= 0) kg_fd_forget(ctx, r->proc.pidfd);
   describe_end(r, how, sizeof how);
-  bool again = atomic_load(&ctx->state) == KG_RUNNING || r->pause_ms;
+  bool again = !ctx->shade && (atomic_load(&ctx->state) == KG_RUNNING || r->pause_ms);
   if (r->own) close_socket(ctx);
   let_go(ctx, how);
   if (!again) {
     kg_not_ready(ctx, "%s", how);
+    if (ctx->shade) kg_shade_died(ctx, how);
     return;
   }
   atomic_fetch_add(&r->restarts, 1);

@@ -13,6 +13,7 @@ typedef struct kg_remote_spec {
   const char *name;   /* instance */
   const char *file;   /* absolute path; NULL: the host is started by somebody else and connects to `listen` */
   const char *listen; /* tcp://ADDRESS:PORT; NULL: ipc in the run directory */
+  const char *dir;    /* a shadow's own directory, where it finds its data and run directory; NULL: the kernel's */
 } kg_remote_spec_t;
 
 /* Manager: starts the host process (or waits for it to connect) and returns when it has said who it is. NULL and a
@@ -31,6 +32,10 @@ pid_t kg_remote_pid(const kg_remote_t *r); /* 0: none now */
 bool kg_remote_up(const kg_remote_t *r);
 unsigned kg_remote_restarts(const kg_remote_t *r);
 
+/* Lane: its plugin has accept(), so that it only reads before activate(); a request of the host is on its way. */
+bool kg_remote_accepts(const kg_remote_t *r);
+bool kg_remote_relays(const kg_remote_t *r, uint64_t id);
+
 /* Steps of its life, as jobs of instance.c; lane. */
 void kg_remote_create(kg_ctx_t *ctx, kg_job_t *job);
 void kg_remote_step(kg_ctx_t *ctx, kg_job_t *job, const char *topic);
@@ -47,7 +52,9 @@ typedef struct kg_process {
   char address[200]; /* of the socket */
 } kg_process_t;
 int kg_process_prepare(kg_kernel_t *k, kg_process_t *p, const char *name, const char *listen, kg_error_t *err);
-int kg_process_start(kg_kernel_t *k, kg_process_t *p, const char *name, const char *file, kg_error_t *err);
+/* `dir`: a shadow's; NULL: the kernel's directories. */
+int kg_process_start(kg_kernel_t *k, kg_process_t *p, const char *name, const char *file, const char *dir,
+                     kg_error_t *err);
 /* Kills it if it still runs, and waits for it. Text (of at least 100 bytes): how it ended. */
 void kg_process_end(kg_process_t *p, char *how, size_t room);
 void kg_process_free(kg_process_t *p);

@@ -17,7 +17,7 @@ struct kg_remote {
   kg_kernel_t *k;
   kg_ctx_t *ctx; /* borrowed; NULL before kg_remote_create() */
   kg_process_t proc;
-  char *name, *file;
+  char *name, *file, *dir;
   bool own; /* the process is ours: started, restarted and ended here */
   kg_plugin_t desc;
   char *texts[4], **services;
@@ -25,7 +25,7 @@ struct kg_remote {
   kg_table_t steps; /* id -> kg_job_t, or the remote itself if nobody waits */
   uint64_t last_step, start_timer;
   kg_job_t *last_job; /* host.destroy, answered */
-  bool ending;
+  bool ending, accepts;
   atomic_bool serving;
   atomic_uint restarts;
   int64_t pause_ms, up_since_us;

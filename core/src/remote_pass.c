@@ -7,6 +7,7 @@
 #include "make.h"
 #include "registry.h"
 #include "remote_internal.h"
+#include "shade.h"
 
 #define BATCH 32    /* the other side has something to do while these are worked off */
 #define ENOUGH 1024 /* messages that wait in the lane: more are left where they are */
@@ -144,8 +145,10 @@ void kg_remote_came_by(kg_remote_t *r, int fd) {
 
 static void take(kg_ctx_t *ctx, kg_msg_t *m) {
   kg_msg_type_t type = kg_msg_type(m);
-  if (strcmp(m->source, ctx->name) != 0) {
+  if (strcmp(m->source, ctx->remote->name) != 0) {
     atomic_fetch_add(&ctx->k->refused, 1);
+  } else if (ctx->shade && kg_shade_takes(ctx, m)) {
+    return;
   } else if (type == KG_MSG_REQUEST) {
     relay_request(ctx, m);
   } else if (type == KG_MSG_EVENT) {

@@ -101,7 +101,8 @@ static int spawn(kg_kernel_t *k, kg_process_t *p, char *const argv[], int life) 
   return rc;
 }
 
-int kg_process_start(kg_kernel_t *k, kg_process_t *p, const char *name, const char *file, kg_error_t *err) {
+int kg_process_start(kg_kernel_t *k, kg_process_t *p, const char *name, const char *file, const char *dir,
+                     kg_error_t *err) {
   int life[2];
   char budget[24], level[12];
   if (!k->trial_command)
@@ -110,12 +111,20 @@ int kg_process_start(kg_kernel_t *k, kg_process_t *p, const char *name, const ch
     return kg_error_set(err, KG_EINTERNAL, "no process can be started: %s", strerror(errno));
   snprintf(budget, sizeof budget, "%lld", (long long)k->budget_us / 1000);
   snprintf(level, sizeof level, "%d", atomic_load(&k->log.level));
-  char *argv[] = {"kogge",    "plugin-host", "--connect", p->address,  "--file",     (char *)file,
-                  "--name",   (char *)name,  "--data",    k->data_dir, "--run",      k->run_dir,
-                  "--budget", budget,        "--log",     level,       "--log-json", k->log.json ? "1" : "0",
-                  NULL};
+  const char *data = dir ? dir : k->data_dir, *run = dir ? dir : k->run_dir;
+  const char *argv[] = {"kogge",      "plugin-host",
+                        "--connect",  p->address,
+                        "--file",     file,
+                        "--name",     name,
+                        "--data",     data,
+                        "--run",      run,
+                        "--budget",   budget,
+                        "--log",      level,
+                        "--log-json", k->log.json ? "1" : "0",
+                        "--shadow",   dir ? "1" : "0",
+                        NULL};
   memset(p->pulse, 0, sizeof *p->pulse);
-  int rc = spawn(k, p, argv, life[0]);
+  int rc = spawn(k, p, (char *const *)argv, life[0]);
   close(life[0]);
   if (rc != 0) {
     p->pid = 0;

@@ -118,6 +118,7 @@ static int swap_locked(kg_kernel_t *k, const char *name, const char *file, const
                        kg_error_t *err) {
   kg_ctx_t *old = kg_find(k, name);
   if (!old) return kg_error_set(err, KG_ENOTFOUND, "there is no plugin %s", name);
+  if (old->shade) return kg_error_set(err, KG_EINVAL, "%s is a shadow: stop it and start another one", name);
   kg_source_t src = {.desc = desc};
   if (desc) {
     if (kg_loader_check(desc, desc->name ? desc->name : "a built-in plugin", err) < 0) return refused(old, err);

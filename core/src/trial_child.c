@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "guest.h"
 #include "manager.h"
 
 #define ROUNDS 4
@@ -30,9 +31,7 @@ static void phase(const char *name) {
   dprintf(report_fd, "%s\n", name);
 }
 
-/* Ports and interfaces of its own: the one it is to replace may hold the same. Without the right to do so it is tried
- * as it is. */
-static void own_network(void) {
+void kg_own_network(void) {
   struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
   if (unshare(CLONE_NEWNET) < 0) return;
   int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -87,7 +86,7 @@ int kg_trial_run(const char *file, const char *name, kg_doc_t *config, int repor
   report_fd = report;
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   setrlimit(RLIMIT_CORE, &no_core);
-  own_network();
+  kg_own_network();
   kg_kernel_t *k = kg_kernel_new(&(kg_kernel_options_t){.log_level = KG_LOG_ERROR, .log_file = "/dev/null"}, &err);
   if (k) {
     k->on_phase = phase;

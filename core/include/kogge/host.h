@@ -55,6 +55,22 @@ KG_PUBLIC int kg_kernel_swap(kg_kernel_t *k, const char *name, const char *file,
                              int64_t *pause_us, kg_error_t *err);
 /* A rebuilt file of the same name: a swap with itself. */
 KG_PUBLIC int kg_kernel_reload(kg_kernel_t *k, const char *name, int64_t *pause_us, kg_error_t *err);
+/*
+ * A candidate beside a plugin that runs (PROTOCOL.md rules 20-24): in a process of its own it gets what the live one
+ * gets; what it says is compared with what the live one says, and goes no further. It is listed as NAME.shadow, and
+ * unloading that ends it. The strings are borrowed for the call; lists end with NULL and may be NULL.
+ */
+typedef struct kg_shadow_spec {
+  const char *name, *file;   /* an instance, or a role that one instance has; a file as for kg_kernel_swap() */
+  const char *const *reads;  /* globs of topics that it may ask of others at any time: they must not change anything */
+  const char *const *ignore; /* globs of paths ("docs[0].metadata.*") where a difference does not count */
+  const char *const *by;     /* names of arguments whose values are counted apart */
+  bool isolated;             /* not even while it warms up may it ask others */
+  int64_t patience_ms;       /* its request waits so long for an equal one of the live one; 0: 2,000 */
+} kg_shadow_spec_t;
+KG_PUBLIC int kg_kernel_shadow(kg_kernel_t *k, const kg_shadow_spec_t *spec, kg_error_t *err);
+/* What came of it up to now; caller owns the reference. NULL and a sentence. `stop`: it also ends. */
+KG_PUBLIC kg_doc_t *kg_kernel_shadow_report(kg_kernel_t *k, const char *name, bool stop, kg_error_t *err);
 /* Hands new configuration to the instance; it may refuse. */
 KG_PUBLIC int kg_kernel_configure(kg_kernel_t *k, const char *name, kg_doc_t *config, kg_error_t *err);
 /* What runs, as `kogge plugin list` shows it: {plugins: [...], lanes: [...]}. Caller owns the reference. */
@@ -79,6 +95,7 @@ typedef struct kg_guest_options {
   const char *data_dir, *run_dir;
   kg_level_t log_level; /* to standard error */
   bool log_json;
+  bool shadow; /* with ports and interfaces of its own */
   int64_t budget_ms;
 } kg_guest_options_t;
 /* Hosts one plugin until the kernel ends it (PROTOCOL.md rules 12-15). With ipc:// descriptor 3 is the pipe whose end

@@ -50,7 +50,8 @@ typedef struct kg_plugin {
   int (*create)(kg_ctx_t *ctx, void **self, kg_error_t *err);
   /* Warms up: may send requests, open watches and sockets. It must lead to kg_ready() or kg_not_ready() within the
    * start deadline (config start_timeout, 30 s). It must not act on the world yet if `accept` is set: that begins with
-   * activate(). */
+   * activate(). A shadow counts on that: what a plugin with `accept` asks up to then goes to the real services
+   * (PROTOCOL.md rule 23), and activate() is the last thing it does for real. */
   int (*start)(kg_ctx_t *ctx, void *self, kg_error_t *err);
   /* It owns its names now: act. Called once after kg_ready() at first load, after accept() in a swap. */
   void (*activate)(kg_ctx_t *ctx, void *self);
