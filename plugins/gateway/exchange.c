@@ -48,6 +48,7 @@ void gw_ex_free(gw_ex_t *ex) {
   kube_buf_free(&ex->body);
   kube_buf_free(&ex->extra);
   free(ex->path);
+  free(ex->authority);
   free(ex->route_text);
   gw_queue_clear(&ex->out);
   gw_user_unref(ex->user);
@@ -71,7 +72,7 @@ const char *gw_header(const gw_ex_t *ex, const char *name) {
   const char *own, *value;
   for (size_t at = 0; (own = gw_header_at(ex, &at, &value));)
     if (!strcmp(own, name)) return value;
-  return NULL;
+  return ex->authority && !strcmp(name, "host") ? ex->authority : NULL;
 }
 
 static int hex(char c) {
@@ -317,14 +318,18 @@ void gw_status_of(gw_ex_t *ex, const kg_msg_t *error) {
  * ----------------------------------------------------------------------------------------------------------- */
 
 void gw_stream_begin(gw_ex_t *ex, int code, const char *type) {
+  gw_stream_begin_sized(ex, code, type, GW_LENGTH_UNKNOWN);
+}
+
+void gw_stream_begin_sized(gw_ex_t *ex, int code, const char *type, ssize_t length) {
   ex->state = GW_STREAMING;
   ex->status = code;
   gw_count(ex, code);
   common_headers(ex);
   if (ex->stream)
-    gw_http2_head(ex, code, type, -1, true);
+    gw_http2_head(ex, code, type, length, length != GW_LENGTH_NONE);
   else
-    gw_http1_head(ex, code, type, -1);
+    gw_http1_head(ex, code, type, length);
   gw_conn_dirty(ex->conn);
   /* An idle stream keeps no request. */
   kube_buf_free(&ex->body);
@@ -371,6 +376,14 @@ void gw_stream_end(gw_ex_t *ex) {
   }
   gw_conn_dirty(c);
   finish(ex);
+}
+
+void gw_stream_abort(gw_ex_t *ex) {
+  if (ex->stream)
+    gw_http2_reset(ex);
+  else
+    gw_conn_break(ex->conn);
+  detach(ex);
 }
 
 size_t gw_backlog(const gw_ex_t *ex) {

@@ -97,6 +97,7 @@ struct gw_ex {
   kube_buf_t head;   /* target\0 name\0 value\0 ...: lower-case names */
   size_t headers;    /* offset of the first name in head */
   char *path;        /* malloc'ed, decoded path */
+  char *authority;   /* HTTP/2: malloc'ed; what the header host is in HTTP/1.1 */
   const char *query; /* raw, in head; "" if none */
   kube_buf_t body;
   kube_buf_t extra; /* answer headers: name\0 value\0 ... */
@@ -150,7 +151,11 @@ void gw_status_of(gw_ex_t *ex, const kg_msg_t *error);
 const char *gw_reason(int code);
 void gw_status_json(kube_buf_t *b, int code, const char *reason, const char *details, const char *message);
 
+enum { GW_LENGTH_UNKNOWN = -1, GW_LENGTH_NONE = -2 }; /* NONE: the answer has no body, whatever it says */
 void gw_stream_begin(gw_ex_t *ex, int code, const char *type);
+/* The same when the length of the body is known; exactly so many bytes must follow (none for HEAD). */
+void gw_stream_begin_sized(gw_ex_t *ex, int code, const char *type, ssize_t length);
+void gw_stream_abort(gw_ex_t *ex); /* the client sees that the answer is not whole; gone in the next turn */
 /* Queues one framed piece (reference taken); it leaves with the next turn of the lane. */
 void gw_stream_blob(gw_ex_t *ex, gw_blob_t *b);
 void gw_stream_add(gw_ex_t *ex, gw_blob_t *b); /* the same, for callers who flush the connection themselves */
@@ -220,6 +225,7 @@ void gw_http2_resume(gw_ex_t *ex);
 void gw_http2_pump(gw_conn_t *c); /* frames into c->out while there is room */
 void gw_http2_drain(gw_conn_t *c);
 void gw_http2_forget(gw_ex_t *ex);
+void gw_http2_reset(gw_ex_t *ex); /* ends the stream with an error */
 
 /* --- the plugin -----------------------------------------------------------------------------------------------------
  */
@@ -333,5 +339,6 @@ void gw_discovery(gw_ex_t *ex);
 void gw_openapi(gw_ex_t *ex);
 void gw_metrics_page(gw_ex_t *ex);
 void gw_logs(gw_ex_t *ex);
+void gw_proxy(gw_ex_t *ex); /* pods, services, nodes: what is under their subresource proxy */
 
 #endif

@@ -278,6 +278,14 @@ static const char *status_text(int code) {
     return "OK";
   case 201:
     return "Created";
+  case 204:
+    return "No Content";
+  case 301:
+    return "Moved Permanently";
+  case 302:
+    return "Found";
+  case 304:
+    return "Not Modified";
   case 400:
     return "Bad Request";
   case 401:
@@ -339,12 +347,12 @@ void gw_http1_head(gw_ex_t *ex, int code, const char *type, ssize_t length) {
   if (code != 101) {
     if (type) kube_buf_fmt(&b, "Content-Type: %s\r\n", type);
     kube_buf_fmt(&b, "Date: %s\r\n", gw_date(c->gw));
-    ex->chunked = length < 0 && !ex->http10;
+    ex->chunked = length == GW_LENGTH_UNKNOWN && !ex->http10;
     if (length >= 0)
       kube_buf_fmt(&b, "Content-Length: %zd\r\n", length);
     else if (ex->chunked)
       kube_buf_addz(&b, "Transfer-Encoding: chunked\r\n");
-    if (length < 0 && ex->http10) ex->keep_alive = false;
+    if (length == GW_LENGTH_UNKNOWN && ex->http10) ex->keep_alive = false;
     if (!ex->keep_alive)
       kube_buf_addz(&b, "Connection: close\r\n");
     else if (ex->http10)

@@ -36,6 +36,9 @@ static int on_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_t *
   if (nn == 7 && !memcmp(name, ":method", 7)) {
     ex->method = method_name(value, vn);
     ex->is_head = !strcmp(ex->method, "HEAD");
+  } else if (nn == 10 && !memcmp(name, ":authority", 10)) {
+    free(ex->authority);
+    ex->authority = strndup((const char *)value, vn);
   } else if (nn == 5 && !memcmp(name, ":path", 5)) {
     kube_buf_add(&ex->head, value, vn);
     kube_buf_add(&ex->head, "", 1);
@@ -159,7 +162,7 @@ void gw_http2_resume(gw_ex_t *ex) {
   nghttp2_session_resume_data(ex->conn->h2, ex->stream);
 }
 
-enum { MAX_NV = 16 };
+enum { MAX_NV = 96 };
 
 static void put(nghttp2_nv *nv, size_t *n, const char *name, const char *value) {
   if (*n == MAX_NV) return;
@@ -184,6 +187,11 @@ void gw_http2_head(gw_ex_t *ex, int code, const char *type, ssize_t length, bool
   nghttp2_data_provider body = {.read_callback = read_body};
   if (nghttp2_submit_response(ex->conn->h2, ex->stream, nv, n, has_body && !ex->is_head ? &body : NULL))
     gw_conn_break(ex->conn);
+}
+
+void gw_http2_reset(gw_ex_t *ex) {
+  nghttp2_submit_rst_stream(ex->conn->h2, NGHTTP2_FLAG_NONE, ex->stream, NGHTTP2_INTERNAL_ERROR);
+  gw_conn_dirty(ex->conn);
 }
 
 void gw_http2_drain(gw_conn_t *c) {

@@ -50,10 +50,18 @@ static void not_acceptable(gw_ex_t *ex) {
             "application/vnd.kubernetes.protobuf");
 }
 
+static bool is_proxy(const gw_ex_t *ex) {
+  const gw_route_t *r = &ex->route;
+  bool spaced = !strcmp(r->resource_name, "pods") || !strcmp(r->resource_name, "services");
+  return !*r->group && !strcmp(r->sub, "proxy") && (*r->ns ? spaced : !strcmp(r->resource_name, "nodes"));
+}
+
 static void dispatch(gw_ex_t *ex) {
   if (gw_wellknown(ex)) return;
   if (under(ex->path, "/openapi"))
     gw_openapi(ex);
+  else if (is_proxy(ex))
+    gw_authorize(ex, gw_proxy);
   else if (ex->route.resource && (ex->form == GW_FORM_NONE || ex->form == GW_FORM_OPENAPI))
     not_acceptable(ex);
   else if (ex->route.resource)
@@ -349,6 +357,26 @@ static void verb_list(gw_ex_t *ex) {
   kg_doc_unref(args);
 }
 
+/* metrics.k8s.io is nobody's store: the metrics role answers. */
+static void measured(gw_ex_t *ex) {
+  bool one = !strcmp(ex->verb, "get");
+  if (!one && strcmp(ex->verb, "list")) {
+    gw_status(ex, 405, "MethodNotAllowed", "{}", "the server does not allow this method on the requested resource");
+    return;
+  }
+  kg_pack_t p = gw_args(ex);
+  gw_pass_list(ex, &p);
+  kg_pack_end(&p);
+  kg_doc_t *args = kg_pack_doc(&p);
+  kg_request_t r = {.service = "metrics",
+                    .topic = one ? "metrics.get" : "metrics.list",
+                    .args = args,
+                    .fn = one ? on_object : gw_on_list,
+                    .arg = ex};
+  ex->call = kg_send(ex->conn->gw->ctx, &r);
+  kg_doc_unref(args);
+}
+
 static bool pod_sub(const gw_ex_t *ex, const char *sub) {
   return !*ex->route.group && !strcmp(ex->route.resource_name, "pods") && !strcmp(ex->route.sub, sub);
 }
@@ -364,7 +392,9 @@ static void attach(gw_ex_t *ex) {
 void gw_resource(gw_ex_t *ex) {
   const char *verb = ex->verb;
   bool read = !strcmp(verb, "get");
-  if (pod_sub(ex, "log") && read)
+  if (!strcmp(ex->route.group, "metrics.k8s.io"))
+    gw_authorize(ex, measured);
+  else if (pod_sub(ex, "log") && read)
     gw_authorize(ex, gw_logs);
   else if (pod_sub(ex, "exec") && (read || !strcmp(verb, "create")))
     gw_authorize(ex, exec);

@@ -267,6 +267,7 @@ void agent_connect(agent_t *a) {
 
 void agent_stop(agent_t *a) {
   a->active = a->adopted = a->runtime_up = a->network_up = false;
+  stats_stop(a);
   if (a->watch_call) kg_cancel(a->ctx, a->watch_call);
   uint64_t *const timers[] = {&a->relist_timer, &a->connect_timer, &a->node_timer, &a->lease_timer};
   for (size_t i = 0; i < sizeof timers / sizeof timers[0]; i++) {

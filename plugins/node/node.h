@@ -146,6 +146,8 @@ typedef struct node_condition {
   char since[32];
 } node_condition_t;
 
+struct stats; /* stats.c */
+
 struct agent {
   kg_ctx_t *ctx;
   char *name, *runtime, *network, *pod_cidr, *log_dir, *pods_dir, *ip, *cgroup_root;
@@ -171,6 +173,7 @@ struct agent {
   kg_doc_t *node_sent;  /* status that the API has, without its heartbeats */
   int64_t node_sent_ms; /* when */
   uint64_t lease_call;
+  struct stats *stats;
 };
 
 /* agent.c */
@@ -368,12 +371,40 @@ void node_labels(agent_t *a, kube_arena_t *ar, kube_node_t *labels);
 /* Whether one of the first three conditions holds: too little memory, disk or process ids left. */
 bool node_pressure(agent_t *a, int condition);
 
+int64_t meminfo(const char *key); /* a line of /proc/meminfo in bytes */
+
+/* stats.c: what node and containers use, read only when somebody asks */
+typedef struct usage {
+  int64_t cpu_ns, memory, working_set;
+} usage_t;
+typedef struct sample {
+  int64_t at_us;
+  usage_t node;
+  kg_doc_t *containers; /* runtime.stats: [{id, cpu_ns, memory_bytes, memory_ws}] */
+} sample_t;
+/* now and then: two samples, a second to a minute apart; NULL, NULL: there are none, error says why. */
+typedef void (*stats_fn)(agent_t *a, const sample_t *then, const sample_t *now, const char *error, void *arg);
+void stats_ask(agent_t *a, stats_fn fn, void *arg); /* fn is called later, once; also when the agent stops */
+void stats_stop(agent_t *a);
+/* Of container `id` in `s`; false: it was not there. */
+bool stats_of(const sample_t *s, kg_str_t id, usage_t *u);
+/* Cores in billionths between the two. */
+int64_t stats_rate(const sample_t *then, const sample_t *now, int64_t cpu_then, int64_t cpu_now);
+void node_stats(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+
+/* page.c, page_stats.c, page_logs.c: what a kubelet serves over HTTP */
+void node_page(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+void page_reply(agent_t *a, const kg_msg_t *m, int code, const char *type, kube_buf_t *body); /* frees body */
+void page_summary(agent_t *a, const sample_t *then, const sample_t *now, kube_buf_t *b);      /* /stats/summary */
+void page_usage(agent_t *a, const sample_t *now, bool cadvisor,
+                kube_buf_t *b); /* /metrics/resource, /metrics/cadvisor */
+void page_logs(agent_t *a, const kg_msg_t *m, const char *path);
+
 /* logs.c, streams.c, portforward.c, relay.c */
 void node_logs(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void node_exec(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void node_attach(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void node_portforward(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
-void node_stats(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 /* Answers stream `m` with what a stream of the runtime brings, both ways; takes args. */
 void relay_open(agent_t *a, const kg_msg_t *m, const char *topic, kg_doc_t *args);
 box_t *asked_box(agent_t *a, const kg_msg_t *m, pod_t **pod); /* NULL: it was answered */

@@ -11,7 +11,7 @@
 
 #include "node.h"
 
-enum { MOST_IMAGES = 50, KUBELET_PORT = 10250 };
+enum { MOST_IMAGES = 50 };
 #define KUBELET_VERSION "v1.37.0"
 
 /* --- reading
@@ -34,7 +34,7 @@ static int64_t read_number(const char *path) {
 }
 
 /* A line of /proc/meminfo in bytes. */
-static int64_t meminfo(const char *key) {
+int64_t meminfo(const char *key) {
   char line[128];
   int64_t value = 0;
   FILE *f = fopen("/proc/meminfo", "re");
@@ -292,12 +292,10 @@ static void images(agent_t *a, kube_arena_t *ar, kube_node_t *status) {
 }
 
 kube_node_t *node_facts(agent_t *a, kube_arena_t *ar) {
-  kube_node_t *status = kube_map(ar), *endpoints = kube_map(ar), *port = kube_map(ar);
+  kube_node_t *status = kube_map(ar);
   addresses(a, ar, status);
   resources(a, ar, status);
-  kube_set(ar, port, "Port", kube_int(ar, KUBELET_PORT));
-  kube_set(ar, endpoints, "kubeletEndpoint", port);
-  kube_set(ar, status, "daemonEndpoints", endpoints);
+  /* No daemonEndpoints: nothing listens; what a kubelet serves on its port comes through the API's proxy (page.c). */
   node_info(a, ar, status);
   images(a, ar, status);
   return status;

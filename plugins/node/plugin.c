@@ -145,9 +145,13 @@ static void stats(kg_ctx_t *ctx, void *self, kg_pack_t *p) {
 }
 
 static const char *const services[] = {NULL}; /* node/NAME: its name is known only at run time */
-static const kg_handler_t handlers[] = {{"node.logs", node_logs},     {"node.exec", node_exec},
-                                        {"node.attach", node_attach}, {"node.portforward", node_portforward},
-                                        {"node.stats", node_stats},   {0}};
+static const kg_handler_t handlers[] = {{"node.logs", node_logs},
+                                        {"node.exec", node_exec},
+                                        {"node.attach", node_attach},
+                                        {"node.portforward", node_portforward},
+                                        {"node.stats", node_stats},
+                                        {"node.page", node_page},
+                                        {0}};
 KG_PLUGIN(.name = "node", .role = "node", .version = "0.1.0", .summary = "Runs the pods of one node",
           .services = services, .handlers = handlers, .create = create, .start = start, .activate = activate,
           .drain = drain, .hand_over = hand_over, .accept = accept_state, .resume = activate, .stats = stats,
