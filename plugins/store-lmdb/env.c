@@ -17,13 +17,13 @@ int lmdb_error(kg_error_t *err, int rc, const char *what) {
 
 int meta_put(lmdb_store_t *s, MDB_txn *txn, const char *name, int64_t v) {
   MDB_val key = {strlen(name), (void *)name}, data = {sizeof v, &v};
-  return mdb_put(txn, s->meta, &key, &data, 0);
+  return mdb_put(txn, s->db.meta, &key, &data, 0);
 }
 
 int64_t meta_get(lmdb_store_t *s, MDB_txn *txn, const char *name, int64_t fallback) {
   MDB_val key = {strlen(name), (void *)name}, data;
   int64_t v;
-  if (mdb_get(txn, s->meta, &key, &data) != 0 || data.mv_size != sizeof v) return fallback;
+  if (mdb_get(txn, s->db.meta, &key, &data) != 0 || data.mv_size != sizeof v) return fallback;
   memcpy(&v, data.mv_data, sizeof v);
   return v;
 }
@@ -69,7 +69,7 @@ static int make_dirs(const char *path, kg_error_t *err) {
  * that left no trace, so counting goes on behind the promised limit. */
 static int read_state(lmdb_store_t *s, MDB_txn *txn) {
   MDB_cursor *c;
-  int rc = mdb_cursor_open(txn, s->revs, &c);
+  int rc = mdb_cursor_open(txn, s->db.revs, &c);
   if (rc) return rc;
   MDB_val key, data;
   s->compacted = meta_get(s, txn, "compacted", 0);
@@ -88,51 +88,61 @@ static int read_state(lmdb_store_t *s, MDB_txn *txn) {
   return rc ? rc : meta_put(s, txn, "clean", -1);
 }
 
-static int open_tables(lmdb_store_t *s, kg_error_t *err) {
+static int open_tables(env_t *env) {
   MDB_txn *txn = NULL;
-  int rc = mdb_txn_begin(s->env, NULL, 0, &txn);
-  if (!rc) rc = mdb_dbi_open(txn, "rev", MDB_CREATE | MDB_INTEGERKEY, &s->revs);
-  if (!rc) rc = mdb_dbi_open(txn, "key", MDB_CREATE, &s->keys);
-  if (!rc) rc = mdb_dbi_open(txn, "meta", MDB_CREATE, &s->meta);
-  if (!rc) rc = read_state(s, txn);
-  if (rc) {
-    if (txn) mdb_txn_abort(txn);
-    return lmdb_error(err, rc, "cannot open the tables");
-  }
-  rc = mdb_txn_commit(txn);
-  return rc ? lmdb_error(err, rc, "cannot write the first transaction") : 0;
+  int rc = mdb_txn_begin(env->env, NULL, 0, &txn);
+  if (rc) return rc;
+  rc = mdb_dbi_open(txn, "rev", MDB_CREATE | MDB_INTEGERKEY, &env->revs);
+  if (!rc) rc = mdb_dbi_open(txn, "key", MDB_CREATE, &env->keys);
+  if (!rc) rc = mdb_dbi_open(txn, "meta", MDB_CREATE, &env->meta);
+  if (!rc) return mdb_txn_commit(txn);
+  mdb_txn_abort(txn);
+  return rc;
+}
+
+int env_make(env_t *env, const char *dir, size_t map_size, bool no_sync, kg_error_t *err) {
+  if (make_dirs(dir, err) < 0) return -1;
+  int rc = mdb_env_create(&env->env);
+  if (rc) env->env = NULL;
+  if (!rc) rc = mdb_env_set_maxdbs(env->env, 4);
+  if (!rc) rc = mdb_env_set_mapsize(env->env, map_size);
+  if (!rc) rc = mdb_env_open(env->env, dir, MDB_NOTLS | MDB_NORDAHEAD | (no_sync ? MDB_NOSYNC : 0), 0600);
+  if (!rc) rc = open_tables(env);
+  if (!rc) return 0;
+  if (env->env) mdb_env_close(env->env);
+  *env = (env_t){0};
+  return lmdb_error(err, rc, dir);
 }
 
 static void release(lmdb_store_t *s) {
-  if (s->env) mdb_env_close(s->env);
-  s->env = NULL;
+  if (s->db.env) mdb_env_close(s->db.env);
+  s->db = (env_t){0};
   if (s->lock_fd >= 0) close(s->lock_fd);
   s->lock_fd = -1;
+}
+
+static int open_state(lmdb_store_t *s, kg_error_t *err) {
+  MDB_txn *txn = NULL;
+  int rc = mdb_txn_begin(s->db.env, NULL, 0, &txn);
+  if (!rc) rc = read_state(s, txn);
+  if (rc && txn) mdb_txn_abort(txn);
+  if (!rc) rc = mdb_txn_commit(txn);
+  return rc ? lmdb_error(err, rc, "cannot write the first transaction") : 0;
 }
 
 int env_open(lmdb_store_t *s, kg_error_t *err) {
   if (make_dirs(s->dir, err) < 0) return -1;
   int rc = take_lock(s, err);
   if (rc != 0) return rc;
-  rc = mdb_env_create(&s->env);
-  if (!rc) rc = mdb_env_set_maxdbs(s->env, 4);
-  if (!rc) rc = mdb_env_set_mapsize(s->env, s->map_size);
-  if (!rc) rc = mdb_env_open(s->env, s->dir, MDB_NOTLS | MDB_NORDAHEAD | (s->sync ? 0 : MDB_NOSYNC), 0600);
-  if (rc) {
-    lmdb_error(err, rc, s->dir);
-    release(s);
-    return -1;
-  }
-  if (open_tables(s, err) < 0) {
-    release(s);
-    return -1;
-  }
-  return 0;
+  shrink_clean(s);
+  if (env_make(&s->db, s->dir, s->map_size, !s->sync, err) == 0 && open_state(s, err) == 0) return 0;
+  release(s);
+  return -1;
 }
 
 void env_close(lmdb_store_t *s) {
   MDB_txn *txn;
-  if (mdb_txn_begin(s->env, NULL, 0, &txn) == 0) {
+  if (mdb_txn_begin(s->db.env, NULL, 0, &txn) == 0) {
     if (meta_put(s, txn, "clean", s->rev) == 0)
       mdb_txn_commit(txn);
     else
@@ -144,7 +154,7 @@ void env_close(lmdb_store_t *s) {
 int env_grow(lmdb_store_t *s) {
   pthread_rwlock_wrlock(&s->grow);
   size_t more = s->map_size * 2;
-  int rc = mdb_env_set_mapsize(s->env, more);
+  int rc = mdb_env_set_mapsize(s->db.env, more);
   if (!rc) s->map_size = more;
   pthread_rwlock_unlock(&s->grow);
   return rc;

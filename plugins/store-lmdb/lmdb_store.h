@@ -30,17 +30,22 @@ typedef struct key_entry {
   int64_t mod, create, version;
 } key_entry_t;
 
+typedef struct env {
+  MDB_env *env;
+  MDB_dbi revs, keys, meta;
+} env_t;
+
 typedef struct lmdb_store {
   char *dir;
   bool sync;
   size_t map_size;
+  size_t shrink_bytes; /* a file of at least this size, half of it free, is made anew; 0: never */
   int lock_fd, event_fd;
-  MDB_env *env;
-  MDB_dbi revs, keys, meta;
+  env_t db;
   pthread_t thread;
   bool thread_runs;
-  /* Readers hold it for the length of a transaction; the writer takes it to enlarge the map, which no transaction may
-   * see. */
+  /* Readers hold it for the length of a transaction; the writer takes it to enlarge the map or to exchange the file,
+   * which no transaction may see. */
   pthread_rwlock_t grow;
 
   pthread_mutex_t mutex; /* guards the following */
@@ -55,8 +60,10 @@ typedef struct lmdb_store {
   store_event_t *lazy[LAZY_MAX + 1];        /* applied in txn and answered, not committed */
   size_t nlazy;
   bool txn_dirty;
-  bool failing; /* the last commit failed: nothing lazy is taken until one succeeds */
-  atomic_ulong commits;
+  bool failing;   /* the last commit failed: nothing lazy is taken until one succeeds */
+  env_t copy;     /* while the file is made anew */
+  int64_t copied; /* up to this revision */
+  atomic_ulong commits, shrinks;
 } lmdb_store_t;
 
 /* The revision in a key of the `rev` table; LMDB does not align it. */
@@ -70,6 +77,9 @@ static inline int64_t rev_of(MDB_val key) {
 /* 0; 1 if another instance of this process holds the directory; -1 with a sentence. Fills s->rev, limit, compacted.
  * Lane. */
 int env_open(lmdb_store_t *s, kg_error_t *err);
+/* Opens or makes the tables in a directory that is made if it is missing. 0; -1 and a sentence, then nothing is open.
+ */
+int env_make(env_t *env, const char *dir, size_t map_size, bool no_sync, kg_error_t *err);
 /* Notes that nothing is lost, closes, lets the directory go. Lane, after the writer has ended. */
 void env_close(lmdb_store_t *s);
 /* Doubles the map. No transaction of the writer may be open. Writer. */
@@ -81,6 +91,16 @@ int lmdb_error(kg_error_t *err, int rc, const char *what);
 
 /* --- writer.c ----------------------------------------------------------------------------------------------------- */
 void *writer_main(void *store);
+
+/* --- shrink.c: the writer's ----------------------------------------------------------------------------------------
+ */
+/* After a compaction: begins a copy if most of the file is free. No compaction may run until it has ended. */
+void shrink_consider(lmdb_store_t *s);
+bool shrink_running(const lmdb_store_t *s);
+/* One piece. true: it has caught up with what is committed and waits for the open transaction. */
+bool shrink_step(lmdb_store_t *s);
+void shrink_stop(lmdb_store_t *s);
+void shrink_clean(const lmdb_store_t *s); /* removes what a crash may have left */
 
 /* --- read.c: the lane's side -------------------------------------------------------------------------------------- */
 int read_range(store_front_t *f, const store_query_t *q, store_row_fn fn, void *arg, kg_error_t *err);

@@ -118,7 +118,8 @@ static void init(lmdb_store_t *s) {
   s->lock_fd = s->event_fd = -1;
 }
 
-/* Configuration: dir (default DATA/store), sync (default true), mapSize in MiB (address space at first; it grows). */
+/* Configuration: dir (default DATA/store), sync (default true), mapSize in MiB (address space at first; it grows),
+ * shrink in MiB (a file of this size, half of it free, is made anew after a compaction; 0: never). */
 static int create(kg_ctx_t *ctx, void **self, kg_error_t *err) {
   lmdb_store_t *s = calloc(1, sizeof *s);
   if (!s) return kg_error_set(err, KG_EINTERNAL, "store-lmdb: out of memory");
@@ -128,6 +129,7 @@ static int create(kg_ctx_t *ctx, void **self, kg_error_t *err) {
   int rc = dir.n ? asprintf(&s->dir, KG_STR_FMT, KG_STR_ARG(dir)) : asprintf(&s->dir, "%s/store", kg_data_dir(ctx));
   s->sync = kg_view_bool(kg_view_get(config, "sync"), true);
   s->map_size = (size_t)kg_view_int(kg_view_get(config, "mapSize"), 16384) << 20;
+  s->shrink_bytes = (size_t)kg_view_int(kg_view_get(config, "shrink"), 8) << 20;
   store_front_t *f = rc > 0 ? store_front_new(ctx, &backend, s) : NULL;
   *self = f;
   if (f) return 0;

@@ -19,13 +19,13 @@ int record_parse(MDB_val v, record_head_t *head, kg_str_t *key, kg_str_t *value)
 int record_get(lmdb_store_t *s, MDB_txn *txn, int64_t rev, record_head_t *head, kg_str_t *key, kg_str_t *value) {
   size_t at = (size_t)rev;
   MDB_val k = {sizeof at, &at}, data;
-  int rc = mdb_get(txn, s->revs, &k, &data);
+  int rc = mdb_get(txn, s->db.revs, &k, &data);
   return rc ? rc : record_parse(data, head, key, value);
 }
 
 static int begin(lmdb_store_t *s, MDB_txn **txn, kg_error_t *err) {
   pthread_rwlock_rdlock(&s->grow);
-  int rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, txn);
+  int rc = mdb_txn_begin(s->db.env, NULL, MDB_RDONLY, txn);
   if (!rc) return 0;
   pthread_rwlock_unlock(&s->grow);
   return lmdb_error(err, rc, "cannot read");
@@ -80,7 +80,7 @@ static int by_key(const void *a, const void *b) {
 static int collect_old(scan_t *c, old_t **list, size_t *n) {
   MDB_cursor *cursor;
   size_t room = 0, from = (size_t)c->query->rev + 1;
-  int rc = mdb_cursor_open(c->txn, c->store->revs, &cursor);
+  int rc = mdb_cursor_open(c->txn, c->store->db.revs, &cursor);
   if (rc) return rc;
   MDB_val key = {sizeof from, &from}, data;
   for (rc = mdb_cursor_get(cursor, &key, &data, MDB_SET_RANGE); !rc;
@@ -119,7 +119,7 @@ static int64_t entry_mod(MDB_val data) {
 /* Keys of now and older states in one order; an older state stands for its key. */
 static int merge(scan_t *c, const old_t *old, size_t nold) {
   MDB_cursor *cursor;
-  int rc = mdb_cursor_open(c->txn, c->store->keys, &cursor);
+  int rc = mdb_cursor_open(c->txn, c->store->db.keys, &cursor);
   if (rc) return rc;
   MDB_val key = {c->query->from.n, (void *)c->query->from.p}, data;
   rc = mdb_cursor_get(cursor, &key, &data, key.mv_size ? MDB_SET_RANGE : MDB_FIRST);
@@ -196,7 +196,7 @@ int read_history(store_front_t *f, int64_t after, store_event_fn fn, void *arg, 
   MDB_cursor *c;
   size_t from = (size_t)after + 1;
   MDB_val key = {sizeof from, &from}, data;
-  int rc = mdb_cursor_open(txn, s->revs, &c);
+  int rc = mdb_cursor_open(txn, s->db.revs, &c);
   bool more = !rc;
   for (unsigned op = MDB_SET_RANGE; more && !(rc = mdb_cursor_get(c, &key, &data, op)); op = MDB_NEXT) {
     int64_t rev = rev_of(key);
@@ -235,9 +235,10 @@ void read_stats(store_front_t *f, kg_pack_t *p) {
   MDB_stat st;
   MDB_envinfo info;
   if (begin(s, &txn, NULL) < 0) return;
-  if (mdb_stat(txn, s->keys, &st) == 0) kg_pack_kv_int(p, "keys", (int64_t)st.ms_entries);
-  if (mdb_env_info(s->env, &info) == 0 && mdb_stat(txn, s->revs, &st) == 0)
+  if (mdb_stat(txn, s->db.keys, &st) == 0) kg_pack_kv_int(p, "keys", (int64_t)st.ms_entries);
+  if (mdb_env_info(s->db.env, &info) == 0 && mdb_stat(txn, s->db.revs, &st) == 0)
     kg_pack_kv_int(p, "bytes", (int64_t)((info.me_last_pgno + 1) * st.ms_psize));
   end(s, txn);
   kg_pack_kv_int(p, "commits", (int64_t)atomic_load(&s->commits));
+  kg_pack_kv_int(p, "shrinks", (int64_t)atomic_load(&s->shrinks));
 }

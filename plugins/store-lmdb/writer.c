@@ -20,7 +20,7 @@ static MDB_val rev_key(const size_t *rev) {
 
 static int key_find(lmdb_store_t *s, kg_str_t key, key_entry_t *entry) {
   MDB_val k = {key.n, (void *)key.p}, data;
-  int rc = mdb_get(s->txn, s->keys, &k, &data);
+  int rc = mdb_get(s->txn, s->db.keys, &k, &data);
   if (rc) return rc;
   if (data.mv_size != sizeof *entry) return MDB_CORRUPTED;
   memcpy(entry, data.mv_data, sizeof *entry);
@@ -33,17 +33,17 @@ static int write_event(lmdb_store_t *s, const store_event_t *e) {
   record_head_t head = {e->create, e->version, e->prev, (uint32_t)e->nkey, e->deleted};
   size_t rev = (size_t)e->rev, nvalue = value ? kg_doc_size(value) : 0;
   MDB_val k = rev_key(&rev), data = {sizeof head + e->nkey + nvalue, NULL};
-  int rc = mdb_put(s->txn, s->revs, &k, &data, MDB_RESERVE | MDB_APPEND);
+  int rc = mdb_put(s->txn, s->db.revs, &k, &data, MDB_RESERVE | MDB_APPEND);
   if (rc) return rc;
   char *at = data.mv_data;
   memcpy(at, &head, sizeof head);
   memcpy(at + sizeof head, e->key, e->nkey);
   if (nvalue) memcpy(at + sizeof head + e->nkey, kg_doc_data(value), nvalue);
   MDB_val key = {e->nkey, (void *)e->key};
-  if (e->deleted) return mdb_del(s->txn, s->keys, &key, NULL);
+  if (e->deleted) return mdb_del(s->txn, s->db.keys, &key, NULL);
   key_entry_t entry = {e->rev, e->create, e->version};
   MDB_val put = {sizeof entry, &entry};
-  return mdb_put(s->txn, s->keys, &key, &put, 0);
+  return mdb_put(s->txn, s->db.keys, &key, &put, 0);
 }
 
 static void drop_txn(lmdb_store_t *s) {
@@ -57,7 +57,7 @@ static void drop_txn(lmdb_store_t *s) {
 /* An open transaction that holds the lazy writes answered since the last commit. */
 static int ensure_txn(lmdb_store_t *s) {
   if (s->txn) return 0;
-  int rc = mdb_txn_begin(s->env, NULL, 0, &s->txn);
+  int rc = mdb_txn_begin(s->db.env, NULL, 0, &s->txn);
   if (rc) {
     s->txn = NULL;
     return rc;
@@ -124,9 +124,9 @@ static store_event_t *make_event(lmdb_store_t *s, const store_op_t *op, const ke
 
 static int apply_write(lmdb_store_t *s, store_op_t *op) {
   key_entry_t old = {0};
-  if (op->key.n > (size_t)mdb_env_get_maxkeysize(s->env)) {
+  if (op->key.n > (size_t)mdb_env_get_maxkeysize(s->db.env)) {
     kg_error_set(&op->error, KG_EINVAL, "store-lmdb: a key may have %d bytes, this one has %zu",
-                 mdb_env_get_maxkeysize(s->env), op->key.n);
+                 mdb_env_get_maxkeysize(s->db.env), op->key.n);
     return 0;
   }
   int rc = key_find(s, op->key, &old);
@@ -201,12 +201,19 @@ static void run_batch(lmdb_store_t *s, store_op_t *list) {
   for (store_op_t *op = list; op; op = op->next) op->settled = !s->nlazy;
 }
 
+/* Commits what waits in the open transaction, and leaves none open. */
+static void flush(lmdb_store_t *s) {
+  store_op_t barrier = {.kind = STORE_BARRIER};
+  run_batch(s, &barrier);
+  if (!s->txn_dirty) drop_txn(s);
+}
+
 /* --- compaction -------------------------------------------------------------------------------------------------- */
 
 /* Collects what the changes (compacted, upto] made invisible; returns how far it came. */
 static int collect(lmdb_store_t *s, int64_t upto, size_t *drop, size_t *ndrop, int64_t *reached) {
   MDB_cursor *c;
-  int rc = mdb_cursor_open(s->txn, s->revs, &c);
+  int rc = mdb_cursor_open(s->txn, s->db.revs, &c);
   if (rc) return rc;
   size_t from = (size_t)s->compacted + 1;
   MDB_val key = rev_key(&from), data;
@@ -236,7 +243,7 @@ static int compact_chunk(lmdb_store_t *s, int64_t upto, int64_t *reached) {
   if (!rc) rc = collect(s, upto, drop, &n, reached);
   for (size_t i = 0; i < n && !rc; i++) {
     MDB_val key = rev_key(&drop[i]);
-    rc = mdb_del(s->txn, s->revs, &key, NULL);
+    rc = mdb_del(s->txn, s->db.revs, &key, NULL);
     if (rc == MDB_NOTFOUND) rc = 0;
   }
   if (!rc) rc = meta_put(s, s->txn, "compacted", *reached);
@@ -307,29 +314,38 @@ static void sort_out(store_op_t **list, store_op_t **compactions) {
   }
 }
 
+/* A piece of what goes on between batches: a copy that shrinks the file, or a compaction, never both. */
+static void run_piece(lmdb_store_t *s, store_op_t **compactions) {
+  store_op_t *op = *compactions;
+  if (shrink_running(s)) {
+    if (shrink_step(s)) flush(s);
+  } else if (op && run_compaction(s, op)) {
+    *compactions = op->next;
+    op->next = NULL;
+    if (!op->error.code) shrink_consider(s);
+    give_back(s, op);
+  }
+}
+
 void *writer_main(void *store) {
   lmdb_store_t *s = store;
   store_op_t *compactions = NULL;
   bool quit = false;
   for (;;) {
-    store_op_t *list = take_work(s, !compactions, &quit);
+    store_op_t *list = take_work(s, !compactions && !shrink_running(s), &quit);
+    if (quit) shrink_stop(s);
     sort_out(&list, &compactions);
     if (list)
       run_batch(s, list);
-    else if (s->nlazy && !compactions) {
-      store_op_t flush = {.kind = STORE_BARRIER};
-      run_batch(s, &flush);
+    else if (s->nlazy && !compactions && !shrink_running(s)) {
+      flush(s);
       if (quit && s->nlazy) break; /* the disk is full to the end: lazy writes may be lost */
     }
     give_back(s, list);
-    store_op_t *op = compactions;
-    if (op && run_compaction(s, op)) {
-      compactions = op->next;
-      op->next = NULL;
-      give_back(s, op);
-    }
+    run_piece(s, &compactions);
     if (quit && !list && !compactions && !s->nlazy) break;
   }
+  shrink_stop(s);
   drop_txn(s);
   forget_lazy(s);
   return NULL;

@@ -208,101 +208,11 @@ OVER_EVERY_STORE(a_watcher_whose_place_was_compacted_ends_with_410) {
   teardown(&b);
 }
 
-Test(store_lmdb, entries_outlive_the_process_and_so_does_history) {
-  bench_t b = setup("store-lmdb.so", NULL);
-  char buf[400];
-  put(&b, "{\"key\":\"/r/a\"}", "1");
-  put(&b, "{\"key\":\"/r/a\"}", "2");
-  put(&b, "{\"key\":\"/r/b\",\"lazy\":true}", "3");
-  reopen(&b);
-  cr_expect_str_eq(keys(&b, "{\"from\":\"/r/\"}", buf), "/r/a=2 /r/b=3", "%s", buf);
-  cr_expect_eq(put(&b, "{\"key\":\"/r/c\"}", "4"), 4, "an orderly end loses no revision");
-  stream_t *s = watch(&b, "{\"from\":\"/r/\",\"rev\":@1}", 0, false);
-  cr_expect_str_eq(next(s, 2000, buf), "progress 1 ");
-  cr_expect_str_eq(next(s, 2000, buf), "put 2 /r/a");
-  cr_expect_str_eq(next(s, 2000, buf), "put 3 /r/b");
-  cr_expect_str_eq(next(s, 2000, buf), "put 4 /r/c");
-  stream_close(s);
-  teardown(&b);
-}
-
-Test(store_lmdb, after_kill_9_nothing_durable_is_missing_and_no_revision_comes_twice) {
-  char dir[] = "/tmp/kogge-kill-XXXXXX", run[64], buf[400];
-  cr_assert(mkdtemp(dir));
-  snprintf(run, sizeof run, "%s/run", dir);
-  int pipe_fd[2];
-  cr_assert(pipe(pipe_fd) == 0);
-  pid_t pid = fork();
-  if (pid == 0) {
-    bench_t b = {.d = driver_new(dir, run)};
-    driver_load(b.d, "store", "store-lmdb.so", NULL);
-    put(&b, "{\"key\":\"/r/lazy\",\"lazy\":true}", "1");
-    put(&b, "{\"key\":\"/r/a\"}", "2");
-    int64_t last = put(&b, "{\"key\":\"/r/late\",\"lazy\":true}", "3");
-    if (write(pipe_fd[1], &last, sizeof last) < 0) _exit(1);
-    kill(getpid(), SIGKILL);
-  }
-  int64_t last = 0;
-  cr_assert(read(pipe_fd[0], &last, sizeof last) == sizeof last);
-  waitpid(pid, NULL, 0);
-  cr_expect_eq(last, 3);
-  bench_t b = {.d = driver_new(dir, run)};
-  snprintf(b.dir, sizeof b.dir, "%s", dir);
-  driver_load(b.d, "store", "store-lmdb.so", NULL);
-  keys(&b, "{\"from\":\"/r/\"}", buf);
-  cr_expect(strstr(buf, "/r/a=2") && strstr(buf, "/r/lazy=1"), "a lazy write before a durable one survives with it: %s",
-            buf);
-  cr_expect_gt(put(&b, "{\"key\":\"/r/b\"}", "4"), last, "revisions never go back");
-  teardown(&b);
-}
-
-static void fill_big(int i, char **args, char **doc, void *arg) {
-  cr_assert(asprintf(args, "{\"key\":\"/%s/%06d\"}", (const char *)arg, i) > 0);
-  *doc = malloc(20010);
-  (*doc)[0] = '"';
-  memset(*doc + 1, 'x', 20000);
-  memcpy(*doc + 20001, "\"", 2);
-}
-
-Test(store_lmdb, the_map_grows_when_it_is_full) {
-  bench_t b = setup("store-lmdb.so", "{\"mapSize\":1}");
-  cr_expect_eq(driver_burst(b.d, "store", "store.put", 400, fill_big, "big", NULL), 400);
-  kg_msg_t *m = call(&b, "store.status", "{}", NULL);
-  cr_expect_gt(reply_int(m, "bytes"), 8000000);
-  cr_expect_eq(reply_int(m, "keys"), 400);
-  kg_msg_unref(m);
-  teardown(&b);
-}
-
-Test(store_lmdb, a_swap_passes_the_directory_on) {
-  bench_t b = setup("store-lmdb.so", NULL);
-  kg_error_t err = {0};
-  int64_t pause = 0;
-  cr_expect_eq(put(&b, "{\"key\":\"/before\"}", "1"), 1);
-  int rc = kg_kernel_swap(driver_kernel(b.d), "store", "store-lmdb.so", NULL, &pause, &err);
-  cr_expect_eq(rc, 0, "%s", err.text);
-  cr_expect_eq(put(&b, "{\"key\":\"/after\"}", "1"), 2);
-  cr_expect_eq(put(&b, "{\"key\":\"/before\",\"expect\":@1}", "2"), 3);
-  teardown(&b);
-}
-
 Test(store_memory, refuses_to_be_replaced_because_its_entries_would_be_lost) {
   bench_t b = setup("store-memory.so", NULL);
   kg_error_t err = {0};
   put(&b, "{\"key\":\"/a\"}", "1");
   cr_expect_eq(kg_kernel_swap(driver_kernel(b.d), "store", "store-memory.so", NULL, NULL, &err), -1);
   cr_expect_eq(put(&b, "{\"key\":\"/a\",\"expect\":@1}", "2"), 2, "the old one goes on");
-  teardown(&b);
-}
-
-Test(store_lmdb, group_commit_makes_many_writes_share_one_fsync, .timeout = 60) {
-  bench_t b = setup("store-lmdb.so", NULL);
-  int64_t us = 0;
-  cr_expect_eq(driver_burst(b.d, "store", "store.put", 20000, fill_many, "g", &us), 20000);
-  kg_msg_t *m = call(&b, "store.status", "{}", NULL);
-  int64_t commits = reply_int(m, "commits");
-  kg_msg_unref(m);
-  cr_expect_lt(commits, 10000, "%lld commits for 20,000 writes", (long long)commits);
-  fprintf(stderr, "20,000 durable puts in %lld ms, %lld commits\n", (long long)us / 1000, (long long)commits);
   teardown(&b);
 }

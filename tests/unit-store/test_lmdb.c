@@ -1,0 +1,207 @@
+/* What the embedded store keeps on disk. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench.h"
+
+Test(store_lmdb, entries_outlive_the_process_and_so_does_history) {
+  bench_t b = setup("store-lmdb.so", NULL);
+  char buf[400];
+  put(&b, "{\"key\":\"/r/a\"}", "1");
+  put(&b, "{\"key\":\"/r/a\"}", "2");
+  put(&b, "{\"key\":\"/r/b\",\"lazy\":true}", "3");
+  reopen(&b);
+  cr_expect_str_eq(keys(&b, "{\"from\":\"/r/\"}", buf), "/r/a=2 /r/b=3", "%s", buf);
+  cr_expect_eq(put(&b, "{\"key\":\"/r/c\"}", "4"), 4, "an orderly end loses no revision");
+  stream_t *s = watch(&b, "{\"from\":\"/r/\",\"rev\":@1}", 0, false);
+  cr_expect_str_eq(next(s, 2000, buf), "progress 1 ");
+  cr_expect_str_eq(next(s, 2000, buf), "put 2 /r/a");
+  cr_expect_str_eq(next(s, 2000, buf), "put 3 /r/b");
+  cr_expect_str_eq(next(s, 2000, buf), "put 4 /r/c");
+  stream_close(s);
+  teardown(&b);
+}
+
+Test(store_lmdb, after_kill_9_nothing_durable_is_missing_and_no_revision_comes_twice) {
+  char dir[] = "/tmp/kogge-kill-XXXXXX", run[64], buf[400];
+  cr_assert(mkdtemp(dir));
+  snprintf(run, sizeof run, "%s/run", dir);
+  int pipe_fd[2];
+  cr_assert(pipe(pipe_fd) == 0);
+  pid_t pid = fork();
+  if (pid == 0) {
+    bench_t b = {.d = driver_new(dir, run)};
+    driver_load(b.d, "store", "store-lmdb.so", NULL);
+    put(&b, "{\"key\":\"/r/lazy\",\"lazy\":true}", "1");
+    put(&b, "{\"key\":\"/r/a\"}", "2");
+    int64_t last = put(&b, "{\"key\":\"/r/late\",\"lazy\":true}", "3");
+    if (write(pipe_fd[1], &last, sizeof last) < 0) _exit(1);
+    kill(getpid(), SIGKILL);
+  }
+  int64_t last = 0;
+  cr_assert(read(pipe_fd[0], &last, sizeof last) == sizeof last);
+  waitpid(pid, NULL, 0);
+  cr_expect_eq(last, 3);
+  bench_t b = {.d = driver_new(dir, run)};
+  snprintf(b.dir, sizeof b.dir, "%s", dir);
+  driver_load(b.d, "store", "store-lmdb.so", NULL);
+  keys(&b, "{\"from\":\"/r/\"}", buf);
+  cr_expect(strstr(buf, "/r/a=2") && strstr(buf, "/r/lazy=1"), "a lazy write before a durable one survives with it: %s",
+            buf);
+  cr_expect_gt(put(&b, "{\"key\":\"/r/b\"}", "4"), last, "revisions never go back");
+  teardown(&b);
+}
+
+static void fill_big(int i, char **args, char **doc, void *arg) {
+  cr_assert(asprintf(args, "{\"key\":\"/%s/%06d\"}", (const char *)arg, i) > 0);
+  *doc = malloc(20010);
+  (*doc)[0] = '"';
+  memset(*doc + 1, 'x', 20000);
+  memcpy(*doc + 20001, "\"", 2);
+}
+
+Test(store_lmdb, the_map_grows_when_it_is_full) {
+  bench_t b = setup("store-lmdb.so", "{\"mapSize\":1}");
+  cr_expect_eq(driver_burst(b.d, "store", "store.put", 400, fill_big, "big", NULL), 400);
+  kg_msg_t *m = call(&b, "store.status", "{}", NULL);
+  cr_expect_gt(reply_int(m, "bytes"), 8000000);
+  cr_expect_eq(reply_int(m, "keys"), 400);
+  kg_msg_unref(m);
+  teardown(&b);
+}
+
+Test(store_lmdb, a_swap_passes_the_directory_on) {
+  bench_t b = setup("store-lmdb.so", NULL);
+  kg_error_t err = {0};
+  int64_t pause = 0;
+  cr_expect_eq(put(&b, "{\"key\":\"/before\"}", "1"), 1);
+  int rc = kg_kernel_swap(driver_kernel(b.d), "store", "store-lmdb.so", NULL, &pause, &err);
+  cr_expect_eq(rc, 0, "%s", err.text);
+  cr_expect_eq(put(&b, "{\"key\":\"/after\"}", "1"), 2);
+  cr_expect_eq(put(&b, "{\"key\":\"/before\",\"expect\":@1}", "2"), 3);
+  teardown(&b);
+}
+
+Test(store_lmdb, group_commit_makes_many_writes_share_one_fsync, .timeout = 60) {
+  bench_t b = setup("store-lmdb.so", NULL);
+  int64_t us = 0;
+  cr_expect_eq(driver_burst(b.d, "store", "store.put", 20000, fill_many, "g", &us), 20000);
+  kg_msg_t *m = call(&b, "store.status", "{}", NULL);
+  int64_t commits = reply_int(m, "commits");
+  kg_msg_unref(m);
+  cr_expect_lt(commits, 10000, "%lld commits for 20,000 writes", (long long)commits);
+  fprintf(stderr, "20,000 durable puts in %lld ms, %lld commits\n", (long long)us / 1000, (long long)commits);
+  teardown(&b);
+}
+
+static int64_t status(bench_t *b, const char *what) {
+  kg_msg_t *m = call(b, "store.status", "{}", NULL);
+  int64_t n = reply_int(m, what);
+  kg_msg_unref(m);
+  return n;
+}
+
+static int64_t file_kib(const bench_t *b) {
+  char path[128];
+  struct stat st;
+  snprintf(path, sizeof path, "%s/store/data.mdb", b->dir);
+  return stat(path, &st) ? -1 : st.st_size / 1024;
+}
+
+static void fill_kib(int i, char **args, char **doc, void *first) {
+  cr_assert(asprintf(args, "{\"key\":\"/k/%06d\"}", *(int *)first + i) > 0);
+  *doc = malloc(1010);
+  (*doc)[0] = '"';
+  memset(*doc + 1, 'x', 1000);
+  memcpy(*doc + 1001, "\"", 2);
+}
+
+static void fill_keys(int i, char **args, char **doc, void *first) {
+  *doc = NULL;
+  cr_assert(asprintf(args, "{\"key\":\"/k/%06d\"}", *(int *)first + i) > 0);
+}
+
+/* n requests, no more at once than a queue holds. */
+static void many(bench_t *b, const char *topic, int n, driver_fill_fn fill) {
+  enum { PART = 10000 };
+  for (int first = 0; first < n; first += PART)
+    cr_assert_eq(driver_burst(b->d, "store", topic, PART, fill, &first, NULL), PART);
+}
+
+static void wait_for(bench_t *b, const char *what, int64_t at_least) {
+  for (int i = 0; i < 1000 && status(b, what) < at_least; i++) usleep(20000);
+  cr_assert_geq(status(b, what), at_least, "%s did not come to %lld", what, (long long)at_least);
+}
+
+#define COMPACTS_SOON "{\"compaction\":{\"keepMs\":300,\"keepRevisions\":0}}"
+
+Test(store_lmdb, the_file_shrinks_when_most_was_deleted_and_compacted, .timeout = 100) {
+  enum { N = 100000 };
+  bench_t b = setup("store-lmdb.so", COMPACTS_SOON);
+  char buf[400];
+  many(&b, "store.put", N, fill_kib);
+  int64_t full = file_kib(&b);
+  cr_expect_gt(full, 100000);
+  many(&b, "store.delete", N, fill_keys);
+  put(&b, "{\"key\":\"/r/a\"}", "1");
+  stream_t *s = watch(&b, "{\"from\":\"/r/\",\"rev\":0}", 0, false);
+  next(s, 2000, buf);
+  for (int i = 0; i < 1000 && file_kib(&b) >= 8192; i++) usleep(20000); /* maybe in several steps */
+  int64_t small = file_kib(&b);
+  fprintf(stderr, "%d objects of 1 KB: %lld KiB; deleted and compacted: %lld KiB\n", N, (long long)full,
+          (long long)small);
+  cr_expect_lt(small, 8192, "%lld KiB are left", (long long)small);
+  cr_expect_eq(put(&b, "{\"key\":\"/r/a\",\"expect\":@200001}", "2"), 2 * N + 2, "it goes on in the new file");
+  cr_expect_str_eq(next(s, 2000, buf), "put 200002 /r/a");
+  cr_expect_str_eq(keys(&b, "{\"from\":\"/\"}", buf), "/r/a=2", "%s", buf);
+  stream_close(s);
+  reopen(&b);
+  cr_expect_str_eq(keys(&b, "{\"from\":\"/\"}", buf), "/r/a=2", "%s", buf);
+  cr_expect_eq(put(&b, "{\"key\":\"/r/a\"}", "3"), 2 * N + 3);
+  teardown(&b);
+}
+
+Test(store_lmdb, writes_go_on_while_the_file_shrinks_and_none_is_lost, .timeout = 100) {
+  enum { N = 20000, LIVE = 5000 };
+  bench_t b = setup("store-lmdb.so", "{\"shrink\":1,\"compaction\":{\"keepMs\":200,\"keepRevisions\":0}}");
+  cr_expect_eq(driver_burst(b.d, "store", "store.put", LIVE, fill_many, "live", NULL), LIVE);
+  for (int round = 0; round < 3; round++) {
+    many(&b, "store.put", N, fill_kib);
+    many(&b, "store.delete", N, fill_keys);
+    for (int i = 0; status(&b, "shrinks") < round + 1 && i < 500; i++) {
+      char args[64], doc[32];
+      snprintf(args, sizeof args, "{\"key\":\"/during/%d/%d\",\"lazy\":%s}", round, i, i % 2 ? "true" : "false");
+      snprintf(doc, sizeof doc, "%d", i);
+      cr_assert_gt(put(&b, args, doc), 0);
+      usleep(2000);
+    }
+    wait_for(&b, "shrinks", round + 1);
+  }
+  int64_t before = status(&b, "keys"), rev = status(&b, "rev");
+  reopen(&b);
+  cr_expect_eq(status(&b, "keys"), before);
+  cr_expect_eq(status(&b, "rev"), rev);
+  kg_msg_t *m = call(&b, "store.range", "{\"from\":\"/live/\",\"count_only\":true}", NULL);
+  cr_expect_eq(reply_int(m, "count"), LIVE);
+  kg_msg_unref(m);
+  teardown(&b);
+}
+
+/* Durability per resource: Leases and Events are written lazily. */
+Test(store_lmdb, lazy_writes_do_not_wait_for_the_disk) {
+  bench_t b = setup("store-lmdb.so", NULL);
+  int64_t at_first = status(&b, "commits");
+  for (int i = 0; i < 200; i++) cr_assert_gt(put(&b, "{\"key\":\"/lease\",\"lazy\":true}", "1"), 0);
+  int64_t lazy = status(&b, "commits") - at_first;
+  for (int i = 0; i < 200; i++) cr_assert_gt(put(&b, "{\"key\":\"/object\"}", "1"), 0);
+  int64_t durable = status(&b, "commits") - at_first - lazy;
+  fprintf(stderr, "commits of 200 lazy writes: %lld, of 200 durable ones: %lld\n", (long long)lazy, (long long)durable);
+  cr_expect_leq(lazy, 5);
+  cr_expect_geq(durable, 200);
+  teardown(&b);
+}
