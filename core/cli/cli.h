@@ -29,6 +29,7 @@ int cli_plugin_stats(cli_t *cli, int argc, char **argv);
 int cli_plugin_config(cli_t *cli, int argc, char **argv);
 int cli_plugin_ping(cli_t *cli, int argc, char **argv);
 int cli_plugin_trace(cli_t *cli, int argc, char **argv);
+int cli_plugin_replay(cli_t *cli, int argc, char **argv);
 int cli_plugin_shadow(cli_t *cli, int argc, char **argv);
 int cli_plugin_new(cli_t *cli, int argc, char **argv);
 int cli_plugin_key(cli_t *cli, int argc, char **argv);

@@ -24,6 +24,14 @@ static const flag_t shadow_flags[] = {
     {"--isolated", NULL, KIND_NONE, "nothing may, not even while it warms up"},
     {"--patience", "S", KIND_NONE, "its request waits so long for an equal one of the live one (2)"},
     {0}};
+static const flag_t replay_flags[] = {
+    {"--as", "NAME", KIND_NONE, "whose messages of the recording (NAME, or the only one that got requests)"},
+    {"--speed", "X", KIND_NONE, "1: as recorded, 2: twice as fast (as fast as possible)"},
+    {"--as-fast-as-possible", NULL, KIND_NONE, "the default"},
+    {"--config", "FILE", KIND_FILE, "its configuration, YAML (that of the running NAME, or none)"},
+    {"--by", "ARGUMENT", KIND_NONE, "counts apart what differs in this argument; more than once"},
+    {"--ignore", "PATH-GLOB", KIND_NONE, "differences there do not count, as 'docs[0].metadata.*'; more than once"},
+    {0}};
 static const flag_t sim_flags[] = {
     {"--seed", "N", KIND_NONE, "one run with this seed (1)"},
     {"--seeds", "A-B", KIND_NONE, "a run for each seed"},
@@ -133,6 +141,16 @@ const command_t cli_commands[] = {
      .summary = "FILE beside NAME: it gets the same, and is compared, not heard",
      .more = "Exit code 3: they differ. Without FILE, and with --report or --stop: what came of it.",
      .run = cli_plugin_shadow},
+    {.words = "plugin replay",
+     .args = "FILE NAME|PLUGIN.so",
+     .least = 2,
+     .most = 2,
+     .kinds = {KIND_FILE, KIND_BUILD},
+     .flags = replay_flags,
+     .summary = "a recording into a plugin in a process of its own, compared with the recorded one",
+     .more =
+         "It reaches nobody: its requests get what the recorded one got for an equal one. Exit code 3: they differ.",
+     .run = cli_plugin_replay},
     {.words = "plugin new",
      .args = "NAME",
      .least = 1,

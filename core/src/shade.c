@@ -13,6 +13,7 @@
 
 #define MOST_WAITING 65536 /* copies on their way to a shadow */
 #define MOST_CALLS 4096
+#define MOST_ANSWERS 65536
 #define TICK_MS 100
 
 struct kg_shade {
@@ -47,16 +48,18 @@ static void free_words(char **words) {
   free(words);
 }
 
-kg_shade_t *kg_shade_new(const char *live, const char *run_dir, const kg_shadow_spec_t *spec, kg_error_t *err) {
+kg_shade_t *kg_shade_new(const char *live, bool replay, const char *run_dir, const kg_shadow_spec_t *spec,
+                         kg_error_t *err) {
   kg_shade_t *s = calloc(1, sizeof *s);
   if (s) {
     s->live = strdup(live);
     s->reads = copy_words(spec->reads);
     s->isolated = spec->isolated;
-    if (asprintf(&s->dir, "%s/%s.shadow", run_dir, *live ? live : "replay") < 0) s->dir = NULL;
+    if (asprintf(&s->dir, "%s/%s.shadow", run_dir, live) < 0) s->dir = NULL;
     s->shadow =
         kg_shadow_new(&(kg_shadow_options_t){.patience_us = (spec->patience_ms ? spec->patience_ms : 2000) * 1000,
-                                             .most_calls = *live ? MOST_CALLS : SIZE_MAX,
+                                             .most_calls = replay ? SIZE_MAX : MOST_CALLS,
+                                             .most_answers = replay ? SIZE_MAX : MOST_ANSWERS,
                                              .ignore = copy_words(spec->ignore),
                                              .by = copy_words(spec->by),
                                              .give = give,
@@ -90,6 +93,9 @@ void kg_shade_free(kg_shade_t *s) {
 
 const char *kg_shade_dir(const kg_shade_t *s) {
   return s->dir;
+}
+bool kg_shade_is_dead(const kg_shade_t *s) {
+  return *s->died;
 }
 kg_shadow_t *kg_shade_comparison(kg_shade_t *s) {
   return s->shadow;
@@ -281,7 +287,7 @@ static int start(kg_kernel_t *k, const kg_shadow_spec_t *spec, kg_error_t *err) 
   if (!live) return -1;
   if (k->sim) return kg_error_set(err, KG_EINVAL, "a simulation has no shadows");
   char *path = kg_loader_find(k->plugin_path, spec->file, live->desc->role, err);
-  kg_shade_t *s = path ? kg_shade_new(live->name, k->run_dir, spec, err) : NULL;
+  kg_shade_t *s = path ? kg_shade_new(live->name, false, k->run_dir, spec, err) : NULL;
   kg_ctx_t *ctx = s ? kg_shade_start(k, live->name, path, live->desc->role, live->config, s, err) : NULL;
   free(path);
   if (!ctx) return -1;

@@ -7,13 +7,15 @@
 #include "manager.h"
 #include "shadow.h"
 
-/* Manager: `live` is the instance's name, "" for a replay. The strings of `spec` are copied. NULL and a sentence. Its
- * instance owns it from then on. */
-kg_shade_t *kg_shade_new(const char *live, const char *run_dir, const kg_shadow_spec_t *spec, kg_error_t *err);
+/* Manager: `live` is the instance's name; in a replay there is none, but all it ever asked is remembered. The strings
+ * of `spec` are copied. NULL and a sentence. Its instance owns it from then on. */
+kg_shade_t *kg_shade_new(const char *live, bool replay, const char *run_dir, const kg_shadow_spec_t *spec,
+                         kg_error_t *err);
 void kg_shade_free(kg_shade_t *s);
 /* The candidate's own directory for data and run-time files. */
 const char *kg_shade_dir(const kg_shade_t *s);
 kg_shadow_t *kg_shade_comparison(kg_shade_t *s);
+bool kg_shade_is_dead(const kg_shade_t *s); /* lane */
 
 /* Manager: starts the candidate under the name `name`.shadow, up to activated. NULL and a sentence. */
 kg_ctx_t *kg_shade_start(kg_kernel_t *k, const char *name, const char *file, const char *role, kg_doc_t *config,

@@ -12,6 +12,7 @@ typedef struct kg_shadow kg_shadow_t;
 typedef struct kg_shadow_options {
   int64_t patience_us; /* a request of the candidate waits so long for an equal one of the live one */
   size_t most_calls;   /* requests of the live one that are remembered */
+  size_t most_answers; /* and answers to them */
   char **ignore;       /* globs of paths whose differences do not count, NULL-terminated, or NULL; taken over */
   char **by;           /* arguments by which requests are counted apart; same */
   /* A message for the candidate, under this id; borrowed. False: it takes nothing now. */

@@ -168,7 +168,7 @@ void kg_shadow_live_hears(kg_shadow_t *s, const kg_msg_t *m) {
   bool item = kg_msg_type(m) == KG_MSG_ITEM;
   if (a->consumer) pass_answer(s, a, m);
   if (kg_msg_type(m) == KG_MSG_CREDIT) return;
-  if (s->kept >= KG_SHADOW_KEPT || (item && a->consumer)) {
+  if (s->kept >= s->o.most_answers || (item && a->consumer)) {
     a->torn = true; /* a stream is not told again */
   } else if (kg_queue_push(&a->answers, (kg_parcel_t){.m = kg_msg_ref(m)}) == 0) {
     s->kept++;

@@ -8,7 +8,6 @@
 
 #define KG_SHADOW_EXCHANGES 65536 /* open requests to the plugin */
 #define KG_SHADOW_AHEAD 4096      /* answers or events by which one side may be ahead of the other */
-#define KG_SHADOW_KEPT 65536      /* answers to the live one's requests */
 #define KG_SHADOW_WAITING 4096    /* requests of the candidate */
 #define KG_SHADOW_GROUPS 256
 #define KG_SHADOW_SHOWN 20 /* differences */

@@ -29,3 +29,28 @@ head -c -5 "$WORK/a.rec" >"$WORK/b.rec"
 expect "were cut off and are taken away" "$(kogge plugin trace --record "$WORK/b.rec" --quiet --duration 0.1 2>&1)"
 [ "$(stat -c %s "$WORK/b.rec")" -lt "$(stat -c %s "$WORK/a.rec")" ] || fail "nothing was taken away"
 refuse "at byte 0" kogge plugin trace --record "$WORK/c.yaml" --duration 0.1
+
+say "a recording is replayed into a plugin that reaches nobody, and the answers are compared"
+code() { local c=0; "$@" >"$WORK/out" 2>&1 || c=$?; echo $c; }
+# The live one had answered before the recording began.
+[ "$(code kogge plugin replay "$WORK/a.rec" unruly)" = 3 ] || fail "$(cat "$WORK/out")"
+expect "args.count: live 2, candidate 1" "$(cat "$WORK/out")"
+[ "$(code kogge plugin replay "$WORK/a.rec" "$BUILD/tests/plugins/unruly.so" --ignore args.count --speed 1)" = 0 ] || fail "$(cat "$WORK/out")"
+expect "answers   unruly.say                                        3          0" "$(cat "$WORK/out")"
+head -c -5 "$WORK/a.rec" >"$WORK/b.rec"
+[ "$(code kogge plugin replay "$WORK/b.rec" unruly --ignore args.count)" = 0 ] || fail "$(cat "$WORK/out")"
+expect "bytes were cut off, the 5 messages before them are used" "$(cat "$WORK/out")"
+refuse "at byte 0" kogge plugin replay "$WORK/c.yaml" unruly
+refuse "no request to nobody, but to unruly" kogge plugin replay "$WORK/a.rec" unruly --as nobody
+refuse "there is no plugin nobody" kogge plugin replay "$WORK/a.rec" nobody
+
+say "one that dies of it is told"
+kogge plugin unload unruly
+kogge plugin load unruly unruly.so process
+kogge plugin trace --of unruly --record "$WORK/d.rec" --quiet --count 2 2>/dev/null &
+sleep 0.3
+kogge request unruly unruly.crash >/dev/null 2>&1 || true
+wait
+[ "$(code kogge plugin replay "$WORK/d.rec" unruly.so)" = 1 ] || fail "$(cat "$WORK/out")"
+[ "$(code kogge plugin replay "$WORK/d.rec" "$BUILD/tests/plugins/unruly.so")" = 3 ] || fail "$(cat "$WORK/out")"
+expect "died of signal 6 (Aborted) in the handler of unruly.crash" "$(cat "$WORK/out")"

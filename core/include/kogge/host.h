@@ -71,6 +71,22 @@ typedef struct kg_shadow_spec {
 KG_PUBLIC int kg_kernel_shadow(kg_kernel_t *k, const kg_shadow_spec_t *spec, kg_error_t *err);
 /* What came of it up to now; caller owns the reference. NULL and a sentence. `stop`: it also ends. */
 KG_PUBLIC kg_doc_t *kg_kernel_shadow_report(kg_kernel_t *k, const char *name, bool stop, kg_error_t *err);
+/*
+ * Replays a recording (PROTOCOL.md rules 16-19) into a plugin in a process of its own, which is compared with the one
+ * it was recorded of like a shadow, in a kernel made for that. Borrowed for the call. What came of it (the caller owns
+ * the reference), or NULL and a sentence.
+ */
+typedef struct kg_replay_spec {
+  const void *data; /* the file's bytes */
+  size_t size;
+  const char *name;                      /* whose messages are replayed; NULL: of the only one that got requests */
+  const char *file;                      /* absolute path of the plugin */
+  const char *trial_command;             /* the `kogge` binary */
+  kg_doc_t *config;                      /* a map; NULL: empty */
+  double speed;                          /* 1: as recorded, 2: twice as fast; 0: as fast as possible */
+  const char *const *ignore, *const *by; /* as for a shadow */
+} kg_replay_spec_t;
+KG_PUBLIC kg_doc_t *kg_replay(const kg_replay_spec_t *spec, kg_error_t *err);
 /* Hands new configuration to the instance; it may refuse. */
 KG_PUBLIC int kg_kernel_configure(kg_kernel_t *k, const char *name, kg_doc_t *config, kg_error_t *err);
 /* What runs, as `kogge plugin list` shows it: {plugins: [...], lanes: [...]}. Caller owns the reference. */
