@@ -221,6 +221,7 @@ collection_t *cache_add(api_t *api, const kube_resource_t *r);
 void cache_close(api_t *api, collection_t *c);
 void cache_drop(api_t *api, collection_t *c);
 /* Built in or custom; NULL: not served. */
+const char *resource_warning(const api_t *api, const kube_resource_t *r); /* of a deprecated one; NULL: none */
 const kube_resource_t *resource_find(const api_t *api, kg_str_t group, kg_str_t version, kg_str_t resource);
 /* The stored document with metadata.resourceVersion put in (replacing one that is there). Caller owns; NULL: no
  * metadata. */
@@ -268,6 +269,7 @@ struct write {
   req_t q;            /* q.m: own reference */
   verb_t verb, asked; /* an apply to what is not there becomes a creation */
   unsigned tries;
+  bool generated; /* the name was made here: another one is tried if it is taken */
   kg_doc_t *body; /* own reference */
   char *own;      /* namespace and name of a write from within */
   delete_options_t del;
@@ -374,6 +376,13 @@ void kind_created(write_t *w, kube_node_t *object);
 void kind_updated(write_t *w, kube_node_t *object, const kube_node_t *old);
 bool fault_method(fault_t *f);   /* 405 */
 bool fault_resource(fault_t *f); /* 404: no such resource */
+
+/* --- csr.c: certificate signing requests */
+bool is_csr(const kube_resource_t *r);
+void csr_created(write_t *w, kube_node_t *object);
+/* The conditions of a new status get their times. False: it says what it may not. */
+bool csr_updated(write_t *w, kube_node_t *object, const kube_node_t *old);
+kube_node_t *csr_approval(write_t *w, kube_node_t *object, kube_node_t *old);
 
 /* --- protect.c: volumes and claims in use --------------------------------------------------------------------- */
 void protect_created(write_t *w, kube_node_t *object);

@@ -109,6 +109,12 @@ bool compute_apply(write_t *w) {
   if (!out.object) return fault_conflicts(w, out.conflicts);
   w->unguarded = true;
   if (!w->old) {
+    kg_str_t uid = path_str(out.object, "metadata", "uid");
+    if (uid.n)
+      return fault_conflict(&w->fault, w->q.r, NULL, w->q.name,
+                            "uid mismatch: the provided object specified uid " KG_STR_FMT
+                            ", and no existing object was found",
+                            KG_STR_ARG(uid));
     w->verb = W_CREATE;
     return create_from(w, out.object);
   }

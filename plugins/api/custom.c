@@ -314,10 +314,16 @@ collection_t *custom_collection(const api_t *api, const kube_resource_t *r) {
   return of_resource(api, r, &k) ? k->c : NULL;
 }
 
-const char *custom_warning(const api_t *api, const kube_resource_t *r) {
+static const char *custom_warning(const api_t *api, const kube_resource_t *r) {
   const custom_t *k = NULL;
   const custom_version_t *v = of_resource(api, r, &k);
   return v && v->deprecated ? v->warning : NULL;
+}
+
+const char *resource_warning(const api_t *api, const kube_resource_t *r) {
+  if (r->structural) return custom_warning(api, r);
+  return is_resource(r, "", "endpoints") ? "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+                                         : NULL;
 }
 
 bool custom_ending(const api_t *api, const kube_resource_t *r) {

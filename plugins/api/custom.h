@@ -30,8 +30,7 @@ typedef struct custom {
 /* A served version; NULL: none. */
 const kube_resource_t *custom_find(const api_t *api, kg_str_t group, kg_str_t version, kg_str_t resource);
 collection_t *custom_collection(const api_t *api, const kube_resource_t *r);
-const char *custom_warning(const api_t *api, const kube_resource_t *r); /* of a deprecated version; NULL: none */
-bool custom_ending(const api_t *api, const kube_resource_t *r);         /* its definition is being deleted */
+bool custom_ending(const api_t *api, const kube_resource_t *r); /* its definition is being deleted */
 /* A change of a definition. now NULL: it is gone. */
 void custom_seen(api_t *api, const object_t *now, kg_str_t name);
 void custom_free(api_t *api);

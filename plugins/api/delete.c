@@ -24,13 +24,15 @@ static bool check_preconditions(write_t *w) {
   kg_view_t old = object_view(w->old);
   kg_str_t uid = kube_uid(old), rv = kg_view_str(kg_view_path(old, "metadata", "resourceVersion", NULL));
   const delete_options_t *d = &w->del;
+  kube_resource_t told = *w->q.r; /* these are told of the kind, not of the resource */
+  told.resource = told.kind;
   if (d->uid.n && !kg_str_eq(d->uid, uid))
-    return fault_conflict(&w->fault, w->q.r, NULL, w->q.name,
+    return fault_conflict(&w->fault, &told, NULL, w->q.name,
                           "the UID in the precondition (" KG_STR_FMT ") does not match the UID in record (" KG_STR_FMT
                           "). The object might have been deleted and then recreated",
                           KG_STR_ARG(d->uid), KG_STR_ARG(uid));
   if (d->rv.n && !kg_str_eq(d->rv, rv))
-    return fault_conflict(&w->fault, w->q.r, NULL, w->q.name,
+    return fault_conflict(&w->fault, &told, NULL, w->q.name,
                           "the ResourceVersion in the precondition (" KG_STR_FMT
                           ") does not match the ResourceVersion in record (" KG_STR_FMT
                           "). The object might have been modified",
@@ -97,7 +99,16 @@ static bool answers_object(const kube_resource_t *r) {
   return false;
 }
 
+/* Without these nothing works. */
+static bool immortal(const write_t *w) {
+  static const char *const names[] = {"default", "kube-system", "kube-public"};
+  for (size_t i = 0; is_resource(w->q.r, "", "namespaces") && i < sizeof names / sizeof *names; i++)
+    if (kg_str_is(w->q.name, names[i])) return true;
+  return false;
+}
+
 bool compute_delete(write_t *w) {
+  if (immortal(w)) return fault_forbidden(&w->fault, w->q.r, w->q.name, "this namespace may not be deleted");
   if (!w->old) return fault_not_found(&w->fault, w->q.r, w->q.name);
   read_options(w);
   if (!check_preconditions(w)) return false;
@@ -200,7 +211,7 @@ static object_t **select_all(req_t *q, size_t *n) {
 
 void on_deletecollection(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   req_t q;
-  if (!req_read(&q, self, m, KUBE_V_DELETECOLLECTION)) return;
+  if (!req_read(&q, self, m, KUBE_V_DELETECOLLECTION) || !write_options(&q, "DeleteOptions")) return;
   if (!q.c) return kg_fail(ctx, m, 405, "the server does not allow this method on the requested resource");
   size_t n = 0;
   object_t **list = select_all(&q, &n);

@@ -108,6 +108,8 @@ void kind_created(write_t *w, kube_node_t *object) {
     kind_set_qos(a, object);
   } else if (is_resource(r, "", "namespaces")) {
     namespace_created(w, object, status);
+  } else if (is_csr(r)) {
+    csr_created(w, object);
   } else if (is_resource(r, "apps", "daemonsets")) {
     set_template_generation(w, object, 1);
   } else if (is_resource(r, "batch", "jobs")) {

@@ -51,6 +51,7 @@ bool meta_name(write_t *w, kube_node_t *object) {
     kube_node_t *full = kube_strf(a, KG_STR_FMT "%s", (int)(base.n > 58 ? 58 : base.n), base.p, suffix);
     kube_set(a, meta, "name", full);
     name = kube_node_str(full);
+    w->generated = true;
   }
   if (!name.n && is_resource(w->q.r, "", "limitranges")) {
     char uid[40];

@@ -5,6 +5,25 @@
 
 #include "api.h"
 
+static void pack_warning(const req_t *q, kg_pack_t *p) {
+  const char *text = resource_warning(q->api, q->r);
+  if (!text) return;
+  kg_pack_key(p, "warnings");
+  kg_pack_array(p);
+  kg_pack_str(p, text);
+  kg_pack_end(p);
+}
+
+/* Arguments of an answer that has nothing to say but a warning; NULL: not even that. */
+static kg_doc_t *warning_args(const req_t *q) {
+  if (!resource_warning(q->api, q->r)) return NULL;
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  pack_warning(q, &p);
+  kg_pack_end(&p);
+  return kg_pack_doc(&p);
+}
+
 void on_get(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   api_t *api = self;
   req_t q;
@@ -24,8 +43,9 @@ void on_get(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
     return fault_answer(&q, &f);
   }
   api->gets++;
-  kg_doc_t *doc = object_as(o, q.r, q.c);
-  kg_reply(ctx, m, NULL, &doc, 1);
+  kg_doc_t *doc = object_as(o, q.r, q.c), *args = warning_args(&q);
+  kg_reply(ctx, m, args, &doc, 1);
+  kg_doc_unref(args);
   kg_doc_unref(doc);
 }
 
@@ -203,6 +223,7 @@ static void answer_list(const req_t *q, listing_t *l) {
     kg_pack_kv_str(&p, "continue", token);
     if (l->left > 0) kg_pack_kv_int(&p, "remaining", l->left);
   }
+  pack_warning(q, &p);
   kg_pack_end(&p);
   kg_doc_t *args = kg_pack_doc(&p);
   kg_reply(q->ctx, q->m, args, l->docs, l->n);

@@ -95,12 +95,11 @@ bool revision_read(req_t *q, int64_t *rev) {
   return *rev <= q->api->rev || too_large(q, *rev);
 }
 
-static bool refuse_options(req_t *q, kube_arena_t *a, const char *kind, kube_node_t *causes) {
+static bool refuse_options(req_t *q, const char *kind, const kube_node_t *causes) {
   fault_t f = {0};
   if (!causes->c.n) return true;
   fault_invalid(&f, &(kube_resource_t){.group = "meta.k8s.io", .kind = kind}, (kg_str_t){0}, causes);
   fault_answer(q, &f);
-  (void)a;
   return false;
 }
 
@@ -139,22 +138,57 @@ bool list_options(req_t *q, bool watch) {
   kube_arena_t *a = kube_arena_new();
   kube_node_t *causes = kube_array(a);
   judge_match(q, a, causes, watch);
-  bool good = refuse_options(q, a, "ListOptions", causes);
+  bool good = refuse_options(q, "ListOptions", causes);
   kube_arena_free(a);
   return good;
 }
 
+static bool one_of(kg_str_t s, const char *const *names) {
+  for (; *names; names++)
+    if (kg_str_is(s, *names)) return true;
+  return false;
+}
+
+static void judge_manager(const req_t *q, kube_arena_t *a, kube_node_t *causes) {
+  kg_str_t patch = arg_str(q->args, "patch");
+  bool named = !kg_view_bool(kg_view_get(q->args, "agent"), false);
+  if (patch.n && !kg_str_is(patch, "apply") && kg_view_there(kg_view_get(q->args, "force")))
+    cause_add(a, causes, "FieldValueForbidden", "force", "Forbidden: may not be specified for non-apply patch");
+  if (named && arg_str(q->args, "fieldManager").n > 128)
+    cause_add(a, causes, "FieldValueTooLong", "fieldManager", "Too long: may not be more than 128 bytes");
+}
+
+/* The options of a deletion are its body, or its query if it has no body. */
+static void judge_deletion(const req_t *q, kube_arena_t *a, kube_node_t *causes) {
+  static const char *const policies[] = {"Background", "Foreground", "Orphan", NULL};
+  kg_doc_t *body = kg_msg_doc(q->m, 0);
+  kg_view_t from = body ? kg_view_of(body) : q->args;
+  kg_str_t policy = arg_str(from, "propagationPolicy");
+  if (policy.n && kg_view_type(kg_view_get(from, "orphanDependents")) == KG_V_BOOL)
+    cause_add(a, causes, "FieldValueInvalid", "propagationPolicy",
+              "Invalid value: \"" KG_STR_FMT "\": orphanDependents and deletionPropagation cannot be both set",
+              KG_STR_ARG(policy));
+  else if (policy.n && !one_of(policy, policies))
+    cause_add(a, causes, "FieldValueNotSupported", "propagationPolicy",
+              "Unsupported value: \"" KG_STR_FMT
+              "\": supported values: \"Background\", \"Foreground\", \"Orphan\", \"nil\"",
+              KG_STR_ARG(policy));
+}
+
 bool write_options(req_t *q, const char *kind) {
-  static const char *const known[] = {"", "Ignore", "Strict", "Warn"};
+  static const char *const known[] = {"", "Ignore", "Strict", "Warn", NULL};
   kg_str_t mode = arg_str(q->args, "fieldValidation");
-  for (int i = 0; i < 4; i++)
-    if (kg_str_is(mode, known[i]) || !mode.n) return true;
   kube_arena_t *a = kube_arena_new();
   kube_node_t *causes = kube_array(a);
-  cause_add(a, causes, "FieldValueNotSupported", "fieldValidation",
-            "Unsupported value: \"" KG_STR_FMT "\": supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"",
-            KG_STR_ARG(mode));
-  bool good = refuse_options(q, a, kind, causes);
+  if (mode.n && !one_of(mode, known))
+    cause_add(a, causes, "FieldValueNotSupported", "fieldValidation",
+              "Unsupported value: \"" KG_STR_FMT "\": supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"",
+              KG_STR_ARG(mode));
+  if (!strcmp(kind, "DeleteOptions"))
+    judge_deletion(q, a, causes);
+  else
+    judge_manager(q, a, causes);
+  bool good = refuse_options(q, kind, causes);
   kube_arena_free(a);
   return good;
 }

@@ -64,6 +64,8 @@ void on_resolve(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   pack_names(&p, "subresources", r->subresources);
   pack_names(&p, "shortNames", r->short_names);
   pack_names(&p, "categories", r->categories);
+  const char *warning = resource_warning(self, r);
+  if (warning) pack_names(&p, "warnings", (const char *const[]){warning, NULL});
   kg_pack_end(&p);
   kg_doc_t *args = kg_pack_doc(&p);
   kg_reply(ctx, m, args, NULL, 0);

@@ -84,10 +84,10 @@ bool config_read(write_t *w, kube_node_t **config) {
                      w->q.r->kind, err.text);
   if (!unknown->c.n || w->q.r->structural) return judge_fields(w, w->q.r, unknown);
   return fault_other(&w->fault, 500, "",
-                     "failed to create typed patch object (" KG_STR_FMT "/" KG_STR_FMT
-                     "; %s%s%s, Kind=%s): ." KG_STR_FMT ": field not declared in schema",
-                     KG_STR_ARG(w->q.ns), KG_STR_ARG(w->q.name), w->q.r->group, w->q.r->group[0] ? "/" : "",
-                     w->q.r->version, w->q.r->kind, KG_STR_ARG(kube_node_str(unknown->c.items[0])));
+                     "failed to create typed patch object (" KG_STR_FMT "/" KG_STR_FMT "; %s/%s, Kind=%s): ." KG_STR_FMT
+                     ": field not declared in schema",
+                     KG_STR_ARG(w->q.ns), KG_STR_ARG(w->q.name), w->q.r->group, w->q.r->version, w->q.r->kind,
+                     KG_STR_ARG(kube_node_str(unknown->c.items[0])));
 }
 
 bool body_read(write_t *w, kg_doc_t *body, const kube_resource_t *r, kube_node_t **object) {
@@ -225,7 +225,11 @@ bool applied(write_t *w, kube_node_t *object) {
 
 static bool update_tracked(write_t *w, kube_node_t *object, kube_node_t *old, bool status) {
   kube_node_t *before, *base = old;
+  bool approval = kg_str_is(w->q.sub, "approval");
+  if (approval) object = csr_approval(w, object, old);
+  status |= approval;
   if (status) object = only_status(w, object, old);
+  if (status && is_csr(w->q.r) && !csr_updated(w, object, old)) return false;
   if (kg_str_is(w->q.sub, "ephemeralcontainers") && !ephemeral_update(w, &object, &base)) return false;
   if (kg_str_is(w->q.sub, "resize") && !resize_update(w, &object, &base)) return false;
   before = kube_get(old, "status");
@@ -280,7 +284,7 @@ static kube_node_t *apply_patch(write_t *w, kube_node_t *object, kube_node_t *pa
     fault_other(
         &w->fault, 415, "UnsupportedMediaType",
         "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, "
-        "application/merge-patch+json, application/strategic-merge-patch+json");
+        "application/merge-patch+json, application/apply-patch+yaml");
   if (!out && !w->fault.code) patch_fault(w, &err);
   return out;
 }

@@ -8,7 +8,7 @@
 #include "kube/apply.h"
 #include "rbac.h"
 
-enum { TRIES = 24 };
+enum { TRIES = 24, NAMES = 8 };
 
 write_t *write_of(const req_t *q, verb_t verb, kg_doc_t *body) {
   write_t *w = calloc(1, sizeof *w);
@@ -129,8 +129,18 @@ void write_flush(api_t *api) {
 
 /* --- the store --------------------------------------------------------------------------------------------------- */
 
+/* True: the generated name is taken, and the write starts again with another one. */
+static bool renamed(write_t *w) {
+  if (!w->generated || ++w->tries >= NAMES) return false;
+  service_undo(w);
+  w->q.name = (kg_str_t){0};
+  write_run(w);
+  return true;
+}
+
 static void refused(write_t *w, const kg_msg_t *m) {
   int code = kg_msg_code(m);
+  if (code == KG_ECONFLICT && renamed(w)) return;
   if (code == KG_ECONFLICT && w->unguarded && ++w->tries < TRIES) return write_run(w);
   if (code == KG_ECONFLICT && w->verb == W_CREATE && !w->q.sub.n)
     fault_exists(&w->fault, w->q.r, w->q.name);
@@ -208,10 +218,13 @@ void write_run(write_t *w) {
   w->verb = w->asked;
   w->arena = kube_arena_new();
   w->warnings = kube_array(w->arena);
+  const char *warning = w->q.m ? resource_warning(w->q.api, w->q.r) : NULL;
+  if (warning) kube_push(w->arena, w->warnings, kube_str(w->arena, warning));
   if ((w->q.name.n && !look_up(w)) || !compute(w)) return finish(w);
   if (w->verb == W_CREATE && !w->q.sub.n && !w->reads && !look_up(w))
     return finish(w); /* the name may have been generated */
   if (w->verb == W_CREATE && !w->q.sub.n && w->old) {
+    if (renamed(w)) return;
     fault_exists(&w->fault, w->q.r, w->q.name);
     return finish(w);
   }
@@ -240,6 +253,14 @@ bool is_noop(write_t *w) {
 
 /* --- requests ---------------------------------------------------------------------------------------------------- */
 
+/* A Binding that is created is the subresource of the pod it names. */
+static void binding_target(req_t *q, kg_doc_t *body) {
+  q->r = kube_resource_find(KG_STR(""), KG_STR("v1"), KG_STR("pods"));
+  q->c = cache_of(q->api, q->r);
+  q->sub = KG_STR("binding");
+  q->name = body ? kube_name(kg_view_of(body)) : (kg_str_t){0};
+}
+
 static void on_verb(api_t *api, const kg_msg_t *m, verb_t verb, unsigned bit) {
   req_t q;
   fault_t f;
@@ -254,6 +275,12 @@ static void on_verb(api_t *api, const kg_msg_t *m, verb_t verb, unsigned bit) {
               verb == W_CREATE ? "during creation" : "when a resource name is provided");
     return fault_answer(&q, &f);
   }
+  if (verb == W_CREATE && q.name.n && !q.sub.n) {
+    fault_method(&f);
+    f.bare = true;
+    return fault_answer(&q, &f);
+  }
+  if (verb == W_CREATE && is_resource(q.r, "", "bindings")) binding_target(&q, kg_msg_doc(m, 0));
   if (!q.c && !q.r->virtual_) return kg_fail(api->ctx, m, KG_EINTERNAL, "api: %s are kept nowhere", q.r->resource);
   if (verb == W_CREATE && kg_str_is(q.sub, "token")) return token_request(&q, kg_msg_doc(m, 0));
   if (verb == W_CREATE && kg_str_is(q.sub, "eviction")) return evict(write_of(&q, verb, kg_msg_doc(m, 0)));

@@ -181,6 +181,7 @@ void gw_on_list(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   (void)ctx, (void)self;
   gw_ex_t *ex = arg;
   ex->call = 0;
+  if (kg_msg_type(m) == KG_MSG_REPLY) gw_add_warnings(ex, kg_msg_args(m));
   if (kg_msg_type(m) != KG_MSG_REPLY)
     gw_status_of(ex, m);
   else if (ex->form == GW_FORM_TABLE)

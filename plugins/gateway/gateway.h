@@ -149,6 +149,7 @@ void gw_status(gw_ex_t *ex, int code, const char *reason, const char *details, c
 /* A Status from the bus: its own document if it brought one. Gone afterwards. */
 void gw_status_of(gw_ex_t *ex, const kg_msg_t *error);
 const char *gw_reason(int code);
+void gw_add_warnings(gw_ex_t *ex, kg_view_t args); /* the "warnings" of an answer of the api role become headers */
 void gw_status_json(kube_buf_t *b, int code, const char *reason, const char *details, const char *message);
 
 enum { GW_LENGTH_UNKNOWN = -1, GW_LENGTH_NONE = -2 }; /* NONE: the answer has no body, whatever it says */
@@ -285,6 +286,12 @@ int gw_tls_open(gw_t *gw, kg_error_t *err);
 /* Writes a file of mode 0600 so that it is there whole or not at all. */
 int gw_write_file(const char *path, const void *p, size_t n, kg_error_t *err);
 char *gw_read_file(const char *path, size_t *n, kg_error_t *err);
+
+/* Of a file under tls_dir; caller owns; NULL: there is none. */
+EVP_PKEY *gw_pki_key(gw_t *gw, const char *name);
+X509 *gw_pki_cert(gw_t *gw, const char *name);
+/* sign.c: a certificate in PEM for {request: base64 of PEM, usages, seconds}, appended to pem. */
+int gw_sign_request(gw_t *gw, kg_view_t args, kube_buf_t *pem, kg_error_t *err);
 
 /* jwt.c */
 char *gw_jwt_sign(gw_t *gw, kg_view_t claims, kg_error_t *err); /* malloc'ed compact JWS */

@@ -107,7 +107,7 @@ static int save_cert(gw_t *gw, const char *name, X509 *cert, kg_error_t *err) {
   return write_bio(gw, name, bio, err);
 }
 
-static EVP_PKEY *load_key(gw_t *gw, const char *name) {
+EVP_PKEY *gw_pki_key(gw_t *gw, const char *name) {
   char path[4096];
   BIO *bio = BIO_new_file(tls_path(gw, name, path), "r");
   EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL) : NULL;
@@ -116,7 +116,7 @@ static EVP_PKEY *load_key(gw_t *gw, const char *name) {
   return key;
 }
 
-static X509 *load_cert(gw_t *gw, const char *name) {
+X509 *gw_pki_cert(gw_t *gw, const char *name) {
   char path[4096];
   BIO *bio = BIO_new_file(tls_path(gw, name, path), "r");
   X509 *cert = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
@@ -127,7 +127,7 @@ static X509 *load_cert(gw_t *gw, const char *name) {
 
 /* The key of that file, made when there is none. */
 static EVP_PKEY *own_key(gw_t *gw, const char *name, kg_error_t *err) {
-  EVP_PKEY *key = load_key(gw, name);
+  EVP_PKEY *key = gw_pki_key(gw, name);
   if (key) return key;
   char path[4096];
   if (!access(tls_path(gw, name, path), F_OK)) {
@@ -221,7 +221,7 @@ static int leaf(gw_t *gw, const char *name, X509 *ca, EVP_PKEY *ca_key, const su
   snprintf(crt, sizeof crt, "%s.crt", name);
   snprintf(keyname, sizeof keyname, "%s.key", name);
   EVP_PKEY *key = own_key(gw, keyname, err);
-  X509 *cert = key ? load_cert(gw, crt) : NULL;
+  X509 *cert = key ? gw_pki_cert(gw, crt) : NULL;
   int r = key ? 0 : -1;
   if (key && (!still_good(gw, cert, ca, key, ca_key) || (s->alt && !covers(cert, s->alt)))) {
     X509_free(cert);
@@ -278,7 +278,7 @@ static char *server_names(gw_t *gw) {
  * ----------------------------------------------------------------------------------------------------------- */
 
 static X509 *own_ca(gw_t *gw, EVP_PKEY *key, kg_error_t *err) {
-  X509 *ca = load_cert(gw, "ca.crt");
+  X509 *ca = gw_pki_cert(gw, "ca.crt");
   if (ca && X509_check_private_key(ca, key) == 1) return ca;
   if (ca) {
     X509_free(ca);

@@ -321,6 +321,25 @@ static void on_sign(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   kg_doc_unref(args);
 }
 
+/* A certificate for an approved request (controller-certificates). */
+static void on_sign_request(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
+  kg_error_t err = {0};
+  kube_buf_t pem = {0};
+  if (gw_sign_request(self, kg_msg_args(m), &pem, &err)) {
+    kg_fail(ctx, m, err.code, "%s", err.text);
+    kube_buf_free(&pem);
+    return;
+  }
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  kg_pack_kv_strn(&p, "pem", (kg_str_t){pem.p, pem.n});
+  kg_pack_end(&p);
+  kube_buf_free(&pem);
+  kg_doc_t *args = kg_pack_doc(&p);
+  kg_reply(ctx, m, args, NULL, 0);
+  kg_doc_unref(args);
+}
+
 /* The root certificate, for the kube-root-ca.crt config maps. */
 static void on_ca(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   gw_t *gw = self;
@@ -401,6 +420,7 @@ static void gateway_stats(kg_ctx_t *ctx, void *self, kg_pack_t *p) {
 static const char *const services[] = {"gateway", "cli/kubeconfig", NULL};
 static const kg_handler_t handlers[] = {{"gateway.status", on_status},
                                         {"gateway.sign-token", on_sign},
+                                        {"gateway.sign-request", on_sign_request},
                                         {"gateway.ca", on_ca},
                                         {"cli.run", on_cli},
                                         {"cli.complete", on_complete},

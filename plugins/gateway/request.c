@@ -186,15 +186,34 @@ static void pass_write(gw_ex_t *ex, kg_pack_t *p) {
   pass(ex, p, "fieldValidation");
 }
 
+static const char *options_kind(const gw_ex_t *ex) {
+  return !strcmp(ex->verb, "create")   ? "CreateOptions"
+         : !strcmp(ex->verb, "update") ? "UpdateOptions"
+         : !strcmp(ex->verb, "patch")  ? "PatchOptions"
+                                       : "DeleteOptions";
+}
+
+static void refuse_dry_run(gw_ex_t *ex, const char *value) {
+  kube_buf_t text = {0}, details = {0};
+  kube_buf_addz(&text, "Unsupported value: [");
+  kube_json_string(&text, kg_str(value));
+  kube_buf_addz(&text, "]: supported values: \"All\"");
+  kube_buf_fmt(
+      &details,
+      "{\"group\":\"meta.k8s.io\",\"kind\":\"%s\",\"causes\":[{\"reason\":\"FieldValueNotSupported\",\"message\":",
+      options_kind(ex));
+  kube_json_string(&details, (kg_str_t){text.p, text.n});
+  kube_buf_add(&details, ",\"field\":\"dryRun\"}]}", sizeof ",\"field\":\"dryRun\"}]}");
+  gw_status(ex, 422, "Invalid", details.failed ? NULL : details.p, "%s.meta.k8s.io \"\" is invalid: dryRun: %.*s",
+            options_kind(ex), (int)text.n, text.p ? text.p : "");
+  kube_buf_free(&text);
+  kube_buf_free(&details);
+}
+
 static bool dry_run_ok(gw_ex_t *ex) {
   char *dry = gw_query(ex, "dryRun", NULL);
   bool ok = !dry || !*dry || !strcmp(dry, "All");
-  if (!ok)
-    gw_status(ex, 422, "Invalid",
-              "{\"group\":\"meta.k8s.io\",\"kind\":\"Options\",\"causes\":[{\"reason\":\"FieldValueNotSupported\","
-              "\"message\":\"Unsupported "
-              "value\",\"field\":\"dryRun\"}]}",
-              "Options.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: \"%s\": supported values: \"All\"", dry);
+  if (!ok) refuse_dry_run(ex, dry);
   free(dry);
   return ok;
 }
@@ -202,7 +221,8 @@ static bool dry_run_ok(gw_ex_t *ex) {
 /* --- answers of the api role
  * --------------------------------------------------------------------------------------------- */
 
-static void add_warnings(gw_ex_t *ex, kg_view_t warnings) {
+void gw_add_warnings(gw_ex_t *ex, kg_view_t args) {
+  kg_view_t warnings = kg_view_get(args, "warnings");
   for (kg_iter_t it = kg_iter(warnings); kg_iter_next(&it);) {
     kube_buf_t b = {0};
     kube_buf_addz(&b, "299 - ");
@@ -221,7 +241,7 @@ static void on_object(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
     gw_status_of(ex, m);
     return;
   }
-  add_warnings(ex, kg_view_get(kg_msg_args(m), "warnings"));
+  gw_add_warnings(ex, kg_msg_args(m));
   int code = (int)kg_view_int(kg_view_get(kg_msg_args(m), "code"), 200);
   if (!kg_msg_doc(m, 0)) {
     gw_status(ex, 500, "InternalError", NULL, "the api plugin answered without a document");

@@ -350,8 +350,11 @@ static void on_ended(gw_sub_t *s, const kg_msg_t *m) {
 static void on_probe(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   (void)ctx, (void)self;
   gw_ex_t *ex = arg;
-  ((watch_t *)ex->op)->probe = 0;
-  if (kg_msg_type(m) == KG_MSG_REPLY) begin(ex);
+  watch_t *w = ex->op;
+  w->probe = 0;
+  if (kg_msg_type(m) != KG_MSG_REPLY) return;
+  if (!w->begun) gw_add_warnings(ex, kg_msg_args(m));
+  begin(ex);
 }
 
 static void on_timeout(kg_ctx_t *ctx, void *self, void *arg) {
