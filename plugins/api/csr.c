@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "api.h"
-#include "kube/apply.h"
 
 bool is_csr(const kube_resource_t *r) {
   return is_resource(r, "certificates.k8s.io", "certificatesigningrequests");
@@ -79,14 +78,21 @@ static void judge_list(judge_t *j, const kube_node_t *list) {
   }
 }
 
+static bool same_decision(const kube_node_t *a, const kube_node_t *b) {
+  static const char *const keys[] = {"status", "reason", "message"};
+  for (int i = 0; i < 3; i++)
+    if (!kg_str_eq(kube_node_str(kube_get(a, keys[i])), kube_node_str(kube_get(b, keys[i])))) return false;
+  return true;
+}
+
 /* Only the subresource approval says yes or no, and nothing that was decided is taken back. */
 static void judge_decision(judge_t *j, const kube_node_t *now, const kube_node_t *before, const char *type,
                            bool may_add) {
   const kube_node_t *a = condition(now, kg_str(type)), *b = condition(before, kg_str(type));
-  const char *what = b && !a                                            ? "remove"
-                     : a && !b && !may_add                              ? "add"
-                     : a && b && !may_add && !kube_same_but_times(b, a) ? "modify"
-                                                                        : NULL;
+  const char *what = b && !a                                      ? "remove"
+                     : a && !b && !may_add                        ? "add"
+                     : a && b && !may_add && !same_decision(a, b) ? "modify"
+                                                                  : NULL;
   if (what)
     cause_add(j->w->arena, j->causes, "FieldValueForbidden", "status.conditions",
               "Forbidden: updates may not %s a condition of type \"%s\"", what, type);
