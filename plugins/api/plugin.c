@@ -1,4 +1,6 @@
 /* The api role as a plugin. */
+#include <stdio.h>
+
 #include <stdlib.h>
 
 #include "custom.h"
@@ -63,6 +65,16 @@ static void stats(kg_ctx_t *ctx, void *self, kg_pack_t *p) {
   kg_pack_kv_int(p, "conflicts", (int64_t)api->conflicts);
   kg_pack_kv_int(p, "watchers", (int64_t)api->nwatchers);
   kg_pack_kv_int(p, "watchItems", (int64_t)api->items);
+  kg_pack_key(p, "kinds"); /* objects of each */
+  kg_pack_map(p);
+  for (size_t i = 0; i < api->ncollections; i++) {
+    const kube_resource_t *r = api->collections[i]->r;
+    if (!api->collections[i]->objects.count) continue;
+    char name[300];
+    snprintf(name, sizeof name, "%s%s%s", r->resource, r->group[0] ? "." : "", r->group);
+    kg_pack_kv_int(p, name, (int64_t)api->collections[i]->objects.count);
+  }
+  kg_pack_end(p);
 }
 
 static const kg_handler_t handlers[] = {

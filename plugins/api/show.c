@@ -3,9 +3,10 @@
 
 #include "custom.h"
 
-static void answer_doc(kg_ctx_t *ctx, const kg_msg_t *m, kg_doc_t *doc) {
+/* Takes over doc, borrows args (NULL: none). */
+static void answer_doc(kg_ctx_t *ctx, const kg_msg_t *m, kg_doc_t *args, kg_doc_t *doc) {
   if (doc) {
-    kg_reply(ctx, m, NULL, &doc, 1);
+    kg_reply(ctx, m, args, &doc, 1);
   } else {
     fault_t f;
     req_t q = {.ctx = ctx, .m = m};
@@ -25,12 +26,22 @@ static const char *what_of(const kg_msg_t *m, char buf[300]) {
 
 void on_discovery(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   char buf[300];
-  answer_doc(ctx, m, kube_discovery_doc(custom_catalog(self), what_of(m, buf)));
+  answer_doc(ctx, m, NULL, kube_discovery_doc(custom_catalog(self), what_of(m, buf)));
 }
 
 void on_openapi(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
-  char buf[300];
-  answer_doc(ctx, m, kube_openapi_doc(custom_catalog(self), what_of(m, buf)));
+  char buf[300], hash[20];
+  const char *what = what_of(m, buf);
+  kg_doc_t *args = NULL;
+  if (kube_openapi_hash(custom_catalog(self), what, hash)) {
+    kg_pack_t p = kg_pack();
+    kg_pack_map(&p);
+    kg_pack_kv_str(&p, "hash", hash);
+    kg_pack_end(&p);
+    args = kg_pack_doc(&p);
+  }
+  answer_doc(ctx, m, args, kube_openapi_doc(custom_catalog(self), what));
+  kg_doc_unref(args);
 }
 
 static void pack_names(kg_pack_t *p, const char *key, const char *const *names) {
@@ -53,7 +64,7 @@ static void pack_verbs(kg_pack_t *p, unsigned verbs) {
 void on_resolve(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   kg_view_t a = kg_msg_args(m);
   const kube_resource_t *r = resource_find(self, arg_str(a, "g"), arg_str(a, "v"), arg_str(a, "r"));
-  if (!r) return answer_doc(ctx, m, NULL);
+  if (!r) return answer_doc(ctx, m, NULL, NULL);
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
   kg_pack_kv_str(&p, "kind", r->kind);
@@ -109,7 +120,7 @@ static void pack_row(kg_pack_t *p, const kube_resource_t *r, kg_view_t object, k
 void on_table(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   kg_view_t a = kg_msg_args(m);
   const kube_resource_t *r = resource_find(self, arg_str(a, "g"), arg_str(a, "v"), arg_str(a, "r"));
-  if (!r) return answer_doc(ctx, m, NULL);
+  if (!r) return answer_doc(ctx, m, NULL, NULL);
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
   kg_pack_kv_str(&p, "kind", "Table");
@@ -126,5 +137,5 @@ void on_table(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
     pack_row(&p, r, kg_view_of(kg_msg_doc(m, i)), arg_str(a, "includeObject"), kg_wall_us(ctx));
   kg_pack_end(&p);
   kg_pack_end(&p);
-  answer_doc(ctx, m, kg_pack_doc(&p));
+  answer_doc(ctx, m, NULL, kg_pack_doc(&p));
 }

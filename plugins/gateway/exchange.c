@@ -36,6 +36,7 @@ void gw_ex_free(gw_ex_t *ex) {
   gw_conn_t *c = ex->conn;
   gw_t *gw = c->gw;
   detach(ex);
+  gw_uncount(ex);
   if (ex->stream) gw_http2_forget(ex);
   if (c->reading == ex) c->reading = NULL;
   if (ex->prev)

@@ -28,6 +28,7 @@
 typedef struct gw gw_t;
 typedef struct gw_conn gw_conn_t;
 typedef struct gw_ex gw_ex_t;
+typedef struct gw_series gw_series_t; /* metrics.c */
 
 /* --- bytes that several connections may be sending ------------------------------------------------------------------
  */
@@ -120,6 +121,7 @@ struct gw_ex {
   gw_queue_t out;                                        /* HTTP/2: body bytes not yet framed */
   bool out_end;                                          /* HTTP/2: nothing follows `out` */
   bool deferred;
+  gw_series_t *series;          /* what it was counted in, while it streams */
   void (*allowed)(gw_ex_t *ex); /* goes on when the user may */
   int status;
 };
@@ -231,13 +233,6 @@ void gw_http2_reset(gw_ex_t *ex); /* ends the stream with an error */
 /* --- the plugin -----------------------------------------------------------------------------------------------------
  */
 
-typedef struct gw_metric {
-  char verb[20];
-  int code;
-  uint64_t count;
-  uint64_t us;
-} gw_metric_t;
-
 struct gw_watch_cache;
 struct gw_hubs;
 struct gw_token_cache;
@@ -269,15 +264,19 @@ struct gw {
   struct gw_token_cache *tokens;
   char date[40];
   int64_t date_s;
-  gw_metric_t metrics[64];
-  size_t nmetrics;
+  gw_series_t **series; /* hash table of what is counted */
+  size_t nseries;
   uint64_t accepted, requests, handshake_failures, bad_requests, tls_errors;
   char scratch[32 << 10]; /* reading and gathering */
   char gather[16 << 10];
 };
 
 const char *gw_date(gw_t *gw);
-void gw_count(gw_ex_t *ex, int code);
+/* metrics.c */
+void gw_count(gw_ex_t *ex, int code); /* an answer begins: once for each exchange */
+void gw_uncount(gw_ex_t *ex);         /* the exchange is over */
+void gw_series_free(gw_t *gw);
+bool gw_health(gw_ex_t *ex); /* health.c: false: not of its paths */
 
 /* pki.c: files under tls_dir are made when absent, renewed when within 30 days of their end. */
 int gw_pki_prepare(gw_t *gw, kg_error_t *err);

@@ -348,7 +348,7 @@ void gw_http1_head(gw_ex_t *ex, int code, const char *type, ssize_t length) {
     if (type) kube_buf_fmt(&b, "Content-Type: %s\r\n", type);
     kube_buf_fmt(&b, "Date: %s\r\n", gw_date(c->gw));
     ex->chunked = length == GW_LENGTH_UNKNOWN && !ex->http10;
-    if (length >= 0)
+    if (length >= 0 && code != 304)
       kube_buf_fmt(&b, "Content-Length: %zd\r\n", length);
     else if (ex->chunked)
       kube_buf_addz(&b, "Transfer-Encoding: chunked\r\n");

@@ -178,7 +178,7 @@ void gw_http2_head(gw_ex_t *ex, int code, const char *type, ssize_t length, bool
   put(nv, &n, ":status", status);
   if (type) put(nv, &n, "content-type", type);
   put(nv, &n, "date", gw_date(ex->conn->gw));
-  if (length >= 0) put(nv, &n, "content-length", size);
+  if (length >= 0 && code != 304) put(nv, &n, "content-length", size);
   for (const char *s = ex->extra.p; s && s < ex->extra.p + ex->extra.n;) {
     const char *value = s + strlen(s) + 1;
     put(nv, &n, s, value);

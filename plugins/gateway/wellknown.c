@@ -1,8 +1,5 @@
 /* What is no resource: version, health, metrics, discovery, OpenAPI. */
-#include <dirent.h>
-#include <sys/resource.h>
 #include <sys/utsname.h>
-#include <unistd.h>
 
 #include "gateway.h"
 
@@ -33,47 +30,53 @@ static void version(gw_ex_t *ex) {
   gw_respond(ex, 200, "application/json", &b);
 }
 
-/* --- health: the process lives if this runs; it is ready when the api role answers
- * ------------------------------------------- */
+/* "/": the paths there are, those of the groups as discovery tells them. */
+static void add_path(kube_buf_t *b, const char *prefix, kg_str_t path) {
+  kube_buf_fmt(b, "%s\n    \"%s" KG_STR_FMT "\"", b->n > 20 ? "," : "", prefix, KG_STR_ARG(path));
+}
 
-static void on_ready(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
+static void on_groups(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   (void)ctx, (void)self;
+  static const char *const rest[] = {"/healthz",
+                                     "/healthz/ping",
+                                     "/livez",
+                                     "/livez/ping",
+                                     "/metrics",
+                                     "/openapi/v2",
+                                     "/openapi/v3",
+                                     "/openid/v1/jwks",
+                                     "/readyz",
+                                     "/readyz/etcd",
+                                     "/readyz/informer-sync",
+                                     "/readyz/ping",
+                                     "/readyz/shutdown",
+                                     "/version"};
   gw_ex_t *ex = arg;
-  ex->call = 0;
-  bool ok = kg_msg_type(m) == KG_MSG_REPLY, verbose = gw_query_bool(ex, "verbose") || !ok;
   kube_buf_t b = {0};
-  if (verbose) {
-    kube_buf_fmt(&b, "[+]ping ok\n%s\n", ok ? "[+]api ok" : "[-]api failed");
-    kube_buf_fmt(&b, "%s check %s\n", ex->path + 1, ok ? "passed" : "failed");
-  } else
-    kube_buf_addz(&b, "ok");
-  gw_respond(ex, ok ? 200 : 500, "text/plain; charset=utf-8", &b);
+  ex->call = 0;
+  if (kg_msg_type(m) != KG_MSG_REPLY || !kg_msg_doc(m, 0)) {
+    gw_status_of(ex, m);
+    return;
+  }
+  kube_buf_addz(&b, "{\n  \"paths\": [");
+  add_path(&b, "/.well-known/openid-configuration", (kg_str_t){0});
+  add_path(&b, "/api", (kg_str_t){0});
+  add_path(&b, "/api/v1", (kg_str_t){0});
+  add_path(&b, "/apis", (kg_str_t){0});
+  for (kg_iter_t g = kg_iter(kg_view_get(kg_view_of(kg_msg_doc(m, 0)), "groups")); kg_iter_next(&g);) {
+    add_path(&b, "/apis/", kg_view_str(kg_view_get(g.value, "name")));
+    for (kg_iter_t v = kg_iter(kg_view_get(g.value, "versions")); kg_iter_next(&v);)
+      add_path(&b, "/apis/", kg_view_str(kg_view_get(v.value, "groupVersion")));
+  }
+  for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) add_path(&b, rest[i], (kg_str_t){0});
+  kube_buf_addz(&b, "\n  ]\n}");
+  gw_respond(ex, 200, "application/json", &b);
 }
 
-static void ready(gw_ex_t *ex) {
-  kg_pack_t p = kg_pack();
-  kg_pack_map(&p);
-  kg_pack_kv_str(&p, "g", "");
-  kg_pack_kv_str(&p, "v", "v1");
-  kg_pack_kv_str(&p, "r", "pods");
-  kg_pack_end(&p);
-  kg_doc_t *args = kg_pack_doc(&p);
-  kg_request_t r = {
-      .service = "api", .topic = "api.resolve", .args = args, .timeout_ms = 2000, .fn = on_ready, .arg = ex};
-  ex->call = kg_send(ex->conn->gw->ctx, &r);
-  kg_doc_unref(args);
-}
-
-static void alive(gw_ex_t *ex) {
-  gw_respond_text(ex, 200, gw_query_bool(ex, "verbose") ? "[+]ping ok\nlivez check passed\n" : "ok");
-}
+static void ask_document(gw_ex_t *ex, const char *topic, const char *what, kg_reply_fn fn);
 
 static void root(gw_ex_t *ex) {
-  kube_buf_t b = {0};
-  kube_buf_addz(&b, "{\n  \"paths\": [\n    \"/api\",\n    \"/api/v1\",\n    \"/apis\",\n    \"/healthz\",\n    "
-                    "\"/livez\",\n    \"/metrics\",\n"
-                    "    \"/openapi/v2\",\n    \"/openapi/v3\",\n    \"/readyz\",\n    \"/version\"\n  ]\n}");
-  gw_respond(ex, 200, "application/json", &b);
+  ask_document(ex, "api.discovery", "/apis", on_groups);
 }
 
 /* OpenID Connect discovery of service account tokens (KEP-1393). */
@@ -96,13 +99,11 @@ static void keys(gw_ex_t *ex) {
 }
 
 bool gw_wellknown(gw_ex_t *ex) {
+  if (gw_health(ex)) return true;
   static const struct {
     const char *path;
     void (*fn)(gw_ex_t *ex);
   } known[] = {{"/version", version},
-               {"/healthz", ready},
-               {"/readyz", ready},
-               {"/livez", alive},
                {"/metrics", gw_metrics_page},
                {"/", root},
                {"/.well-known/openid-configuration", openid},
@@ -133,6 +134,27 @@ static void ask_document(gw_ex_t *ex, const char *topic, const char *what, kg_re
   kg_doc_unref(args);
 }
 
+/* The answer with a tag made of its bytes, or 304 if the client has just these. Takes over b's memory. */
+static void answer_tagged(gw_ex_t *ex, const char *type, kube_buf_t *b) {
+  unsigned char digest[32];
+  char tag[70] = "\"";
+  unsigned n = 0;
+  const char *known = gw_header(ex, "if-none-match");
+  if (b->failed || !EVP_Digest(b->p, b->n, digest, &n, EVP_sha256(), NULL)) {
+    gw_respond(ex, 200, type, b);
+    return;
+  }
+  for (unsigned i = 0; i < n; i++) snprintf(tag + 1 + 2 * i, 3, "%02X", digest[i]);
+  strcat(tag, "\"");
+  gw_add_header(ex, "etag", tag);
+  if (known && !strcmp(known, tag)) {
+    kube_buf_free(b);
+    gw_respond(ex, 304, NULL, NULL);
+    return;
+  }
+  gw_respond(ex, 200, type, b);
+}
+
 static void on_discovery(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   (void)ctx, (void)self;
   gw_ex_t *ex = arg;
@@ -144,11 +166,16 @@ static void on_discovery(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg
       gw_status_of(ex, m);
     return;
   }
-  bool aggregated = ex->form == GW_FORM_DISCOVERY;
+  kg_view_t v = kg_view_of(kg_msg_doc(m, 0));
   gw_add_header(ex, "vary", "Accept");
-  gw_answer_json(
-      ex, 200, aggregated ? "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList" : "application/json",
-      kg_view_of(kg_msg_doc(m, 0)));
+  if (ex->form != GW_FORM_DISCOVERY) {
+    gw_answer_json(ex, 200, "application/json", v);
+    return;
+  }
+  kube_buf_t b = {0};
+  kube_json_write(&b, v);
+  gw_add_header(ex, "cache-control", "public");
+  answer_tagged(ex, "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList", &b);
 }
 
 void gw_discovery(gw_ex_t *ex) {
@@ -169,6 +196,23 @@ void gw_discovery(gw_ex_t *ex) {
     ask_document(ex, "api.discovery", what, on_discovery);
 }
 
+/* A URL with a hash names one content, which clients may keep for ever. False: it is another one by now, and the answer
+ * said where. */
+static bool hash_holds(gw_ex_t *ex, kg_str_t now) {
+  char *hash = gw_query(ex, "hash", NULL), to[400];
+  bool asked = hash && *hash, same = asked && kg_str_is(now, hash);
+  free(hash);
+  if (!asked || !now.n) return true;
+  if (same) {
+    gw_add_header(ex, "cache-control", "public, immutable");
+    return true;
+  }
+  snprintf(to, sizeof to, "%s?hash=" KG_STR_FMT, ex->path, KG_STR_ARG(now));
+  gw_add_header(ex, "location", to);
+  gw_respond(ex, 301, NULL, NULL);
+  return false;
+}
+
 static void on_openapi(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   (void)ctx, (void)self;
   gw_ex_t *ex = arg;
@@ -180,17 +224,15 @@ static void on_openapi(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) 
       gw_status_of(ex, m);
     return;
   }
-  char *hash = gw_query(ex, "hash", NULL);
-  if (hash && *hash)
-    gw_add_header(ex, "cache-control", "public, immutable"); /* named by its content: clients may keep it */
-  free(hash);
+  kube_buf_t b = {0};
   if (ex->form == GW_FORM_OPENAPI && !strcmp(ex->path, "/openapi/v2")) {
-    kube_buf_t b = {0};
     gw_openapi_protobuf(&b, kg_view_of(kg_msg_doc(m, 0)));
-    gw_respond(ex, 200, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf", &b);
+    answer_tagged(ex, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf", &b);
     return;
   }
-  gw_answer_json(ex, 200, "application/json", kg_view_of(kg_msg_doc(m, 0)));
+  if (!hash_holds(ex, kg_view_str(kg_view_get(kg_msg_args(m), "hash")))) return;
+  kube_json_write(&b, kg_view_of(kg_msg_doc(m, 0)));
+  answer_tagged(ex, "application/json", &b);
 }
 
 void gw_openapi(gw_ex_t *ex) {
@@ -203,67 +245,4 @@ void gw_openapi(gw_ex_t *ex) {
     gw_respond_text(ex, 404, "404 page not found\n");
   else
     ask_document(ex, "api.openapi", ex->path + skip, on_openapi);
-}
-
-/* --- metrics
- * --------------------------------------------------------------------------------------------------------------------
- */
-
-void gw_count(gw_ex_t *ex, int code) {
-  gw_t *gw = ex->conn->gw;
-  const char *verb = ex->verb && *ex->verb ? ex->verb : "other";
-  if (ex->counted) return;
-  ex->counted = true;
-  gw_metric_t *m = gw->metrics;
-  size_t max = sizeof gw->metrics / sizeof *gw->metrics;
-  for (; m < gw->metrics + gw->nmetrics; m++)
-    if (m->code == code && !strcmp(m->verb, verb)) break;
-  if (m == gw->metrics + max) return;
-  if (m == gw->metrics + gw->nmetrics) {
-    gw->nmetrics++;
-    m->code = code;
-    snprintf(m->verb, sizeof m->verb, "%s", verb);
-    for (char *s = m->verb; *s; s++)
-      if (*s == '"' || *s == '\\' || *s < ' ') *s = '_';
-  }
-  m->count++;
-  m->us += (uint64_t)(kg_now_us(gw->ctx) - ex->started_us);
-}
-
-static void process_metrics(kube_buf_t *b) {
-  struct rusage ru = {0};
-  unsigned long pages = 0, ignored;
-  getrusage(RUSAGE_SELF, &ru);
-  FILE *f = fopen("/proc/self/statm", "re");
-  if (f && fscanf(f, "%lu %lu", &ignored, &pages) != 2) pages = 0;
-  if (f) fclose(f);
-  size_t fds = 0;
-  DIR *d = opendir("/proc/self/fd");
-  while (d && readdir(d)) fds++;
-  if (d) closedir(d);
-  kube_buf_fmt(b, "# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes %llu\n",
-               (unsigned long long)pages * (unsigned long long)sysconf(_SC_PAGESIZE));
-  kube_buf_fmt(b, "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total %.6f\n",
-               (double)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) +
-                   (double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) / 1e6);
-  kube_buf_fmt(b, "# TYPE process_open_fds gauge\nprocess_open_fds %zu\n", fds > 3 ? fds - 3 : 0);
-}
-
-void gw_metrics_page(gw_ex_t *ex) {
-  gw_t *gw = ex->conn->gw;
-  kube_buf_t b = {0};
-  kube_buf_addz(&b, "# TYPE apiserver_request_total counter\n");
-  for (const gw_metric_t *m = gw->metrics; m < gw->metrics + gw->nmetrics; m++)
-    kube_buf_fmt(&b, "apiserver_request_total{verb=\"%s\",code=\"%d\"} %llu\n", m->verb, m->code,
-                 (unsigned long long)m->count);
-  kube_buf_addz(&b, "# TYPE kogge_request_seconds_total counter\n");
-  for (const gw_metric_t *m = gw->metrics; m < gw->metrics + gw->nmetrics; m++)
-    kube_buf_fmt(&b, "kogge_request_seconds_total{verb=\"%s\",code=\"%d\"} %.6f\n", m->verb, m->code,
-                 (double)m->us / 1e6);
-  kube_buf_fmt(&b, "# TYPE kogge_gateway_connections gauge\nkogge_gateway_connections %zu\n", gw->nconns);
-  kube_buf_fmt(&b, "# TYPE kogge_gateway_exchanges gauge\nkogge_gateway_exchanges %zu\n", gw->nstreams);
-  kube_buf_fmt(&b, "# TYPE kogge_gateway_bad_requests_total counter\nkogge_gateway_bad_requests_total %llu\n",
-               (unsigned long long)gw->bad_requests);
-  process_metrics(&b);
-  gw_respond(ex, 200, "text/plain; version=0.0.4; charset=utf-8", &b);
 }

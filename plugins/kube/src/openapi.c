@@ -206,9 +206,29 @@ static uint64_t tables_hash(void) {
   return h;
 }
 
+/* Of the document of one group's version: what custom kinds look like changes with the catalog. */
+static unsigned long long hash_of(const kube_catalog_t *c, const kube_resource_t *r) {
+  unsigned long long tables = tables_hash();
+  return r->structural ? c->stamp * 1099511628211u + tables : tables;
+}
+
+static void path_of(const kube_resource_t *r, char path[192]) {
+  snprintf(path, 192, "%s%s/%s", *r->group ? "apis/" : "api", r->group, r->version);
+}
+
+bool kube_openapi_hash(const kube_catalog_t *c, const char *what, char hash[20]) {
+  char path[192];
+  for (size_t i = 0; i < c->n && strncmp(what, "v3/", 3) == 0; i++) {
+    path_of(c->all[i], path);
+    if (strcmp(path, what + 3) != 0) continue;
+    snprintf(hash, 20, "%016llX", hash_of(c, c->all[i]));
+    return true;
+  }
+  return false;
+}
+
 static kg_doc_t *index_v3(const kube_catalog_t *c) {
   kg_pack_t p = kg_pack();
-  unsigned long long tables = tables_hash();
   kg_pack_map(&p);
   kg_pack_key(&p, "paths");
   kg_pack_map(&p);
@@ -216,11 +236,11 @@ static kg_doc_t *index_v3(const kube_catalog_t *c) {
     const kube_resource_t *r = c->all[i];
     if (i && strcmp(r->group, c->all[i - 1]->group) == 0 && strcmp(r->version, c->all[i - 1]->version) == 0) continue;
     char path[192];
-    snprintf(path, sizeof path, "%s%s/%s", *r->group ? "apis/" : "api", r->group, r->version);
+    path_of(r, path);
     kg_pack_key(&p, path);
     kg_pack_map(&p);
     kg_pack_key(&p, "serverRelativeURL");
-    kg_pack_fmt(&p, "/openapi/v3/%s?hash=%016llX", path, r->structural ? c->stamp * 1099511628211u + tables : tables);
+    kg_pack_fmt(&p, "/openapi/v3/%s?hash=%016llX", path, hash_of(c, r));
     kg_pack_end(&p);
   }
   kg_pack_end(&p);

@@ -152,6 +152,8 @@ typedef struct kube_catalog {
  * none. */
 kg_doc_t *kube_discovery_doc(const kube_catalog_t *c, const char *what); /* "/api", "/apis", "/api/v1", "/apis/G",
                                                                             "/apis/G/V", "aggregated-api(s)" */
-kg_doc_t *kube_openapi_doc(const kube_catalog_t *c, const char *what);   /* "v2", "v3", "v3/api/v1", "v3/apis/G/V" */
+/* What names the content of such a document of v3; false: there is none. */
+bool kube_openapi_hash(const kube_catalog_t *c, const char *what, char hash[20]);
+kg_doc_t *kube_openapi_doc(const kube_catalog_t *c, const char *what); /* "v2", "v3", "v3/api/v1", "v3/apis/G/V" */
 
 #endif
