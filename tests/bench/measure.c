@@ -5,11 +5,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 int64_t now_ns(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+long resident_kib(void) {
+  long pages = 0;
+  FILE *f = fopen("/proc/self/statm", "re");
+  if (!f || fscanf(f, "%*s %ld", &pages) != 1) pages = 0;
+  if (f) fclose(f);
+  return pages * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
 static int by_value(const void *a, const void *b) {

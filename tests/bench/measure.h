@@ -5,6 +5,8 @@
 #include <stdint.h>
 
 int64_t now_ns(void);
+/* Memory of this process that is resident now. */
+long resident_kib(void);
 /* Sorts the values; the p-th percentile (0-100). 0 if there are none. */
 double percentile(double *values, size_t n, double p);
 
