@@ -110,16 +110,10 @@ static void park(kg_kernel_t *k) {
 
 static void *watch(void *arg) {
   kg_kernel_t *k = arg;
-  int quiet = 0;
   pthread_setname_np(pthread_self(), "watchdog");
   while (!atomic_load(&k->watch_stop)) {
-    quiet = look(k) ? 0 : quiet + 1;
-    if (quiet < 3) {
-      wait_ms(k, LOOK_MS);
-    } else {
-      park(k);
-      quiet = 0;
-    }
+    if (!look(k)) park(k);
+    wait_ms(k, LOOK_MS); /* also after it was woken: a busy kernel wakes it no more often than this */
   }
   return NULL;
 }
