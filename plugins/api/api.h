@@ -91,7 +91,8 @@ typedef struct api {
     collection_t *c;
   } * by_resource; /* hash table */
   size_t by_resource_room;
-  int64_t rev; /* the cache shows the store up to here */
+  int64_t rev;        /* the cache shows the store up to here */
+  kg_doc_t *policies; /* which writes the policy role wants to see; NULL: none */
   bool loaded, ready;
   char *page; /* key from which the next page of the first range is read */
   int64_t load_rev;
@@ -306,6 +307,12 @@ void write_flush(api_t *api); /* answers the writes that the cache shows by now 
 void write_free(write_t *w);
 
 /* Steps of a write; each returns false with w->fault set. */
+/* policy.c: the hook of plugins/contracts/policy.md */
+void policy_watch(api_t *api); /* asks which writes are wanted, now and after every change */
+bool policy_wanted(const write_t *w);
+void policy_ask(write_t *w); /* ends with write_admitted() */
+void on_policy_changed(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+void write_admitted(write_t *w);
 bool compute_create(write_t *w);
 bool compute_update(write_t *w);
 bool compute_patch(write_t *w);
@@ -322,6 +329,7 @@ bool compute_eviction(write_t *w);
 bool compute_sub(write_t *w); /* any verb on a subresource */
 bool compute_scale(write_t *w);
 kube_node_t *sub_current(write_t *w); /* a copy of the object as it is, to be changed */
+bool body_changed(write_t *w, kube_node_t *object);
 bool body_read(write_t *w, kg_doc_t *body, const kube_resource_t *r, kube_node_t **object);
 bool update_to(write_t *w, kube_node_t *object, bool status); /* w->old becomes `object` */
 /* pod_parts.c: *object becomes *old with the ephemeral containers of *object, *old what it is to be validated against.

@@ -15,6 +15,7 @@ static void destroy(kg_ctx_t *ctx, void *self) {
     write_free(w);
   }
   cache_free(api);
+  kg_doc_unref(api->policies);
   custom_free(api);
   services_free(api);
   free(api);
@@ -36,6 +37,7 @@ static int create(kg_ctx_t *ctx, void **self, kg_error_t *err) {
 static int start(kg_ctx_t *ctx, void *self, kg_error_t *err) {
   (void)ctx, (void)err;
   cache_load(self);
+  policy_watch(self);
   return 0;
 }
 
@@ -91,6 +93,7 @@ static const kg_handler_t handlers[] = {
     {"api.authorize", on_authorize},
     {"api.discovery", on_discovery},
     {"api.openapi", on_openapi},
+    {"policy.changed", on_policy_changed},
     {0},
 };
 

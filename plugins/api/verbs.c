@@ -109,6 +109,29 @@ static bool validate(write_t *w, const kube_node_t *object, const kube_node_t *o
   return !causes->c.n || fault_invalid(&w->fault, w->q.r, w->q.name, causes);
 }
 
+/* What a policy made of the object: it must be one still, under the same name. */
+bool body_changed(write_t *w, kube_node_t *object) {
+  static const char *const fixed[] = {
+      "name",         "namespace",         "uid",           "creationTimestamp", "generation",
+      "generateName", "deletionTimestamp", "managedFields", "resourceVersion"};
+  kube_node_t *meta = kube_sub(w->arena, object, "metadata"), *was = kube_get(w->next_state, "metadata");
+  for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {
+    kube_node_t *v = kube_get(was, fixed[i]);
+    if (v)
+      kube_set(w->arena, meta, fixed[i], v);
+    else
+      kube_del(meta, fixed[i]);
+  }
+  object = set_kind(w, w->q.c->r, object);
+  if (!decode(w, w->q.r, object, false)) return false;
+  kube_default(w->arena, w->q.r, object);
+  kube_node_t *old = w->old ? kube_tree_parse(w->arena, object_view(w->old)) : NULL;
+  if (old) kube_del(kube_get(old, "metadata"), "resourceVersion");
+  if (!validate(w, object, old)) return false;
+  w->next_state = object;
+  return true;
+}
+
 /* --- create ------------------------------------------------------------------------------------------------------ */
 
 static bool create_object(write_t *w, kube_node_t *object) {

@@ -235,6 +235,15 @@ void write_run(write_t *w) {
     fault_other(&w->fault, 500, "InternalError", "Internal error occurred: the object cannot be encoded");
     return finish(w);
   }
+  if (policy_wanted(w))
+    policy_ask(w);
+  else
+    write_admitted(w);
+}
+
+/* Nobody objects, or somebody did: w->fault. */
+void write_admitted(write_t *w) {
+  if (w->fault.code) return finish(w);
   if (w->q.dry_run) {
     service_undo(w);
     return finish(w);
