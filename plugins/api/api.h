@@ -93,8 +93,10 @@ typedef struct api {
   size_t by_resource_room;
   int64_t rev;        /* the cache shows the store up to here */
   kg_doc_t *policies; /* which writes the policy role wants to see; NULL: none */
-  bool loaded, ready;
-  char *page; /* key from which the next page of the first range is read */
+  bool loaded, ready, booted, policies_known;
+  bool draining;    /* a successor takes over when no write is under way */
+  size_t under_way; /* writes */
+  char *page;       /* key from which the next page of the first range is read */
   int64_t load_rev;
   uint64_t watch_call;
   write_t *charged; /* new objects on their way to namespaces that have quotas */
@@ -284,6 +286,7 @@ struct write {
   kube_node_t *next_state;                         /* the object to store */
   kube_node_t *warnings;                           /* array of strings */
   kg_doc_t *base;                                  /* what the tree borrows its strings from, if not body or old */
+  kg_doc_t *admitted;                              /* what a policy made of it, whose strings next_state borrows */
   kg_doc_t *doc;                                   /* what was sent to the store */
   kg_doc_t *answer;                                /* instead of the object: a Status, a Scale */
   kg_doc_t *(*show)(write_t *w, kg_doc_t *object); /* makes the answer of the object (a Scale); caller owns it */
@@ -306,13 +309,15 @@ write_t *write_of(const req_t *q, verb_t verb, kg_doc_t *body);
 void write_flush(api_t *api); /* answers the writes that the cache shows by now */
 void write_free(write_t *w);
 
-/* Steps of a write; each returns false with w->fault set. */
 /* policy.c: the hook of plugins/contracts/policy.md */
-void policy_watch(api_t *api); /* asks which writes are wanted, now and after every change */
+void policies_known(api_t *api); /* boot.c: whoever has asked has an answer */
+void policy_watch(api_t *api);   /* asks which writes are wanted, now and after every change */
 bool policy_wanted(const write_t *w);
 void policy_ask(write_t *w); /* ends with write_admitted() */
 void on_policy_changed(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
-void write_admitted(write_t *w);
+void write_admitted(write_t *w); /* write.c */
+
+/* Steps of a write; each returns false with w->fault set. */
 bool compute_create(write_t *w);
 bool compute_update(write_t *w);
 bool compute_patch(write_t *w);
@@ -329,6 +334,7 @@ bool compute_eviction(write_t *w);
 bool compute_sub(write_t *w); /* any verb on a subresource */
 bool compute_scale(write_t *w);
 kube_node_t *sub_current(write_t *w); /* a copy of the object as it is, to be changed */
+/* A policy has made `object` of w->next_state: it is decoded, defaulted and checked like what was sent. */
 bool body_changed(write_t *w, kube_node_t *object);
 bool body_read(write_t *w, kg_doc_t *body, const kube_resource_t *r, kube_node_t **object);
 bool update_to(write_t *w, kube_node_t *object, bool status); /* w->old becomes `object` */

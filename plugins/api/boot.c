@@ -71,6 +71,18 @@ static kg_doc_t *service_doc(api_t *api) {
 
 static void step(api_t *api);
 
+/* Nothing is written before it is known what policies want to see, not even in the moment of a swap. */
+static void ready(api_t *api) {
+  if (api->ready || !api->booted || !api->policies_known) return;
+  api->ready = true;
+  kg_ready(api->ctx);
+}
+
+void policies_known(api_t *api) {
+  api->policies_known = true;
+  ready(api);
+}
+
 enum { AGAIN_MS = 250 };
 
 static void on_again(kg_ctx_t *ctx, void *self, void *arg) {
@@ -119,9 +131,8 @@ static void step(api_t *api) {
                           "node if necessary."));
   if (i == 6) return make(api, "", "services", "default", "kubernetes", service_doc(api));
   if (i == 7) return rbac_boot(api, step);
-  if (api->ready) return;
-  api->ready = true;
-  kg_ready(api->ctx);
+  api->booted = true;
+  ready(api);
 }
 
 void boot(api_t *api) {

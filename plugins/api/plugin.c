@@ -9,6 +9,7 @@
 static void destroy(kg_ctx_t *ctx, void *self) {
   (void)ctx;
   api_t *api = self;
+  api->draining = false;
   while (api->waiting) {
     write_t *w = api->waiting;
     api->waiting = w->next;
@@ -52,6 +53,18 @@ void api_loaded(api_t *api) {
 static void activate(kg_ctx_t *ctx, void *self) {
   (void)ctx;
   bookmarks_start(self);
+}
+
+/* Writes under way are answered by the one that took them. */
+static void drain(kg_ctx_t *ctx, void *self) {
+  api_t *api = self;
+  api->draining = true;
+  if (!api->under_way) kg_drained(ctx);
+}
+
+static void resume(kg_ctx_t *ctx, void *self) {
+  (void)ctx;
+  ((api_t *)self)->draining = false;
 }
 
 static void stats(kg_ctx_t *ctx, void *self, kg_pack_t *p) {
@@ -101,5 +114,5 @@ static const char *const services[] = {"api", NULL};
 
 KG_PLUGIN(.name = "api", .role = "api", .version = "0.1.0",
           .summary = "Resource semantics of the Kubernetes API on documents.", .services = services,
-          .handlers = handlers, .create = create, .start = start, .activate = activate, .stats = stats,
-          .destroy = destroy);
+          .handlers = handlers, .create = create, .start = start, .activate = activate, .drain = drain,
+          .resume = resume, .stats = stats, .destroy = destroy);

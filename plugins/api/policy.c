@@ -12,6 +12,7 @@ enum { PATIENCE_MS = 5000 };
 static void told(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   (void)ctx, (void)arg;
   api_t *api = self;
+  policies_known(api);
   if (kg_msg_type(m) != KG_MSG_REPLY) return; /* nobody serves it: what was wanted before still is */
   kg_doc_clear(&api->policies);
   if (kg_view_count(kg_view_get(kg_msg_args(m), "rules"))) api->policies = kg_doc_ref(kg_msg_args_doc(m));
@@ -19,7 +20,7 @@ static void told(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
 
 void on_policy_changed(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   (void)self, (void)m;
-  kg_send(ctx, &(kg_request_t){.service = "policy", .topic = "policy.wanted", .fn = told});
+  kg_send(ctx, &(kg_request_t){.service = "policy", .topic = "policy.wanted", .timeout_ms = PATIENCE_MS, .fn = told});
 }
 
 void policy_watch(api_t *api) {
@@ -55,21 +56,35 @@ bool policy_wanted(const write_t *w) {
 /* --- the question ---------------------------------------------------------------------------------------------------
  */
 
+static const char *reason_of(int code) {
+  static const struct {
+    int code;
+    const char *reason;
+  } known[] = {{400, "BadRequest"},       {401, "Unauthorized"},      {403, "Forbidden"}, {404, "NotFound"},
+               {405, "MethodNotAllowed"}, {409, "Conflict"},          {422, "Invalid"},   {429, "TooManyRequests"},
+               {500, "InternalError"},    {503, "ServiceUnavailable"}};
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+    if (known[i].code == code) return known[i].reason;
+  return "";
+}
+
+/* As other admission plugins of the api say it: "is forbidden", whatever the code; kubectl shows the cause of a 422. */
 static void denied(write_t *w, kg_view_t answer) {
-  int code = (int)kg_view_int(kg_view_get(answer, "code"), KG_EDENIED);
   kg_str_t policy = arg_str(answer, "policy"), message = arg_str(answer, "message");
-  if (code == KG_EDENIED)
-    fault_forbidden(&w->fault, w->q.r, w->q.name, "policy \"" KG_STR_FMT "\" denied the request: " KG_STR_FMT,
-                    KG_STR_ARG(policy), KG_STR_ARG(message));
-  else
-    fault_other(&w->fault, code,
-                code == 422  ? "Invalid"
-                : code < 500 ? "BadRequest"
-                             : "InternalError",
-                "policy \"" KG_STR_FMT "\" denied the request: " KG_STR_FMT, KG_STR_ARG(policy), KG_STR_ARG(message));
+  int code = (int)kg_view_int(kg_view_get(answer, "code"), KG_EDENIED);
+  fault_forbidden(&w->fault, w->q.r, w->q.name, "policy \"" KG_STR_FMT "\" denied the request: " KG_STR_FMT,
+                  KG_STR_ARG(policy), KG_STR_ARG(message));
+  w->fault.code = code;
+  w->fault.reason = reason_of(code);
+  if (code != 422) return;
+  kube_node_t *causes = kube_array(w->arena), *cause = kube_map(w->arena);
+  kube_set(w->arena, cause, "message", kube_str(w->arena, strstr(w->fault.message, "policy \"")));
+  kube_push(w->arena, causes, cause);
+  w->fault.causes = causes;
 }
 
 static void changed(write_t *w, kg_doc_t *doc) {
+  w->admitted = kg_doc_ref(doc);
   kube_node_t *object = doc ? kube_tree_parse(w->arena, kg_view_of(doc)) : NULL;
   if (!object || object->type != KG_V_MAP) {
     fault_other(&w->fault, 500, "InternalError", "Internal error occurred: a policy made something that is no object");
@@ -89,16 +104,14 @@ static void answered(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   (void)ctx, (void)self;
   write_t *w = arg;
   kg_view_t answer = kg_msg_args(m);
-  kg_doc_t *doc = kg_doc_ref(kg_msg_doc(m, 0));
   if (kg_msg_type(m) != KG_MSG_REPLY)
     fault_other(&w->fault, 500, "InternalError", "Internal error occurred: the policies were not asked: %s",
                 kg_msg_text(m));
   else if (!kg_view_bool(kg_view_get(answer, "allowed"), false))
     denied(w, answer);
   else if (kg_view_bool(kg_view_get(answer, "changed"), false) && w->next_state && w->verb != W_DELETE)
-    changed(w, doc);
+    changed(w, kg_msg_doc(m, 0));
   write_admitted(w);
-  kg_doc_unref(doc);
 }
 
 void policy_ask(write_t *w) {

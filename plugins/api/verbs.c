@@ -109,29 +109,6 @@ static bool validate(write_t *w, const kube_node_t *object, const kube_node_t *o
   return !causes->c.n || fault_invalid(&w->fault, w->q.r, w->q.name, causes);
 }
 
-/* What a policy made of the object: it must be one still, under the same name. */
-bool body_changed(write_t *w, kube_node_t *object) {
-  static const char *const fixed[] = {
-      "name",         "namespace",         "uid",           "creationTimestamp", "generation",
-      "generateName", "deletionTimestamp", "managedFields", "resourceVersion"};
-  kube_node_t *meta = kube_sub(w->arena, object, "metadata"), *was = kube_get(w->next_state, "metadata");
-  for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {
-    kube_node_t *v = kube_get(was, fixed[i]);
-    if (v)
-      kube_set(w->arena, meta, fixed[i], v);
-    else
-      kube_del(meta, fixed[i]);
-  }
-  object = set_kind(w, w->q.c->r, object);
-  if (!decode(w, w->q.r, object, false)) return false;
-  kube_default(w->arena, w->q.r, object);
-  kube_node_t *old = w->old ? kube_tree_parse(w->arena, object_view(w->old)) : NULL;
-  if (old) kube_del(kube_get(old, "metadata"), "resourceVersion");
-  if (!validate(w, object, old)) return false;
-  w->next_state = object;
-  return true;
-}
-
 /* --- create ------------------------------------------------------------------------------------------------------ */
 
 static bool create_object(write_t *w, kube_node_t *object) {
@@ -279,6 +256,52 @@ bool compute_update(write_t *w) {
   kube_node_t *object;
   if (!w->old) return fault_not_found(&w->fault, w->q.r, w->q.name);
   return body_read(w, w->body, w->q.r, &object) && update_to(w, object, kg_str_is(w->q.sub, "status"));
+}
+
+/* --- what a policy made of it ------------------------------------------------------------------------------------- */
+
+/* It must be the same object still: what the api itself has set stays. */
+static void keep_identity(write_t *w, kube_node_t *object) {
+  static const char *const fixed[] = {
+      "name",         "namespace",         "uid",           "creationTimestamp", "generation",
+      "generateName", "deletionTimestamp", "managedFields", "resourceVersion"};
+  kube_node_t *meta = kube_sub(w->arena, object, "metadata"), *was = kube_get(w->next_state, "metadata");
+  for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {
+    kube_node_t *v = kube_get(was, fixed[i]);
+    if (v)
+      kube_set(w->arena, meta, fixed[i], v);
+    else
+      kube_del(meta, fixed[i]);
+  }
+}
+
+static void keep_status(write_t *w, kube_node_t *object) {
+  kube_node_t *status = kube_get(w->next_state, "status");
+  if (status)
+    kube_set(w->arena, object, "status", status);
+  else
+    kube_del(object, "status");
+}
+
+bool body_changed(write_t *w, kube_node_t *object) {
+  kube_node_t *old = w->old ? kube_tree_parse(w->arena, object_view(w->old)) : NULL;
+  bool status = kg_str_is(w->q.sub, "status");
+  keep_identity(w, object);
+  object = set_kind(w, w->q.c->r, object);
+  if (!decode(w, w->q.r, object, false)) return false;
+  kube_default(w->arena, w->q.r, object);
+  if (old && status)
+    object = only_status(w, object, old);
+  else if (w->q.r->has_status && w->q.r->has_spec)
+    keep_status(w, object);
+  if (old) kube_del(kube_get(old, "metadata"), "resourceVersion");
+  if (old) meta_generation(w, object, old);
+  if (!validate(w, object, old)) return false;
+  quota_discharge(w);
+  if (!status && !quota_admit(w, object, w->old ? object_view(w->old) : (kg_view_t){0})) return false;
+  w->next_state = object;
+  if (old) w->removes = is_over(object);
+  return true;
 }
 
 /* --- patch ------------------------------------------------------------------------------------------------------- */

@@ -17,6 +17,7 @@ write_t *write_of(const req_t *q, verb_t verb, kg_doc_t *body) {
     return NULL;
   }
   w->q = *q;
+  q->api->under_way++;
   if (q->m) w->q.m = kg_msg_ref(q->m);
   w->verb = w->asked = verb;
   w->body = kg_doc_ref(body);
@@ -49,6 +50,7 @@ static void clean(write_t *w) {
   w->arena = NULL;
   w->next_state = w->warnings = NULL;
   kg_doc_clear(&w->base);
+  kg_doc_clear(&w->admitted);
   kg_doc_clear(&w->doc);
   kg_doc_clear(&w->answer);
   w->removes = false;
@@ -58,11 +60,13 @@ static void clean(write_t *w) {
 }
 
 void write_free(write_t *w) {
+  api_t *api = w->q.api;
   clean(w);
   kg_doc_unref(w->body);
   free(w->own);
   if (w->q.m) kg_msg_unref((kg_msg_t *)w->q.m);
   free(w);
+  if (!--api->under_way && api->draining) kg_drained(api->ctx);
 }
 
 /* --- the answer -------------------------------------------------------------------------------------------------- */
