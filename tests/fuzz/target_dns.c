@@ -1,0 +1,82 @@
+/* DNS packets. The first byte chooses: a client's question, or what a resolver says to one of ours. */
+#include "forward.c" /* take() is its own */
+
+#include "fuzz.h"
+#include "kube/json.h"
+
+/* One headless Service with an endpoint stands for the cluster. */
+static kg_doc_t *service, *slice;
+
+bool kube_informer_synced(const kube_informer_t *inf) {
+  return (void)inf, true;
+}
+kg_doc_t *kube_informer_get(const kube_informer_t *inf, kg_str_t ns, kg_str_t name) {
+  return (void)inf, kg_str_is(ns, "b") && kg_str_is(name, "web") ? service : NULL;
+}
+kg_doc_t *kube_informer_at(const kube_informer_t *inf, size_t i) {
+  return i ? NULL : inf ? slice : service;
+}
+void kube_informer_ns(const kube_informer_t *inf, kg_str_t ns, size_t *first, size_t *count) {
+  (void)inf;
+  *first = 0;
+  *count = kg_str_is(ns, "b");
+}
+void resolvers_read(dns_t *d) {
+  (void)d;
+}
+
+static kg_doc_t *object(const char *text) {
+  kg_doc_t *d = kube_json_parse(text, strlen(text), NULL, NULL, NULL);
+  FUZZ_MUST(d);
+  return d;
+}
+
+static dns_t *server(void) {
+  static dns_t *d;
+  if (d) return d;
+  service = object(
+      "{\"metadata\":{\"name\":\"web\",\"namespace\":\"b\"},\"spec\":{\"clusterIP\":\"None\",\"ports\":[{\"name\":"
+      "\"http\",\"protocol\":\"TCP\",\"port\":80}]}}");
+  slice = object(
+      "{\"metadata\":{\"name\":\"web-1\",\"namespace\":\"b\",\"labels\":{\"kubernetes.io/service-name\":\"web\"}},"
+      "\"addressType\":\"IPv4\",\"ports\":[{\"name\":\"http\",\"protocol\":\"TCP\",\"port\":8080}],\"endpoints\":[{"
+      "\"addresses\":[\"10.1.0.5\"],\"hostname\":\"h\"}]}");
+  d = calloc(1, sizeof *d);
+  *d = (dns_t){.udp = -1, .tcp = -1, .slices = (kube_informer_t *)&slice};
+  strcpy(d->domain, "cluster.local");
+  strcpy(d->cluster_ip, "10.96.0.10");
+  return d;
+}
+
+/* An open question of ours: example.com, type A, id 1. */
+static forward_t *asked(dns_t *d) {
+  static const uint8_t wire[] = "\0\x1d\0\1\1\0\0\1\0\0\0\0\0\0\7example\3com\0\0\1\0\1";
+  forward_t *f = calloc(1, sizeof *f);
+  *f = (forward_t){.dns = d, .fd = -1, .id = 1, .who = {.id = 9, .most = LARGEST_UDP}};
+  f->wire_n = sizeof wire - 1;
+  f->wire = malloc(f->wire_n);
+  memcpy(f->wire, wire, f->wire_n);
+  FUZZ_MUST(ldns_wire2pkt(&f->question, f->wire + 2, f->wire_n - 2) == LDNS_STATUS_OK);
+  d->forwards = f;
+  d->nforwards = 1;
+  return f;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  fuzz_in_t in = {data, data + size};
+  dns_t *d = server();
+  bool answer = fuzz_byte(&in) & 1;
+  size_t n = (size_t)(in.end - in.p);
+  uint8_t *wire = malloc(n ? n : 1);
+  if (n) memcpy(wire, in.p, n);
+  if (answer) {
+    forward_t *f = asked(d);
+    take(f, wire, n);
+  } else
+    serve_question(d, (asker_t){.from_size = sizeof(struct sockaddr_in)}, wire, n);
+  forwards_free(d);
+  FUZZ_MUST(d->nforwards == 0);
+  cache_free(d);
+  free(wire);
+  return 0;
+}
