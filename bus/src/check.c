@@ -1,6 +1,4 @@
 /* The gate for foreign bytes: after kg_doc_check() every view over them is exact. */
-#include <string.h>
-
 #include "head.h"
 #include "kogge/doc.h"
 

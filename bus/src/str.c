@@ -1,7 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kogge/view.h"
+#include "head.h"
 
 kg_str_t kg_str(const char *z) {
   return z ? (kg_str_t){z, strlen(z)} : (kg_str_t){NULL, 0};
@@ -27,4 +27,8 @@ char *kg_str_dup(kg_str_t s) {
   if (s.n) memcpy(z, s.p, s.n);
   z[s.n] = '\0';
   return z;
+}
+
+bool kg_str_utf8(kg_str_t s) {
+  return kg_utf8_ok((const uint8_t *)s.p, s.n);
 }

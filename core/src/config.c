@@ -231,6 +231,8 @@ static kg_cfg_t *step(kg_cfg_t *n, const char *word, size_t size) {
 
 int kg_cfg_set(kg_cfg_t *root, const char *path, const char *value, bool text, kg_error_t *err) {
   kg_cfg_t *n = root;
+  if (!kg_str_utf8(kg_str(path)) || !kg_str_utf8(kg_str(value)))
+    return kg_error_set(err, KG_EINVAL, "a path and its value must be UTF-8");
   for (const char *word = path; *word;) {
     size_t size = strcspn(word, ".");
     n = step(n, word, size);

@@ -124,7 +124,7 @@ static void add_extra(const gw_ex_t *ex, mask_t *k, kg_pack_t *p) {
     if (strlen(done) + strlen(mark) < sizeof done) strcat(done, mark + 1);
     snprintf(key, sizeof key, "%s", name + sizeof prefix - 1);
     ssize_t n = gw_unescape(key, strlen(key), false);
-    if (n < 0) continue;
+    if (n < 0 || !kg_str_utf8((kg_str_t){key, (size_t)n})) continue;
     key[n] = 0;
     kg_pack_key(p, key);
     kg_pack_array(p);
@@ -200,17 +200,28 @@ static mask_t *read_mask(const gw_ex_t *ex, const char *user) {
   return k;
 }
 
-static bool wants_mask(const gw_ex_t *ex) {
+/* *good: what they say can be a name. */
+static bool wants_mask(const gw_ex_t *ex, bool *good) {
   const char *name, *value;
-  for (size_t at = 0; (name = gw_header_at(ex, &at, &value));)
-    if (!strncmp(name, "impersonate-", 12)) return true;
-  return false;
+  bool wants = false;
+  *good = true;
+  for (size_t at = 0; (name = gw_header_at(ex, &at, &value));) {
+    if (strncmp(name, "impersonate-", 12)) continue;
+    wants = true;
+    *good &= kg_str_utf8(kg_str(value));
+  }
+  return wants;
 }
 
 void gw_impersonate(gw_ex_t *ex, void (*next)(gw_ex_t *ex)) {
   const char *user = gw_header(ex, "impersonate-user");
-  if (!wants_mask(ex)) {
+  bool good;
+  if (!wants_mask(ex, &good)) {
     next(ex);
+    return;
+  }
+  if (!good) {
+    gw_status(ex, 400, "BadRequest", NULL, "who is impersonated must be named in UTF-8");
     return;
   }
   if (!user || !*user) {

@@ -252,7 +252,7 @@ static int message(reader_t *r, const kube_type_t *t, span_t s, kube_node_t *int
 /* "authentication.k8s.io/v1" TokenRequest -> authentication.v1.TokenRequest, for kinds that are no collections of their
  * own. */
 const kube_type_t *gw_protobuf_type(kg_str_t api_version, kg_str_t kind) {
-  const char *slash = memchr(api_version.p, '/', api_version.n);
+  const char *slash = api_version.n ? memchr(api_version.p, '/', api_version.n) : NULL;
   kg_str_t group = slash ? (kg_str_t){api_version.p, (size_t)(slash - api_version.p)} : (kg_str_t){"", 0};
   kg_str_t version = slash ? (kg_str_t){slash + 1, api_version.n - group.n - 1} : api_version;
   const kube_resource_t *res = kube_resource_by_kind(group, version, kind);

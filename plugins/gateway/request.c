@@ -6,6 +6,18 @@
 /* --- what is asked
  * ------------------------------------------------------------------------------------------------------- */
 
+/* Names and values go into documents, which hold UTF-8 only; a selector that cannot be read must not select everything. */
+static bool query_ok(const char *query) {
+  size_t n = strlen(query);
+  char *copy = n ? malloc(n) : NULL;
+  if (!copy) return !n;
+  memcpy(copy, query, n);
+  ssize_t m = gw_unescape(copy, n, true);
+  bool ok = m >= 0 && kg_str_utf8((kg_str_t){copy, (size_t)m});
+  free(copy);
+  return ok;
+}
+
 /* Path and query of the request target; absolute form is allowed by HTTP. */
 static int split_target(gw_ex_t *ex) {
   char *t = ex->head.p;
@@ -19,7 +31,7 @@ static int split_target(gw_ex_t *ex) {
   if (!ex->path) return -1;
   memcpy(ex->path, t, n);
   ssize_t m = gw_unescape(ex->path, n, false);
-  if (m < 0) return -1;
+  if (m < 0 || !kg_str_utf8((kg_str_t){ex->path, (size_t)m}) || !query_ok(ex->query)) return -1;
   if (!m) ex->path[m++] = '/';
   ex->path[m] = 0;
   return ex->path[0] == '/' ? 0 : -1;
@@ -172,6 +184,26 @@ void gw_pass_list(gw_ex_t *ex, kg_pack_t *p) {
   pass_int(ex, p, "limit");
 }
 
+/* As the API server makes a name of a user agent: what comes before the slash, printable, at most 128 bytes. */
+static void pack_agent(kg_pack_t *p, const char *agent) {
+  enum { MOST = 128 };
+  char name[MOST];
+  size_t n = 0, len = strcspn(agent, "/");
+  bool text = kg_str_utf8((kg_str_t){agent, len});
+  for (size_t i = 0; i < len; i++) {
+    unsigned char c = (unsigned char)agent[i];
+    size_t room = c < 0x80 || text ? 1 : 3;
+    if (c < 0x20 || c == 0x7f) continue;
+    if (n + room > MOST) break;
+    memcpy(name + n, room == 3 ? "\xef\xbf\xbd" : agent + i, room); /* U+FFFD for a byte that is no character */
+    n += room;
+  }
+  while (n && !kg_str_utf8((kg_str_t){name, n})) n--; /* the last one may have been cut */
+  if (!n) return;
+  kg_pack_kv_strn(p, "fieldManager", (kg_str_t){name, n});
+  kg_pack_kv_bool(p, "agent", true);
+}
+
 /* The manager of a write is the first part of the user agent unless it is named. */
 static void pass_write(gw_ex_t *ex, kg_pack_t *p) {
   char *manager = gw_query(ex, "fieldManager", NULL), *dry = gw_query(ex, "dryRun", NULL);
@@ -179,7 +211,7 @@ static void pass_write(gw_ex_t *ex, kg_pack_t *p) {
   if (manager && *manager)
     kg_pack_kv_str(p, "fieldManager", manager);
   else if (agent && *agent)
-    kg_pack_kv_strn(p, "fieldManager", (kg_str_t){agent, strcspn(agent, "/")}), kg_pack_kv_bool(p, "agent", true);
+    pack_agent(p, agent);
   if (dry && !strcmp(dry, "All")) kg_pack_kv_bool(p, "dryRun", true);
   free(manager);
   free(dry);

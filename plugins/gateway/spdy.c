@@ -226,9 +226,11 @@ static bool read_headers(gw_spdy_t *s, const uint8_t *p, size_t n) {
   kube_buf_t block = {0};
   bool ok = inflate_block(s, p, n, &block) && block.n >= 4;
   s->headers.n = 0;
-  const uint8_t *at = (const uint8_t *)block.p + 4, *end = (const uint8_t *)block.p + block.n;
-  for (uint32_t left = ok ? get32((const uint8_t *)block.p) : 0; ok && left; left--)
-    ok = take_text(&at, end, &s->headers) && take_text(&at, end, &s->headers);
+  if (ok) {
+    const uint8_t *at = (const uint8_t *)block.p + 4, *end = (const uint8_t *)block.p + block.n;
+    for (uint32_t left = get32((const uint8_t *)block.p); ok && left; left--)
+      ok = take_text(&at, end, &s->headers) && take_text(&at, end, &s->headers);
+  }
   kube_buf_free(&block);
   return ok && !s->headers.failed;
 }

@@ -48,7 +48,11 @@ static kg_doc_t *find_manifest(pull_t *p, kg_error_t *err) {
     kg_error_set(err, KG_ENOTFOUND, "no match for platform linux/%s in manifest", image_architecture());
     return NULL;
   }
-  doc = read_manifest(p, own, err);
+  doc = NULL;
+  if (image_is_digest(kg_str(own)))
+    doc = read_manifest(p, own, err);
+  else
+    kg_error_set(err, KG_EINVAL, "the index names a manifest by \"%.100s\", which is no SHA-256 digest", own);
   free(own);
   return doc;
 }

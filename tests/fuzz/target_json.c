@@ -2,17 +2,21 @@
 #include "fuzz.h"
 #include "kube/json.h"
 
+/* Written, read and written again it is the same text: 1e3 may become 1000. */
 static void same_again(const kg_doc_t *doc) {
-  kube_buf_t b = {0};
+  kube_buf_t one = {0}, two = {0};
   kg_error_t err = {0};
-  kube_json_write(&b, kg_view_of(doc));
-  FUZZ_MUST(!b.failed);
-  kube_json_limits_t wide = {.max_bytes = b.n + 1};
-  kg_doc_t *again = kube_json_parse(b.p, b.n, &wide, NULL, &err);
-  if (!again) fprintf(stderr, "%.*s\n%s\n", (int)b.n, b.p, err.text);
-  FUZZ_MUST(again && kg_view_equal(kg_view_of(doc), kg_view_of(again)));
+  kube_json_write(&one, kg_view_of(doc));
+  kube_json_limits_t wide = {.max_bytes = one.n + 1};
+  kg_doc_t *again = kube_json_parse(one.p, one.n, &wide, NULL, &err);
+  if (again) kube_json_write(&two, kg_view_of(again));
+  if (!again || one.n != two.n || memcmp(one.p, two.p, one.n)) {
+    fprintf(stderr, "%.*s\n%.*s\n%s\n", (int)one.n, one.p, (int)two.n, two.p ? two.p : "", err.text);
+    abort();
+  }
   kg_doc_unref(again);
-  kube_buf_free(&b);
+  kube_buf_free(&one);
+  kube_buf_free(&two);
 }
 
 static void unique_keys(kg_view_t v) {

@@ -139,9 +139,17 @@ static char *canonical_decimal(const quantity_t *q) {
   return print(v, suffix);
 }
 
+/* Kubernetes caps binary quantities, and those only, at the largest int64. */
+static void cap(quantity_t *q) {
+  wide_t whole = scaled(q, 0);
+  if (q->form == BINARY_SI && (whole > INT64_MAX || whole < -INT64_MAX))
+    *q = (quantity_t){.number = whole < 0 ? -(wide_t)INT64_MAX : INT64_MAX, .form = BINARY_SI};
+}
+
 char *kube_quantity_canonical(kg_str_t s) {
   quantity_t q;
   if (parse(s, &q)) return NULL;
+  cap(&q);
   wide_t whole = scaled(&q, 0), size = whole < 0 ? -whole : whole;
   bool has_fraction = scaled(&q, 9) % 1000000000 != 0;
   if (q.form == BINARY_SI && !has_fraction && (size >= 1024 || size == 0)) return canonical_binary(&q);

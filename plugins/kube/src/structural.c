@@ -147,7 +147,7 @@ kube_structural_t *kube_structural_new(kg_view_t schema, kg_error_t *err) {
   }
   root->arena = c.a;
   root->doc = doc;
-  if (root != c.regexes && !root->regex) root->next_regex = c.regexes;
+  root->regexes = c.regexes;
   return root;
 }
 
@@ -155,7 +155,7 @@ void kube_structural_free(kube_structural_t *s) {
   if (!s) return;
   kube_arena_t *a = s->arena;
   kg_doc_t *doc = s->doc;
-  free_regexes(s->regex ? s : s->next_regex);
+  free_regexes(s->regexes);
   kube_arena_free(a);
   kg_doc_unref(doc);
 }

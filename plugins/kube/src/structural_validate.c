@@ -129,9 +129,14 @@ static int64_t runes(kg_str_t s) {
   return n;
 }
 
+/* A pattern is its author's: one that backtracks for ever (Go's cannot) is given up and counts as not matched. */
 static bool matches(const kube_structural_t *s, kg_str_t v) {
+  enum { MOST_STEPS = 1000000 };
   pcre2_match_data *m = pcre2_match_data_create(1, NULL);
-  int found = m ? pcre2_match(s->regex, (PCRE2_SPTR)(v.p ? v.p : ""), v.n, 0, 0, m, NULL) : 0;
+  pcre2_match_context *c = pcre2_match_context_create(NULL);
+  if (c) pcre2_set_match_limit(c, MOST_STEPS);
+  int found = m && c ? pcre2_match(s->regex, (PCRE2_SPTR)(v.p ? v.p : ""), v.n, 0, 0, m, c) : 0;
+  pcre2_match_context_free(c);
   pcre2_match_data_free(m);
   return found >= 0;
 }

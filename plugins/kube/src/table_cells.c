@@ -195,16 +195,15 @@ static void controller(const kube_cell_t *c) {
     kg_pack_str(c->p, "<none>");
     return;
   }
-  char low[64];
-  size_t k = 0;
-  for (; k < kind.n && k + 1 < sizeof low; k++) low[k] = (char)(kind.p[k] | 0x20);
-  low[k] = 0;
-  const char *slash = memchr(api.p, '/', api.n);
-  if (slash) {
-    kg_pack_fmt(c->p, "%s.%.*s/" KG_STR_FMT, low, (int)(slash - api.p), api.p, KG_STR_ARG(n));
-  } else {
-    kg_pack_fmt(c->p, "%s/" KG_STR_FMT, low, KG_STR_ARG(n));
-  }
+  kube_buf_t b = {0};
+  kube_buf_str(&b, kind);
+  for (size_t i = 0; i < b.n; i++)
+    if (b.p[i] >= 'A' && b.p[i] <= 'Z') b.p[i] += 'a' - 'A';
+  const char *slash = api.n ? memchr(api.p, '/', api.n) : NULL;
+  if (slash) kube_buf_fmt(&b, ".%.*s", (int)(slash - api.p), api.p);
+  kube_buf_addz(&b, "/");
+  kube_buf_str(&b, n);
+  kube_cell_take(c, &b, "");
 }
 
 const kube_cell_fn_t kube_cells_general[] = {

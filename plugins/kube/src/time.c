@@ -24,8 +24,9 @@ static void format(int64_t wall_us, bool micro, char buf[32]) {
   time_t t = (time_t)seconds;
   struct tm tm;
   gmtime_r(&t, &tm);
-  size_t n = strftime(buf, 32, "%Y-%m-%dT%H:%M:%S", &tm);
-  snprintf(buf + n, 32 - n, micro ? ".%06" PRId64 "Z" : "Z", rest);
+  int n = snprintf(buf, 32, "%04d-%02d-%02dT%02d:%02d:%02d", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
+                   tm.tm_min, tm.tm_sec);
+  snprintf(buf + n, 32 - (size_t)n, micro ? ".%06" PRId64 "Z" : "Z", rest);
 }
 
 void kube_time_format(int64_t wall_us, char buf[32]) {
@@ -78,7 +79,9 @@ int kube_time_parse(kg_str_t s, int64_t *wall_us) {
   if (mo < 1 || mo > 12 || d < 1 || d > last || h > 23 || mi > 59 || sec > 60) return -1;
   size_t at = 19 + fraction(s.p + 19, s.n - 19, &us);
   if (offset(s.p + at, s.n - at, &off)) return -1;
-  *wall_us = ((days_of(y, mo, d) * 24 + h) * 60 + mi) * 60 * 1000000 + ((int64_t)sec - off) * 1000000 + us;
+  int64_t t = ((days_of(y, mo, d) * 24 + h) * 60 + mi) * 60 + (int64_t)sec - off;
+  if (t < days_of(0, 1, 1) * 86400 || t >= days_of(10000, 1, 1) * 86400) return -1; /* its year in UTC has no four digits */
+  *wall_us = t * 1000000 + us;
   return 0;
 }
 
