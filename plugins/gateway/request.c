@@ -6,7 +6,8 @@
 /* --- what is asked
  * ------------------------------------------------------------------------------------------------------- */
 
-/* Names and values go into documents, which hold UTF-8 only; a selector that cannot be read must not select everything. */
+/* Names and values go into documents, which hold UTF-8 only; a selector that cannot be read must not select everything.
+ */
 static bool query_ok(const char *query) {
   size_t n = strlen(query);
   char *copy = n ? malloc(n) : NULL;

@@ -99,7 +99,7 @@ kg_doc_t *gw_yaml_parse(const char *text, size_t n, kg_error_t *err) {
     kg_error_set(err, KG_EINTERNAL, "out of memory");
     return NULL;
   }
-  yaml_parser_set_input_string(&parser, (const unsigned char *)text, n);
+  yaml_parser_set_input_string(&parser, (const unsigned char *)(text ? text : ""), n); /* it aborts on NULL */
   if (!yaml_parser_load(&parser, &doc)) {
     kg_error_set(err, KG_EINVAL, "line %zu: %s", parser.problem_mark.line + 1,
                  parser.problem ? parser.problem : "not YAML");

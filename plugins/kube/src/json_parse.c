@@ -2,13 +2,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_keys.h"
 #include "kube/json.h"
 
 /* A strict RFC 8259 parser that packs while it reads: no tree in between. */
 typedef struct parser {
   const char *start, *p, *end;
   kg_pack_t out;
-  unsigned depth, max_depth;
+  unsigned depth, max_depth, nduplicates;
   kg_pack_t *duplicates;
   kg_error_t *err;
   kube_buf_t text; /* scratch for strings with escapes */
@@ -194,60 +195,39 @@ static int literal(parser_t *s, const char *word) {
 
 static int value(parser_t *s);
 
-/* Has the map that starts at `from` of the packed bytes this key already? Returns the offset of its value, 0 if not. */
-static size_t find_key(parser_t *s, size_t from, uint32_t pairs, kg_str_t key) {
-  const uint8_t *p = s->out.data + from, *end = s->out.data + s->out.size;
-  for (uint32_t i = 0; i < pairs; i++) {
-    kg_view_t k = {p, end};
-    kg_str_t name = kg_view_str(k);
-    p += kg_view_span(k);
-    if (kg_str_eq(name, key)) return (size_t)(p - s->out.data);
-    p += kg_view_span((kg_view_t){p, end});
-  }
-  return 0;
-}
-
-/* The last one wins: the value just packed (from `fresh` to the end, without its key) replaces the one at `old`. */
-static int replace_value(parser_t *s, size_t old, size_t fresh) {
-  kg_pack_t *o = &s->out;
-  size_t n_new = o->size - fresh, n_old = kg_view_span((kg_view_t){o->data + old, o->data + o->size});
-  uint8_t *copy = malloc(n_new ? n_new : 1);
-  if (!copy) return kg_error_set(s->err, KG_EINTERNAL, "out of memory");
-  memcpy(copy, o->data + fresh, n_new);
-  memmove(o->data + old + n_new, o->data + old + n_old, fresh - old - n_old);
-  memcpy(o->data + old, copy, n_new);
-  o->size = fresh - n_old + n_new;
-  o->open[o->depth - 1].count--;
-  free(copy);
-  return 0;
-}
-
 static void note_duplicate(parser_t *s, kg_str_t key) {
-  if (!s->duplicates) return;
+  enum { MOST = 100 }; /* as many as Kubernetes tells */
+  if (!s->duplicates || s->nduplicates++ >= MOST) return;
   if (s->path.n)
     kg_pack_fmt(s->duplicates, "%.*s.%.*s", (int)s->path.n, s->path.p, (int)key.n, key.p);
   else
     kg_pack_strn(s->duplicates, key);
 }
 
-static int member(parser_t *s, size_t first, uint32_t pairs) {
+static int member(parser_t *s, json_keys_t *keys) {
   kg_str_t key;
   if (s->p == s->end || *s->p != '"') return bad(s, "expected a key");
   s->p++;
   if (string(s, &key)) return -1;
-  size_t old = find_key(s, first, pairs, key), path = s->path.n;
-  if (old)
+  json_key_t *old = json_keys_find(keys, &s->out, key);
+  size_t path = s->path.n, at = s->out.size;
+  if (old) {
     note_duplicate(s, key);
-  else
-    kg_pack_strn(&s->out, key);
+    keys->twice = true;
+  }
+  kg_pack_strn(&s->out, key);
+  if (s->out.failed) return kg_error_set(s->err, KG_EINVAL, "JSON is too big or nested too deep");
+  if (old)
+    old->value = (uint32_t)s->out.size;
+  else if (json_keys_add(keys, &s->out, (json_key_t){(uint32_t)at, (uint32_t)s->out.size}) < 0)
+    return kg_error_set(s->err, KG_EINTERNAL, "out of memory");
   if (s->duplicates) kube_buf_fmt(&s->path, "%s%.*s", path ? "." : "", (int)key.n, key.p);
-  size_t fresh = s->out.size;
   blank(s);
   if (s->p == s->end || *s->p != ':') return bad(s, "expected ':' after a key");
   s->p++;
   if (value(s)) return -1;
   s->path.n = path;
-  return old ? replace_value(s, old, fresh) : 0;
+  return 0;
 }
 
 /* After an element: 1 go on, 0 closed, -1 malformed. */
@@ -261,6 +241,16 @@ static int more(parser_t *s, char close) {
   return 1;
 }
 
+static int members(parser_t *s, json_keys_t *keys) {
+  int again;
+  do {
+    if (s->out.failed || s->out.depth == 0)
+      return kg_error_set(s->err, KG_EINVAL, "JSON is too big or nested too deep");
+    if (member(s, keys)) return -1;
+  } while ((again = more(s, '}')) > 0);
+  return again;
+}
+
 static int object(parser_t *s) {
   kg_pack_map(&s->out);
   size_t first = s->out.size;
@@ -269,13 +259,13 @@ static int object(parser_t *s) {
   if (s->p < s->end && *s->p == '}') {
     s->p++;
   } else {
-    int again;
-    do {
-      if (s->out.failed || s->out.depth == 0)
-        return kg_error_set(s->err, KG_EINVAL, "JSON is too big or nested too deep");
-      if (member(s, first, s->out.open[s->out.depth - 1].count / 2)) return -1;
-    } while ((again = more(s, '}')) > 0);
-    if (again < 0) return -1;
+    json_keys_t keys;
+    json_keys_start(&keys);
+    int failed = members(s, &keys);
+    if (!failed && json_keys_settle(&keys, &s->out, first) < 0)
+      failed = kg_error_set(s->err, KG_EINTERNAL, "out of memory");
+    json_keys_free(&keys);
+    if (failed) return -1;
   }
   kg_pack_end(&s->out);
   return 0;

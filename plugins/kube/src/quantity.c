@@ -10,7 +10,7 @@ typedef __int128 wide_t;
 
 typedef enum { DECIMAL_SI, BINARY_SI, EXPONENT } form_t;
 
-/* value = number * 10^exp10 * 2^exp2, number with at most 27 digits kept. */
+/* value = number * 10^exp10 * 2^exp2, number with at most 36 digits kept. */
 typedef struct {
   wide_t number;
   int exp10, exp2;
@@ -56,7 +56,7 @@ static int parse(kg_str_t s, quantity_t *q) {
       continue;
     }
     digits++;
-    if (q->number < (wide_t)1000000000000000000 * 100000000)
+    if (q->number < (wide_t)1000000000000000000 * 100000000000000000)
       q->number = q->number * 10 + (s.p[i] - '0');
     else
       q->exp10++; /* beyond any precision Kubernetes keeps */
@@ -74,7 +74,13 @@ static wide_t scaled(const quantity_t *q, int scale) {
   wide_t v = q->number < 0 ? -q->number : q->number;
   bool rest = false;
   int exp2 = q->exp2, exp10 = q->exp10 + scale;
-  for (; exp2 > 0 && v < limit; exp2--) v *= 2;
+  for (; exp2 > 0 && v < limit; exp2--) {
+    v *= 2;
+    for (; v >= limit && exp10 < 0; exp10++) { /* makes room: what goes is far behind the point */
+      rest |= v % 10 != 0;
+      v /= 10;
+    }
+  }
   for (; exp10 > 0 && v && v < limit / 16; exp10--) v *= 10;
   if (exp10 > 0 && v) v = limit;
   for (; exp10 < 0 && (v || rest); exp10++) {
@@ -126,17 +132,38 @@ static char *canonical_binary(const quantity_t *q) {
   return print(v, names[step]);
 }
 
+/* number * 10^exp10 with no zero at its end, and an exponent of at least -9 that is a multiple of 3. */
+static void shorten(wide_t *v, int *exp10) {
+  bool rest = false;
+  for (; *exp10 < -9; ++*exp10) {
+    rest |= *v % 10 != 0;
+    *v /= 10;
+  }
+  if (rest) ++*v;
+  for (; *v && *v % 10 == 0; ++*exp10) *v /= 10;
+  for (; *exp10 % 3; --*exp10) *v *= 10;
+}
+
 static char *canonical_decimal(const quantity_t *q) {
   static const char *const names[] = {"n", "u", "m", "", "k", "M", "G", "T", "P", "E"};
-  wide_t v = scaled(q, 9);
-  unsigned step = 0;
+  enum { LARGEST = 18 };
+  wide_t v = q->exp2 ? scaled(q, 9) : q->number;
+  int exp10 = q->exp2 ? -9 : q->exp10;
+  bool negative = v < 0;
+  if (negative) v = -v;
+  shorten(&v, &exp10);
   if (v == 0) return strdup("0");
-  for (; step < 9 && v % 1000 == 0; step++) v /= 1000;
-  if (q->form != EXPONENT) return print(v, names[step]);
-  char suffix[8] = "";
-  int exponent = (int)step * 3 - 9;
-  if (exponent) snprintf(suffix, sizeof suffix, "e%d", exponent);
-  return print(v, suffix);
+  if (negative) v = -v;
+  char suffix[16] = "", *zeros, *z;
+  if (q->form == EXPONENT) {
+    if (exp10) snprintf(suffix, sizeof suffix, "e%d", exp10);
+    return print(v, suffix);
+  }
+  if (exp10 <= LARGEST) return print(v, names[exp10 / 3 + 3]);
+  if (asprintf(&zeros, "%0*dE", exp10 - LARGEST, 0) < 0) return NULL; /* there is no name for so much */
+  z = print(v, zeros);
+  free(zeros);
+  return z;
 }
 
 /* Kubernetes caps binary quantities, and those only, at the largest int64. */

@@ -38,7 +38,7 @@ struct kube_structural {
   int64_t min_length, max_length, min_items, max_items, min_props, max_props; /* -1: not said */
   kube_structural_t **all_of, **any_of, **one_of, *not_of;                    /* lists end with NULL */
   kube_structural_t *next_regex, *regexes; /* those with a regex; regexes: of the root, the first to be freed */
-  kube_arena_t *arena;                                                        /* of the root */
+  kube_arena_t *arena;                     /* of the root */
   kg_doc_t *doc;
 };
 

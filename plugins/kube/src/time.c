@@ -80,7 +80,8 @@ int kube_time_parse(kg_str_t s, int64_t *wall_us) {
   size_t at = 19 + fraction(s.p + 19, s.n - 19, &us);
   if (offset(s.p + at, s.n - at, &off)) return -1;
   int64_t t = ((days_of(y, mo, d) * 24 + h) * 60 + mi) * 60 + (int64_t)sec - off;
-  if (t < days_of(0, 1, 1) * 86400 || t >= days_of(10000, 1, 1) * 86400) return -1; /* its year in UTC has no four digits */
+  if (t < days_of(0, 1, 1) * 86400 || t >= days_of(10000, 1, 1) * 86400)
+    return -1; /* its year in UTC has no four digits */
   *wall_us = t * 1000000 + us;
   return 0;
 }
