@@ -1,4 +1,6 @@
 /* The gate for foreign bytes: after kg_doc_check() every view over them is exact. */
+#include <string.h>
+
 #include "head.h"
 #include "kogge/doc.h"
 

@@ -96,6 +96,11 @@ def documents():
         put("msgpack", msgpack(o))
     put("envelope", msgpack([1, 1, "store.get", "api", "store", 7, 1000, 1, 0, "", 256]))
     put("envelope", msgpack([1, 3, "a.b", "x", "y", 7, 0, 0, 404, "not here", 0]))
+    message = msgpack([1000, "store", [1, 1, "store.get", "api", "store", 7, 1000, 1, 0, "", 256], {"k": "v"}, [msgpack({"a": 1})]])
+    put("recording", message, msgpack([1001, "api", [1, 2, "store.get", "store", "api", 7, 0, 0, 0, "", 0], None, []]), first=b"\x01")
+    fnv = lambda b: __import__("functools").reduce(lambda h, c: (h ^ c) * 16777619 & 0xFFFFFFFF, b, 2166136261)
+    frame = lambda b: struct.pack("<II", len(b), fnv(b)) + b
+    put("recording", frame(msgpack(["kogge recording", 1, 5])) + frame(message) + b"\0\0\0", first=b"\x00")
     put("envelope", msgpack([1, 9, "kernel", "plugin.list", 0, "", {}, [b"\x80"], False, 1000]))
     for o in OBJECTS:
         put("json", text(o))
