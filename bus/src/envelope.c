@@ -142,6 +142,6 @@ int kg_envelope_decode(const void *data, size_t size, int64_t now_ms, kg_msg_ini
   if (size > KG_ENVELOPE_MAX)
     return kg_error_set(err, KG_ETOOBIG, "envelope: %zu bytes are over %d (rule 3)", size, KG_ENVELOPE_MAX);
   size_t used = kg_envelope_read(data, size, now_ms, out, scratch, err);
-  if (used == size) return 0;
+  if (used && used == size) return 0; /* nothing at all is no envelope */
   return used ? kg_error_set(err, KG_EINVAL, "envelope: has %zu bytes after its end", size - used) : -1;
 }
