@@ -31,7 +31,7 @@ static void prettify(kube_buf_t *b, const char *p, size_t n) {
   }
 }
 
-static void respond_json(gw_ex_t *ex, int code, const char *type, kube_buf_t *b) {
+void gw_respond_json(gw_ex_t *ex, int code, const char *type, kube_buf_t *b) {
   if (ex->pretty && !b->failed) {
     kube_buf_t nice = {0};
     prettify(&nice, b->p, b->n);
@@ -44,7 +44,7 @@ static void respond_json(gw_ex_t *ex, int code, const char *type, kube_buf_t *b)
 void gw_answer_json(gw_ex_t *ex, int code, const char *type, kg_view_t v) {
   kube_buf_t b = {0};
   kube_json_write(&b, v);
-  respond_json(ex, code, type, &b);
+  gw_respond_json(ex, code, type, &b);
 }
 
 void gw_meta_only(kube_buf_t *b, kg_view_t object) {
@@ -118,51 +118,9 @@ void gw_answer_object(gw_ex_t *ex, int code, kg_doc_t *doc) {
   } else if (ex->form == GW_FORM_META && !status) {
     kube_buf_t b = {0};
     gw_meta_only(&b, v);
-    respond_json(ex, code, "application/json", &b);
+    gw_respond_json(ex, code, "application/json", &b);
   } else
     gw_answer_json(ex, code, "application/json", v);
-}
-
-static void list_head(kube_buf_t *b, kg_view_t args, bool meta) {
-  kg_str_t kind = meta ? KG_STR("PartialObjectMetadataList") : kg_view_str(kg_view_get(args, "kind"));
-  kg_str_t version = meta ? KG_STR("meta.k8s.io/v1") : kg_view_str(kg_view_get(args, "apiVersion"));
-  kg_view_t rv = kg_view_get(args, "rv"), left = kg_view_get(args, "remaining");
-  kg_str_t cont = kg_view_str(kg_view_get(args, "continue"));
-  kube_buf_addz(b, "{\"kind\":");
-  kube_json_string(b, kind);
-  kube_buf_addz(b, ",\"apiVersion\":");
-  kube_json_string(b, version);
-  kube_buf_addz(b, ",\"metadata\":{\"resourceVersion\":\"");
-  if (kg_view_type(rv) == KG_V_STR)
-    kube_buf_add(b, kg_view_str(rv).p, kg_view_str(rv).n);
-  else
-    kube_buf_fmt(b, "%lld", (long long)kg_view_int(rv, 0));
-  kube_buf_addz(b, "\"");
-  if (cont.n) {
-    kube_buf_addz(b, ",\"continue\":");
-    kube_json_string(b, cont);
-  }
-  if (kg_view_there(left)) kube_buf_fmt(b, ",\"remainingItemCount\":%lld", (long long)kg_view_int(left, 0));
-  kube_buf_addz(b, "},\"items\":[");
-}
-
-static void answer_list(gw_ex_t *ex, const kg_msg_t *m) {
-  kube_buf_t b = {0};
-  bool meta = ex->form == GW_FORM_META;
-  size_t n = kg_msg_ndocs(m);
-  if (ex->protobuf && respond_protobuf(ex, 200, &b, gw_protobuf_list(&b, m, meta))) return;
-  b = (kube_buf_t){0};
-  list_head(&b, kg_msg_args(m), meta);
-  for (size_t i = 0; i < n; i++) {
-    if (i) kube_buf_addz(&b, ",");
-    kg_view_t v = kg_view_of(kg_msg_doc(m, i));
-    if (meta)
-      gw_meta_only(&b, v);
-    else
-      kube_json_write(&b, v);
-  }
-  kube_buf_addz(&b, "]}");
-  respond_json(ex, 200, "application/json", &b);
 }
 
 static void table_of_list(gw_ex_t *ex, const kg_msg_t *m) {
@@ -187,5 +145,5 @@ void gw_on_list(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   else if (ex->form == GW_FORM_TABLE)
     table_of_list(ex, m);
   else
-    answer_list(ex, m);
+    gw_answer_list(ex, m);
 }

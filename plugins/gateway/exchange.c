@@ -162,8 +162,8 @@ static void finish(gw_ex_t *ex) {
   gw_http1_next(c);
 }
 
-static bool wants_gzip(const gw_ex_t *ex, size_t n) {
-  const char *accept = n > GW_GZIP_MIN ? gw_header(ex, "accept-encoding") : NULL;
+bool gw_wants_gzip(const gw_ex_t *ex) {
+  const char *accept = gw_header(ex, "accept-encoding");
   return accept && strstr(accept, "gzip") && !strstr(accept, "gzip;q=0");
 }
 
@@ -209,7 +209,7 @@ void gw_respond(gw_ex_t *ex, int code, const char *type, kube_buf_t *body) {
     *body = none;
     code = 503;
   }
-  if (wants_gzip(ex, body->n) && gzip(body)) gw_add_header(ex, "content-encoding", "gzip");
+  if (body->n > GW_GZIP_MIN && gw_wants_gzip(ex) && gzip(body)) gw_add_header(ex, "content-encoding", "gzip");
   gw_blob_t *blob = body->n && !ex->is_head ? gw_blob_take(body->p, body->n) : NULL;
   if (ex->stream) {
     gw_http2_head(ex, code, type, (ssize_t)body->n, blob != NULL);

@@ -145,6 +145,8 @@ void gw_ex_free(gw_ex_t *ex);
 void gw_add_header(gw_ex_t *ex, const char *name, const char *value);
 /* The whole answer; takes over body's memory (may be NULL). The exchange is gone afterwards. */
 void gw_respond(gw_ex_t *ex, int code, const char *type, kube_buf_t *body);
+void gw_respond_json(gw_ex_t *ex, int code, const char *type, kube_buf_t *body); /* pretty, if it was asked for */
+bool gw_wants_gzip(const gw_ex_t *ex);
 void gw_respond_text(gw_ex_t *ex, int code, const char *text);
 /* A metav1.Status; details is JSON text or NULL. Gone afterwards. */
 void gw_status(gw_ex_t *ex, int code, const char *reason, const char *details, const char *fmt, ...) KG_PRINTF(5, 6);
@@ -235,6 +237,7 @@ void gw_http2_reset(gw_ex_t *ex); /* ends the stream with an error */
 
 struct gw_watch_cache;
 struct gw_hubs;
+struct gw_runs;
 struct gw_token_cache;
 struct gw {
   kg_ctx_t *ctx;
@@ -261,6 +264,7 @@ struct gw {
   gw_user_t *anonymous;
   struct gw_watch_cache *watches;
   struct gw_hubs *hubs;
+  struct gw_runs *runs;
   struct gw_token_cache *tokens;
   char date[40];
   int64_t date_s;
@@ -338,6 +342,9 @@ void gw_on_list(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg);
 kg_doc_t *gw_table_args(gw_ex_t *ex, kg_view_t list, bool headers);
 void gw_watch(gw_ex_t *ex);
 void gw_watch_cache_free(gw_t *gw);
+/* listing.c: the answer of api.list as JSON, metadata or protobuf. */
+void gw_answer_list(gw_ex_t *ex, const kg_msg_t *m);
+void gw_runs_free(gw_t *gw);
 void gw_hubs_free(gw_t *gw);    /* hub.c */
 bool gw_wellknown(gw_ex_t *ex); /* true: it was one of those and is answered */
 bool gw_public_path(const char *path);

@@ -14,8 +14,11 @@
 #include "harness.h"
 
 struct kg_msg {
+  unsigned refs; /* 0: it lies in somebody's frame */
   kg_msg_type_t type;
   kg_doc_t *args, *doc;
+  kg_doc_t **docs; /* of a list */
+  size_t ndocs;
   int code;
   const char *text;
 };
@@ -133,10 +136,22 @@ KG_PUBLIC kg_view_t kg_msg_args(const kg_msg_t *m) {
   return kg_view_of(m->args);
 }
 KG_PUBLIC kg_doc_t *kg_msg_doc(const kg_msg_t *m, size_t i) {
-  return i ? NULL : m->doc;
+  return m->docs ? (i < m->ndocs ? m->docs[i] : NULL) : i ? NULL : m->doc;
 }
 KG_PUBLIC size_t kg_msg_ndocs(const kg_msg_t *m) {
-  return m->doc ? 1 : 0;
+  return m->docs ? m->ndocs : m->doc ? 1 : 0;
+}
+KG_PUBLIC kg_msg_t *kg_msg_ref(const kg_msg_t *m) {
+  if (!m->refs) abort();
+  ((kg_msg_t *)m)->refs++;
+  return (kg_msg_t *)m;
+}
+KG_PUBLIC void kg_msg_unref(kg_msg_t *m) {
+  if (!m || --m->refs) return;
+  kg_doc_unref(m->args);
+  for (size_t i = 0; i < m->ndocs; i++) kg_doc_unref(m->docs[i]);
+  free(m->docs);
+  free(m);
 }
 KG_PUBLIC int kg_msg_code(const kg_msg_t *m) {
   return m->code;
@@ -207,6 +222,7 @@ void harness_stop(void) {
   close(gw->listen_fd[0]);
   gw_watch_cache_free(gw);
   gw_hubs_free(gw);
+  gw_runs_free(gw);
   gw_token_cache_free(gw);
   gw_user_unref(gw->anonymous);
   SSL_CTX_free(gw->tls);
@@ -360,4 +376,13 @@ void answer(call_t *c, kg_msg_type_t type, const char *args, const char *doc, in
   c->fn(NULL, gw, &m, c->arg);
   kg_doc_unref(m.args);
   kg_doc_unref(m.doc);
+}
+
+void answer_list(call_t *c, const char *args, kg_doc_t *const *docs, size_t n) {
+  kg_msg_t *m = calloc(1, sizeof *m);
+  *m = (kg_msg_t){.refs = 1, .type = KG_MSG_REPLY, .args = json(args), .docs = malloc(n * sizeof *docs), .ndocs = n};
+  for (size_t i = 0; i < n; i++) m->docs[i] = kg_doc_ref(docs[i]);
+  c->answered = true;
+  c->fn(NULL, gw, m, c->arg);
+  kg_msg_unref(m);
 }

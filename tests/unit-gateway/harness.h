@@ -44,5 +44,6 @@ call_t *find_call(const char *topic); /* the last unanswered one */
 kg_doc_t *json(const char *text);     /* caller owns */
 void answer(call_t *c, kg_msg_type_t type, const char *args, const char *doc, int code, const char *text);
 void answer_doc(call_t *c, kg_msg_type_t type, const char *args, kg_doc_t *doc);
+void answer_list(call_t *c, const char *args, kg_doc_t *const *docs, size_t n); /* takes its own references */
 
 #endif

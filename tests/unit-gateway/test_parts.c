@@ -150,3 +150,83 @@ Test(protobuf, rubbish_is_refused_with_a_sentence) {
   cr_assert(gw_protobuf_parse("k8s\0\x0a\xff\xff\xff\xff\x0f", 10, &err) == NULL);
   cr_assert(ne(str, err.text, (char *)""));
 }
+
+/* JSON strings are written sixteen bytes at a time: every escape at every place of strings around that length. */
+static void escaped(kube_buf_t *b, const char *p, size_t n) {
+  kube_buf_addz(b, "\"");
+  for (size_t i = 0; i < n; i++) {
+    unsigned char c = (unsigned char)p[i];
+    if (c == '"' || c == '\\')
+      kube_buf_fmt(b, "\\%c", c);
+    else if (c == '\n')
+      kube_buf_addz(b, "\\n");
+    else if (c < 0x20 || c == '<' || c == '>' || c == '&')
+      kube_buf_fmt(b, "\\u%04x", c);
+    else if (c == 0xe2 && n - i > 2 && !memcmp(p + i, "\xe2\x80\xa8", 3))
+      kube_buf_addz(b, "\\u2028"), i += 2;
+    else
+      kube_buf_add(b, p + i, 1);
+  }
+  kube_buf_addz(b, "\"");
+}
+
+Test(json, strings_are_escaped_at_every_place) {
+  static const char *const specials[] = {"\"", "\\", "\n", "\x01", "<", ">", "&", "\xe2\x80\xa8", "\xe2\x82\xac", "="};
+  for (size_t k = 0; k < sizeof specials / sizeof *specials; k++)
+    for (size_t n = strlen(specials[k]); n < 70; n++)
+      for (size_t at = 0; at + strlen(specials[k]) <= n; at++) {
+        char *text = malloc(n); /* exactly: nothing behind it may be read */
+        memset(text, 'a', n);
+        memcpy(text + at, specials[k], strlen(specials[k]));
+        if (at > 20) memcpy(text + at - 17, "<", 1);
+        kube_buf_t got = {0}, want = {0};
+        kube_json_string(&got, (kg_str_t){text, n});
+        escaped(&want, text, n);
+        cr_assert(got.n == want.n && !memcmp(got.p, want.p, got.n), "special %zu at %zu of %zu", k, at, n);
+        kube_buf_free(&got);
+        kube_buf_free(&want);
+        free(text);
+      }
+}
+
+static void round_trip(const char *text) {
+  kg_error_t err = {0};
+  kg_doc_t *d = kube_json_parse(text, strlen(text), NULL, NULL, &err);
+  cr_assert(d != NULL, "%s", err.text);
+  kube_buf_t b = {0};
+  kube_json_write(&b, kg_view_of(d));
+  kube_buf_add(&b, "", 1);
+  cr_assert(eq(str, b.p, (char *)text));
+  kube_buf_free(&b);
+  kg_doc_unref(d);
+}
+
+Test(json, what_was_read_is_written) {
+  round_trip("{}");
+  round_trip("[[],{},null,true,false,0,-1,127,128,-129,65536,-70000,9223372036854775807,1.5,\"\"]");
+  char many[4000] = "[0", deep[300], keys[6000] = "{\"k\":0";
+  for (int i = 1; i < 300; i++) sprintf(many + strlen(many), ",%d", i);
+  for (int i = 1; i < 300; i++) sprintf(keys + strlen(keys), ",\"k%d\":%d", i, i);
+  round_trip(strcat(many, "]"));
+  round_trip(strcat(keys, "}"));
+  memset(deep, '[', 100);
+  memset(deep + 100, ']', 100);
+  deep[200] = 0;
+  round_trip(deep);
+}
+
+Test(json, half_a_document_is_no_text) {
+  kg_error_t err = {0};
+  const char *text = "{\"name\":[1,\"some text\",{\"k\":\"v\"}]}";
+  kg_doc_t *d = kube_json_parse(text, strlen(text), NULL, NULL, &err);
+  for (size_t n = 1; n < kg_doc_size(d); n++) {
+    kube_buf_t b = {0};
+    uint8_t *half = malloc(n);
+    memcpy(half, kg_doc_data(d), n);
+    kube_json_write(&b, kg_view_bytes(half, n));
+    cr_assert(b.failed, "%zu bytes", n);
+    kube_buf_free(&b);
+    free(half);
+  }
+  kg_doc_unref(d);
+}

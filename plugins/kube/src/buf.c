@@ -5,7 +5,7 @@
 
 #include "kube/json.h"
 
-static char *room_for(kube_buf_t *b, size_t n) {
+char *kube_buf_room(kube_buf_t *b, size_t n) {
   if (b->failed) return NULL;
   if (b->room - b->n < n) {
     size_t room = b->room ? b->room : 256;
@@ -22,7 +22,7 @@ static char *room_for(kube_buf_t *b, size_t n) {
 }
 
 void kube_buf_add(kube_buf_t *b, const void *p, size_t n) {
-  char *at = n ? room_for(b, n) : NULL;
+  char *at = n ? kube_buf_room(b, n) : NULL;
   if (!at) return;
   memcpy(at, p, n);
   b->n += n;
@@ -38,7 +38,7 @@ void kube_buf_fmt(kube_buf_t *b, const char *fmt, ...) {
   va_copy(again, ap);
   int n = vsnprintf(NULL, 0, fmt, ap);
   va_end(ap);
-  char *at = n > 0 ? room_for(b, (size_t)n + 1) : NULL;
+  char *at = n > 0 ? kube_buf_room(b, (size_t)n + 1) : NULL;
   if (at) {
     vsnprintf(at, (size_t)n + 1, fmt, again);
     b->n += (size_t)n;
