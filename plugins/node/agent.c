@@ -269,7 +269,7 @@ void agent_stop(agent_t *a) {
   a->active = a->adopted = a->runtime_up = a->network_up = false;
   stats_stop(a);
   if (a->watch_call) kg_cancel(a->ctx, a->watch_call);
-  uint64_t *const timers[] = {&a->relist_timer, &a->connect_timer, &a->node_timer, &a->lease_timer};
+  uint64_t *const timers[] = {&a->relist_timer, &a->connect_timer, &a->node_timer, &a->lease_timer, &a->rotate_timer};
   for (size_t i = 0; i < sizeof timers / sizeof timers[0]; i++) {
     kg_timer_cancel(a->ctx, *timers[i]);
     *timers[i] = 0;

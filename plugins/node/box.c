@@ -228,6 +228,7 @@ void box_is_running(box_t *b, int64_t started_us) {
   forget_message(b);
   pod_kick(b->pod);
   probes_start(b);
+  rotate_soon(b->pod->agent);
   if (!ours) return;
   box_event(b, "Normal", "Started", "Container started");
   remove_old(b);

@@ -168,7 +168,7 @@ struct agent {
   bool registered, registering, node_sending, node_again, lease_there;
   char *node_uid;
   kg_doc_t *images;
-  uint64_t node_timer, lease_timer, sweep_timer;
+  uint64_t node_timer, lease_timer, sweep_timer, rotate_timer;
   node_condition_t conditions[NODE_CONDITIONS];
   kg_doc_t *node_sent;  /* status that the API has, without its heartbeats */
   int64_t node_sent_ms; /* when */
@@ -391,6 +391,9 @@ bool stats_of(const sample_t *s, kg_str_t id, usage_t *u);
 /* Cores in billionths between the two. */
 int64_t stats_rate(const sample_t *then, const sample_t *now, int64_t cpu_then, int64_t cpu_now);
 void node_stats(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+
+/* rotate.c */
+void rotate_soon(agent_t *a); /* something runs: its log is looked at now and then */
 
 /* page.c, page_stats.c, page_logs.c: what a kubelet serves over HTTP */
 void node_page(kg_ctx_t *ctx, void *self, const kg_msg_t *m);

@@ -1,6 +1,7 @@
 /* How containers end: conmon writes the exit code into a file; a stop sends a signal, waits, and kills. */
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/epoll.h>
@@ -165,6 +166,18 @@ void container_stop(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
 /* --- remove
  * ------------------------------------------------------------------------------------------------------------ */
 
+/* Also those that were put aside. */
+static void remove_logs(const container_t *c) {
+  char pattern[PATH_SIZE + 4];
+  glob_t g = {0};
+  if (!c->log_path) return;
+  unlink(c->log_path);
+  snprintf(pattern, sizeof pattern, "%s.*", c->log_path);
+  if (!glob(pattern, 0, NULL, &g))
+    for (size_t i = 0; i < g.gl_pathc; i++) unlink(g.gl_pathv[i]);
+  globfree(&g);
+}
+
 static void remove_files(oci_t *o, const container_t *c) {
   char dir[PATH_SIZE], path[PATH_SIZE];
   container_dir(o, c->id, dir);
@@ -172,7 +185,7 @@ static void remove_files(oci_t *o, const container_t *c) {
   umount2(path, MNT_DETACH);
   exit_path(c, path);
   unlink(path);
-  if (c->log_path) unlink(c->log_path);
+  remove_logs(c);
   snprintf(path, sizeof path, "%s/record", dir);
   unlink(path);
 }

@@ -10,7 +10,7 @@
 #include "kube/values.h"
 #include "oci.h"
 
-enum { BLOCK = 64 * 1024, LINE_MAX_BYTES = 1 << 20 };
+enum { BLOCK = 64 * 1024, LINE_MAX_BYTES = 1 << 20, LOOK_MS = 20 };
 
 struct log_stream {
   log_stream_t *next;
@@ -18,11 +18,19 @@ struct log_stream {
   kg_msg_t *request;
   char *path;
   int fd, watch;
-  bool follow, timestamps, writer_gone, no_credit, line_open; /* line_open: the last part sent was partial */
-  int64_t since_us, limit;                                    /* limit: bytes left, -1: none */
-  kube_buf_t rest;                                            /* an unfinished line of the file */
-  kube_buf_t out;                                             /* what has no credit yet */
+  uint64_t timer;
+  bool follow, timestamps, moved, writer_gone, no_credit, line_open; /* line_open: the last part sent was partial */
+  int64_t since_us, limit;                                           /* limit: bytes left, -1: none */
+  kube_buf_t rest;                                                   /* an unfinished line of the file */
+  kube_buf_t out;                                                    /* what has no credit yet */
 };
+
+static void drop_watch(log_stream_t *l) {
+  bool shared = false; /* two streams of one file have one watch */
+  for (log_stream_t *other = l->oci->logs; other; other = other->next) shared |= other != l && other->watch == l->watch;
+  if (l->watch >= 0 && !shared) inotify_rm_watch(l->oci->logs_fd, l->watch);
+  l->watch = -1;
+}
 
 static void log_free(log_stream_t *l) {
   oci_t *o = l->oci;
@@ -31,9 +39,8 @@ static void log_free(log_stream_t *l) {
       *at = l->next;
       break;
     }
-  bool shared = false; /* two streams of one file have one watch */
-  for (log_stream_t *other = o->logs; other; other = other->next) shared |= other->watch == l->watch;
-  if (l->watch >= 0 && !shared) inotify_rm_watch(o->logs_fd, l->watch);
+  kg_timer_cancel(o->ctx, l->timer);
+  drop_watch(l);
   if (l->fd >= 0) close(l->fd);
   kube_buf_free(&l->rest);
   kube_buf_free(&l->out);
@@ -116,15 +123,24 @@ static void end_stream(log_stream_t *l) {
   log_free(l);
 }
 
+static bool new_is_there(const log_stream_t *l);
+static bool go_on_in_new(log_stream_t *l);
+static void moved_away(log_stream_t *l);
+
 /* Reads and sends until the end of the file or of the credit. May free l. */
 static void pump(log_stream_t *l) {
   char block[BLOCK];
   ssize_t n = 0;
   if (!flush(l)) return;
-  while (l->limit != 0 && (n = read(l->fd, block, sizeof block)) > 0) {
-    take_block(l, block, (size_t)n);
-    if (!flush(l)) return;
-  }
+  bool on;
+  do {
+    on = new_is_there(l); /* asked before the old one is read to its end */
+    while (l->limit != 0 && (n = read(l->fd, block, sizeof block)) > 0) {
+      take_block(l, block, (size_t)n);
+      if (!flush(l)) return;
+    }
+  } while (on && l->limit != 0 && go_on_in_new(l));
+  if (l->moved && !l->writer_gone) moved_away(l);
   if (l->limit == 0 || !l->follow || l->writer_gone) end_stream(l);
 }
 
@@ -148,7 +164,9 @@ static void on_written(kg_ctx_t *ctx, void *self, int fd, uint32_t events, void 
       const struct inotify_event *e = (const struct inotify_event *)p;
       for (log_stream_t *l = o->logs, *next; l; l = next) {
         next = l->next;
-        if (l->watch == e->wd && !l->no_credit) pump(l);
+        if (l->watch != e->wd) continue;
+        if (e->mask & IN_MOVE_SELF) moved_away(l);
+        if (!l->no_credit) pump(l);
       }
       p += sizeof *e + e->len;
     }
@@ -162,6 +180,70 @@ void logs_ended(oci_t *o, const char *log_path) {
     l->writer_gone = true;
     if (!l->no_credit) pump(l);
   }
+}
+
+static int follow_file(oci_t *o, log_stream_t *l, kg_error_t *err) {
+  if (o->logs_fd < 0) {
+    o->logs_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (o->logs_fd < 0 || kg_fd_watch(o->ctx, o->logs_fd, EPOLLIN, on_written, NULL, err) < 0)
+      return kg_error_set(err, KG_EINTERNAL, "logs cannot be followed: %s", strerror(errno));
+  }
+  l->watch = inotify_add_watch(o->logs_fd, l->path, IN_MODIFY | IN_MOVE_SELF);
+  return l->watch < 0 ? kg_error_set(err, KG_EINTERNAL, "%s cannot be followed: %s", l->path, strerror(errno)) : 0;
+}
+
+/* --- rotation
+ * ----------------------------------------------------------------------------------------------------------- */
+
+static void look_again(kg_ctx_t *ctx, void *self, void *arg) {
+  (void)ctx, (void)self;
+  log_stream_t *l = arg;
+  l->timer = 0;
+  if (l->no_credit)
+    moved_away(l);
+  else
+    pump(l);
+}
+
+static void moved_away(log_stream_t *l) {
+  l->moved = true;
+  if (!l->timer) l->timer = kg_timer(l->oci->ctx, LOOK_MS, 0, look_again, l);
+}
+
+/* Its writer has left the old file then. */
+static bool new_is_there(const log_stream_t *l) {
+  struct stat old, now;
+  return l->moved && !fstat(l->fd, &old) && !stat(l->path, &now) && now.st_ino != old.st_ino;
+}
+
+static bool go_on_in_new(log_stream_t *l) {
+  kg_error_t err;
+  int fd = open(l->path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  close(l->fd);
+  l->fd = fd;
+  l->rest.n = 0;
+  l->moved = false;
+  drop_watch(l);
+  if (follow_file(l->oci, l, &err) < 0) kg_log(l->oci->ctx, KG_LOG_WARN, "%s", err.text);
+  return true;
+}
+
+void container_reopen_log(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
+  oci_t *o = self;
+  char dir[PATH_SIZE], path[PATH_SIZE + 8];
+  kg_str_t id = kg_view_str(kg_view_get(kg_msg_args(m), "id"));
+  const container_t *c = container_find(o, id);
+  if (!c || c->state != C_RUNNING)
+    return kg_fail(ctx, m, KG_ENOTFOUND, "container " KG_STR_FMT " is not running", KG_STR_ARG(id));
+  container_dir(o, c->id, dir);
+  snprintf(path, sizeof path, "%s/ctl", dir);
+  int ctl = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+  bool good = ctl >= 0 && write(ctl, "2 0 0\n", 6) == 6; /* conmon: type 2 is a new log, the numbers are unused */
+  int why = errno;
+  if (ctl >= 0) close(ctl);
+  if (!good) return kg_fail(ctx, m, KG_EINTERNAL, "%s could not be written: %s", path, strerror(why));
+  kg_reply(ctx, m, NULL, NULL, 0);
 }
 
 /* --- start
@@ -184,16 +266,6 @@ static void seek_tail(int fd, int64_t lines) {
     }
   }
   lseek(fd, 0, SEEK_SET);
-}
-
-static int follow_file(oci_t *o, log_stream_t *l, kg_error_t *err) {
-  if (o->logs_fd < 0) {
-    o->logs_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    if (o->logs_fd < 0 || kg_fd_watch(o->ctx, o->logs_fd, EPOLLIN, on_written, NULL, err) < 0)
-      return kg_error_set(err, KG_EINTERNAL, "logs cannot be followed: %s", strerror(errno));
-  }
-  l->watch = inotify_add_watch(o->logs_fd, l->path, IN_MODIFY);
-  return l->watch < 0 ? kg_error_set(err, KG_EINTERNAL, "%s cannot be followed: %s", l->path, strerror(errno)) : 0;
 }
 
 static bool being_written(const oci_t *o, const char *path) {

@@ -146,6 +146,7 @@ void start_end(container_t *c, const char *why); /* a start under way fails; NUL
 bool container_is_runc(const container_t *c); /* its first process is not its program yet */
 void container_stop(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void container_remove(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+void container_reopen_log(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void container_kill(container_t *c, int signal);
 /* Reads the exit file if it is there; true if the container has ended by it. */
 bool container_reap(container_t *c);

@@ -1,0 +1,80 @@
+# Given containers that talk, when their logs are read with every flag kubectl has, then what was asked for comes; and when a log grows
+# too big, it is put aside, as many files stay as are allowed, and who follows it misses nothing and sees nothing twice.
+. "$(dirname "$0")/lib.sh"
+sed "s|file: \([a-z]\)|file: $BUILD/plugins/\1|; s|{name: node, .*config: {|&containerLogMaxSize: 20Ki, containerLogMaxFiles: 3, containerLogMonitorInterval: 100ms, |" \
+  "$BUILD/kogge.yaml" >"$WORK/kogge.yaml"
+CONFIG=$WORK/kogge.yaml
+start_kogge
+eventually 30 node_ready
+kogge image build-rootfs kogge/busybox:latest
+k apply -f - <<'Y'
+apiVersion: v1
+kind: Pod
+metadata: {name: talk, labels: {app: talk}}
+spec:
+  terminationGracePeriodSeconds: 0
+  initContainers:
+    - {name: first, image: 'kogge/busybox:latest', imagePullPolicy: IfNotPresent, command: [echo, from the first]}
+  containers:
+    - {name: a, image: 'kogge/busybox:latest', imagePullPolicy: IfNotPresent, command: [sh, -c, 'echo a1; sleep 2; echo a2 >&2; sleep 0.3; printf unfinished; sleep 1000']}
+    - {name: b, image: 'kogge/busybox:latest', imagePullPolicy: IfNotPresent, command: [sh, -c, 'echo b1; sleep 1000']}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: again}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+    - {name: c, image: 'kogge/busybox:latest', imagePullPolicy: IfNotPresent, command: [sh, -c, 'echo turn $(cat /n/n); echo x >>/n/n; sleep 1; exit 1'], volumeMounts: [{name: count, mountPath: /n}]}
+  volumes: [{name: count, emptyDir: {}}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: much}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+    - {name: c, image: 'kogge/busybox:latest', imagePullPolicy: IfNotPresent, command: [sh, -c, 'while [ ! -e /go ]; do sleep 0.1; done; i=0; while [ $i -lt 4000 ]; do echo "line $i of much"; i=$((i+1)); [ $((i % 100)) -gt 0 ] || sleep 0.05; done; sleep 1000']}
+Y
+k wait --for=condition=Ready pod/talk --timeout=30s
+
+say "kubectl logs with all its flags"
+eventually 10 sh -c "'$KUBECTL' logs talk -c a | grep -q unfinished"
+[ "$(k logs talk -c first)" = "from the first" ] || fail "init container"
+expect "a1
+a2
+unfinished" "$(k logs talk -c a)"
+[ "$(k logs talk -c a --tail=1)" = unfinished ] || fail "--tail=1: $(k logs talk -c a --tail=1)"
+[ -z "$(k logs talk -c a --tail=0)" ] || fail "--tail=0"
+[ "$(k logs talk -c a --limit-bytes=4)" = "a1
+a" ] || fail "--limit-bytes: $(k logs talk -c a --limit-bytes=4)"
+[[ $(k logs talk -c a --timestamps | head -1) =~ ^20[0-9-]+T[0-9:.]+Z\ a1$ ]] || fail "--timestamps: $(k logs talk -c a --timestamps)"
+at=$(k logs talk -c a --timestamps | sed -n 's/ a2$//p')
+expect "a2" "$(k logs talk -c a --since-time="$at")"
+[[ $(k logs talk -c a --since-time="$at") != *a1* ]] || fail "--since-time"
+expect "a1" "$(k logs talk -c a --since=1h)"
+all=$(k logs talk --all-containers --prefix)
+for line in "[pod/talk/first] from the first" "[pod/talk/a] a1" "[pod/talk/b] b1"; do expect "$line" "$all"; done
+expect "[pod/talk/b] b1" "$(k logs -l app=talk --all-containers --prefix --max-log-requests 5)"
+refuse "container nobody is not valid" k logs talk -c nobody
+
+say "the log of the container before"
+eventually 30 sh -c "'$KUBECTL' logs again -p | grep -q turn"
+eventually 30 sh -c "[ \"\$('$KUBECTL' get pod again -o jsonpath='{.status.containerStatuses[0].restartCount}')\" -ge 1 ]"
+refuse 'previous terminated container "a" in pod "talk" not found' k logs talk -c a -p
+
+say "a log that grows: 4,000 lines in files of 20 KiB, all of them seen once by who follows"
+k wait --for=condition=Ready pod/much --timeout=30s
+k logs -f much >"$WORK/followed" &
+follower=$!
+sleep 0.5
+k exec much -- touch /go
+eventually 60 grep -qx "line 3999 of much" "$WORK/followed"
+seq 0 3999 | sed 's/.*/line & of much/' | cmp - "$WORK/followed" || fail "what was followed differs: $(diff <(seq 0 3999 | sed 's/.*/line & of much/') "$WORK/followed" | head -5)"
+sleep 0.5
+files=$(ls "$DATA"/logs/default_much_*/c | wc -l)
+[ "$files" = 3 ] || fail "files: $(ls -l "$DATA"/logs/default_much_*/c)"
+expect "line 3999" "$(k logs much --tail=1)"
+k delete pod much --wait >/dev/null
+wait $follower || true
+eventually 5 sh -c "! ls -d $DATA/logs/default_much_*"
