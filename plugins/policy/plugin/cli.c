@@ -72,6 +72,15 @@ static char *read_script(const cli_t *c, const char *file, char name[256], size_
   return read_text(path, POLICY_MAX_SOURCE, size, err);
 }
 
+/* Takes over the reference. */
+static int print(const cli_t *c, kg_doc_t *doc) {
+  char *json = kg_view_to_json(kg_view_of(doc));
+  say(c, "out", "%s\n", json ? json : "null");
+  free(json);
+  kg_doc_unref(doc);
+  return 0;
+}
+
 static int load(const cli_t *c) {
   char name[256];
   size_t size = 0;
@@ -81,7 +90,9 @@ static int load(const cli_t *c) {
   script_t *s = text ? script_load(c->ctx, c->pl, name, (kg_str_t){text, size}, true, &replaced, &err) : NULL;
   free(text);
   if (!s) return complain(c, &err);
-  say(c, "out", "policy %s %s:", s->name, replaced ? "replaced" : "in force");
+  if (c->json) return print(c, script_doc(s, replaced));
+  say(c, "out", "policy %s, version %lld, %s:", s->name, (long long)s->version,
+      replaced ? "is in force in the place of the one before" : "is in force");
   for (int i = 0; i < FN_COUNT; i++)
     if (s->fn[i]) say(c, "out", " %s", function_names[i]);
   say(c, "out", "\n");
@@ -89,28 +100,17 @@ static int load(const cli_t *c) {
 }
 
 static int list(const cli_t *c) {
-  if (!c->json)
-    say(c, "out", "%-24s %-24s %10s %8s %10s  %s\n", "NAME", "FUNCTIONS", "CALLS", "ERRORS", "MEMORY", "NOTE");
-  if (c->json) say(c, "out", "[");
+  if (c->json) return print(c, scripts_doc(c->pl));
+  say(c, "out", "%-24s %7s %-8s %-20s %10s %8s %9s %-7s %s\n", "NAME", "VERSION", "DIGEST", "FUNCTIONS", "CALLS",
+      "ERRORS", "MEMORY", "STATE", "NOTE");
   for (script_t *s = c->pl->scripts; s; s = s->next) {
     char functions[128] = "";
-    kube_buf_t note = {0};
     for (int i = 0, n = 0; i < FN_COUNT; i++)
-      if (s->fn[i])
-        n += snprintf(functions + n, sizeof functions - (size_t)n, c->json ? "%s\"%s\"" : "%s%s", n ? "," : "",
-                      function_names[i]);
-    if (!c->json) {
-      say(c, "out", "%-24s %-24s %10llu %8llu %9zuK  %s\n", s->name, functions, (unsigned long long)s->calls,
-          (unsigned long long)s->errors, policy_memory(s->policy) >> 10, s->stale[0] ? s->stale : s->last_error);
-      continue;
-    }
-    kube_json_string(&note, kg_str(s->stale));
-    say(c, "out", "%s{\"name\":\"%s\",\"functions\":[%s],\"calls\":%llu,\"errors\":%llu,\"memory\":%zu,\"stale\":%.*s}",
-        s == c->pl->scripts ? "" : ",", s->name, functions, (unsigned long long)s->calls, (unsigned long long)s->errors,
-        policy_memory(s->policy), (int)note.n, note.p ? note.p : "\"\"");
-    kube_buf_free(&note);
+      if (s->fn[i]) n += snprintf(functions + n, sizeof functions - (size_t)n, "%s%s", n ? "," : "", function_names[i]);
+    say(c, "out", "%-24s %7lld %-8s %-20s %10llu %8llu %8zuK %-7s %s\n", s->name, (long long)s->version, s->digest,
+        functions, (unsigned long long)s->calls, (unsigned long long)s->errors, policy_memory(s->policy) >> 10,
+        s->stale[0] ? "stale" : "current", s->stale[0] ? s->stale : s->last_error);
   }
-  if (c->json) say(c, "out", "]\n");
   return 0;
 }
 

@@ -19,14 +19,7 @@ static void on_load(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
     kg_fail(ctx, m, KG_EINVAL, "%s", source.p ? err.text : "policy.load needs the argument source");
     return;
   }
-  kg_pack_t p = kg_pack();
-  kg_pack_map(&p);
-  kg_pack_kv_str(&p, "name", s->name);
-  kg_pack_key(&p, "functions");
-  script_pack_functions(s, &p);
-  kg_pack_kv_bool(&p, "replaced", replaced);
-  kg_pack_end(&p);
-  kg_doc_t *doc = kg_pack_doc(&p);
+  kg_doc_t *doc = script_doc(s, replaced);
   kg_reply(ctx, m, doc, NULL, 0);
   kg_doc_unref(doc);
 }
@@ -40,26 +33,7 @@ static void on_unload(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
 }
 
 static void on_list(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
-  plugin_t *pl = self;
-  kg_pack_t p = kg_pack();
-  kg_pack_map(&p);
-  kg_pack_key(&p, "policies");
-  kg_pack_array(&p);
-  for (script_t *s = pl->scripts; s; s = s->next) {
-    kg_pack_map(&p);
-    kg_pack_kv_str(&p, "name", s->name);
-    kg_pack_key(&p, "functions");
-    script_pack_functions(s, &p);
-    kg_pack_kv_int(&p, "calls", (int64_t)s->calls);
-    kg_pack_kv_int(&p, "errors", (int64_t)s->errors);
-    kg_pack_kv_int(&p, "memory", (int64_t)policy_memory(s->policy));
-    if (s->last_error[0]) kg_pack_kv_str(&p, "last_error", s->last_error);
-    if (s->stale[0]) kg_pack_kv_str(&p, "stale", s->stale);
-    kg_pack_end(&p);
-  }
-  kg_pack_end(&p);
-  kg_pack_end(&p);
-  kg_doc_t *doc = kg_pack_doc(&p);
+  kg_doc_t *doc = scripts_doc(self);
   kg_reply(ctx, m, doc, NULL, 0);
   kg_doc_unref(doc);
 }
@@ -202,6 +176,7 @@ static int hand_over(kg_ctx_t *ctx, void *self, kg_doc_t **state, kg_error_t *er
     kg_pack_kv_str(&p, "name", s->name);
     kg_pack_kv_str(&p, "source", s->source);
     kg_pack_kv_bool(&p, "kept", s->kept);
+    kg_pack_kv_int(&p, "version", s->version);
     kg_pack_end(&p);
   }
   kg_pack_end(&p);
@@ -216,6 +191,7 @@ static int accept(kg_ctx_t *ctx, void *self, kg_view_t state, kg_error_t *err) {
     script_t *s = script_load(ctx, self, name, kg_view_str(kg_view_get(it.value, "source")), false, NULL, err);
     if (!s) return kg_error_prefix(err, "the predecessor's policy %s cannot be taken over", name);
     s->kept = kg_view_bool(kg_view_get(it.value, "kept"), false);
+    s->version = kg_view_int(kg_view_get(it.value, "version"), 1);
   }
   return 0;
 }

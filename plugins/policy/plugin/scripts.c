@@ -67,14 +67,23 @@ static int read_globals(script_t *s, kg_error_t *err) {
   return check_match(s, err);
 }
 
+static void digest(script_t *s) {
+  uint32_t h = 2166136261u;
+  for (const unsigned char *p = (const unsigned char *)s->source; *p; p++) h = (h ^ *p) * 16777619u;
+  snprintf(s->digest, sizeof s->digest, "%08x", h);
+}
+
 script_t *script_make(plugin_t *pl, const char *name, kg_str_t source, kg_error_t *err) {
   script_t *s = calloc(1, sizeof *s);
   if (s) s->name = strdup(name);
   if (s) s->source = kg_str_dup(source);
   if (!s || !s->name || !s->source)
     kg_error_set(err, KG_EFULL, "out of memory");
-  else if ((s->policy = policy_new(name, source, &pl->options, err)) && read_globals(s, err) == 0)
+  else if ((s->policy = policy_new(name, source, &pl->options, err)) && read_globals(s, err) == 0) {
+    s->version = 1;
+    digest(s);
     return s;
+  }
   script_free(s);
   return NULL;
 }
@@ -152,6 +161,7 @@ static void put(plugin_t *pl, script_t *s) {
   if (old) {
     s->calls = old->calls;
     s->errors = old->errors;
+    s->version = old->version + (strcmp(s->source, old->source) != 0);
   }
   *at = s;
   script_free(old);
@@ -205,9 +215,47 @@ int script_unload(kg_ctx_t *ctx, plugin_t *pl, kg_str_t name, kg_error_t *err) {
   return 0;
 }
 
-void script_pack_functions(const script_t *s, kg_pack_t *p) {
+/* --- telling --------------------------------------------------------------------------------------------------------
+ */
+
+static void pack_script(const script_t *s, kg_pack_t *p) {
+  kg_pack_kv_str(p, "name", s->name);
+  kg_pack_kv_int(p, "version", s->version);
+  kg_pack_kv_str(p, "digest", s->digest);
+  kg_pack_key(p, "functions");
   kg_pack_array(p);
   for (int i = 0; i < FN_COUNT; i++)
     if (s->fn[i]) kg_pack_str(p, function_names[i]);
   kg_pack_end(p);
+}
+
+kg_doc_t *script_doc(const script_t *s, bool replaced) {
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  pack_script(s, &p);
+  kg_pack_kv_bool(&p, "replaced", replaced);
+  kg_pack_end(&p);
+  return kg_pack_doc(&p);
+}
+
+kg_doc_t *scripts_doc(const plugin_t *pl) {
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  kg_pack_key(&p, "policies");
+  kg_pack_array(&p);
+  for (const script_t *s = pl->scripts; s; s = s->next) {
+    kg_pack_map(&p);
+    pack_script(s, &p);
+    kg_pack_kv_str(&p, "state", s->stale[0] ? "stale" : "current");
+    kg_pack_kv_bool(&p, "kept", s->kept);
+    kg_pack_kv_int(&p, "calls", (int64_t)s->calls);
+    kg_pack_kv_int(&p, "errors", (int64_t)s->errors);
+    kg_pack_kv_int(&p, "memory", (int64_t)policy_memory(s->policy));
+    if (s->last_error[0]) kg_pack_kv_str(&p, "last_error", s->last_error);
+    if (s->stale[0]) kg_pack_kv_str(&p, "stale", s->stale);
+    kg_pack_end(&p);
+  }
+  kg_pack_end(&p);
+  kg_pack_end(&p);
+  return kg_pack_doc(&p);
 }

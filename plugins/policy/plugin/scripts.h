@@ -17,6 +17,8 @@ typedef struct script {
   char asked_name[64];
   kg_doc_t *match;    /* NULL: everything */
   bool lenient, kept; /* on_error = "allow"; survives a restart */
+  int64_t version;    /* how many different texts there were under this name, this one included */
+  char digest[9];     /* of the text */
   uint64_t calls, errors;
   char last_error[300], stale[400]; /* why a newer version is not in force */
 } script_t;
@@ -39,7 +41,8 @@ void script_free(script_t *s);
 script_t *script_make(plugin_t *pl, const char *name, kg_str_t source, kg_error_t *err);
 /* Calls and counts. */
 int script_call(script_t *s, int fn, const policy_arg_t *args, size_t n, policy_result_t *out, kg_error_t *err);
-void script_pack_functions(const script_t *s, kg_pack_t *p);
+kg_doc_t *script_doc(const script_t *s, bool replaced); /* the answer of policy.load; caller owns the reference */
+kg_doc_t *scripts_doc(const plugin_t *pl);              /* the answer of policy.list; caller owns the reference */
 void scripts_read_kept(kg_ctx_t *ctx, plugin_t *pl);
 char *read_text(const char *path, size_t most, size_t *size, kg_error_t *err); /* caller frees */
 

@@ -23,6 +23,7 @@ struct policy {
   volatile bool running, armed;
   uint32_t generation; /* views of an earlier one are void */
   uint64_t steps, random;
+  int full_at; /* the line where memory ran out */
   int lines;
   int view_mt, array_mt; /* references in the registry */
 };

@@ -12,6 +12,14 @@
 /* --- memory ---------------------------------------------------------------------------------------------------------
  */
 
+/* The line of the script that runs; 0: none. Takes no memory. */
+static int line_of(lua_State *L) {
+  lua_Debug d;
+  for (int level = 0; L && lua_getstack(L, level, &d); level++)
+    if (lua_getinfo(L, "l", &d) && d.currentline > 0) return d.currentline;
+  return 0;
+}
+
 static void *allocate(void *ud, void *ptr, size_t old, size_t size) {
   policy_t *p = ud;
   if (!ptr) old = 0;
@@ -20,7 +28,10 @@ static void *allocate(void *ud, void *ptr, size_t old, size_t size) {
     p->used -= old;
     return NULL;
   }
-  if (size > old && p->used - old + size > p->o.memory) return NULL;
+  if (size > old && p->used - old + size > p->o.memory) {
+    if (p->running) p->full_at = line_of(p->L); /* nobody can ask afterwards */
+    return NULL;
+  }
   void *n = realloc(ptr, size);
   if (n) p->used += size - old;
   return n;
@@ -32,7 +43,10 @@ static void *allocate(void *ud, void *ptr, size_t old, size_t size) {
 /* Set for every instruction once the time is over, so that no pcall() gets around it. */
 static void over(lua_State *L, lua_Debug *d) {
   (void)d;
-  luaL_error(L, "the script used more than its %d ms of processor time", (int)(policy_of(L)->o.time_us / 1000));
+  const policy_t *p = policy_of(L);
+  lua_pushfstring(L, "%s:%d: the script used more than its %d ms of processor time", p->name, line_of(L),
+                  (int)(p->o.time_us / 1000));
+  lua_error(L);
 }
 
 /* In a signal handler of the lane's own thread: lua_sethook() is made for that. */
@@ -81,7 +95,8 @@ void policy_charge(lua_State *L, uint64_t steps) {
 static int fail(policy_t *p, int status, kg_error_t *err) {
   const char *text = lua_type(p->L, -1) == LUA_TSTRING ? lua_tostring(p->L, -1) : NULL;
   if (status == LUA_ERRMEM)
-    kg_error_set(err, KG_EFULL, "%s: the script used more than its %zu KiB of memory", p->name, p->o.memory >> 10);
+    kg_error_set(err, KG_EFULL, "%s:%d: the script used more than its %zu KiB of memory", p->name, p->full_at,
+                 p->o.memory >> 10);
   else
     kg_error_set(err, KG_EINVAL, "%s", text ? text : "the script raised an error that is no text");
   lua_settop(p->L, 0);
