@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mapped.h"
 #include "refs.h"
 
 struct kg_doc {
@@ -32,9 +33,16 @@ kg_doc_t *kg_doc_copy(const void *data, size_t size) {
   return doc;
 }
 
-kg_doc_t *kg_doc_wrap(const void *data, size_t size, void (*release)(void *data, void *arg), void *arg) {
-  kg_doc_t *doc = malloc(sizeof *doc);
+/* What a wrapped document has behind it: the plugin's code it leads back to, or NULL. */
+static kg_mapped_t **code_of(kg_doc_t *doc) {
+  return (kg_mapped_t **)(void *)doc->bytes;
+}
+
+static kg_doc_t *wrap(const void *data, size_t size, void (*release)(void *data, void *arg), void *arg,
+                      kg_mapped_t *code) {
+  kg_doc_t *doc = malloc(sizeof *doc + sizeof code);
   if (!doc) return NULL;
+  *code_of(doc) = code;
   atomic_init(&doc->refs, 1);
   doc->size = size;
   doc->data = data;
@@ -43,8 +51,19 @@ kg_doc_t *kg_doc_wrap(const void *data, size_t size, void (*release)(void *data,
   return doc;
 }
 
+static void keep_data(void *data, void *arg) {
+  (void)data, (void)arg;
+}
+
+kg_doc_t *kg_doc_wrap(const void *data, size_t size, void (*release)(void *data, void *arg), void *arg) {
+  kg_mapped_t *code = kg_mapped_of(data, (const void *)(uintptr_t)release);
+  kg_doc_t *doc = wrap(data, size, release ? release : keep_data, arg, code);
+  if (!doc) kg_mapped_drop(code);
+  return doc;
+}
+
 kg_doc_t *kg_doc_take(void *data, size_t size) {
-  kg_doc_t *doc = kg_doc_wrap(data, size, free_data, NULL);
+  kg_doc_t *doc = wrap(data, size, free_data, NULL, NULL);
   if (!doc) free(data);
   return doc;
 }
@@ -56,7 +75,10 @@ kg_doc_t *kg_doc_ref(kg_doc_t *doc) {
 
 void kg_doc_unref(kg_doc_t *doc) {
   if (!doc || !kg_refs_drop(&doc->refs)) return;
-  if (doc->release) doc->release((void *)doc->data, doc->arg);
+  if (doc->release) {
+    doc->release((void *)doc->data, doc->arg);
+    kg_mapped_drop(*code_of(doc)); /* only now nobody returns into it any more */
+  }
   free(doc);
 }
 

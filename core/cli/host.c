@@ -15,13 +15,13 @@ static int usage(void) {
   return 2;
 }
 
-static int trial(const char *file, const char *name) {
+static int trial(const char *file, const char *name, const char *dir) {
   static uint8_t buf[1 << 20];
   size_t size = 0;
   if (!isatty(0))
     for (ssize_t n; size < sizeof buf && (n = read(0, buf + size, sizeof buf - size)) > 0;) size += (size_t)n;
   kg_doc_t *config = size && kg_doc_check(buf, size, NULL) == 0 ? kg_doc_copy(buf, size) : NULL;
-  int code = kg_trial_run(file, name ? name : "trial", config, 3);
+  int code = kg_trial_run(file, name ? name : "trial", config, dir, 3);
   kg_doc_unref(config);
   return code;
 }
@@ -70,7 +70,7 @@ int cli_plugin_host(cli_t *cli, int argc, char **argv) {
   (void)cli;
   words_t w = {0};
   if (!read_words(argc, argv, &w)) return usage();
-  if (w.trial) return trial(w.trial, w.name);
+  if (w.trial) return trial(w.trial, w.name, w.run);
   return w.connect && w.file && w.name ? host(&w) : usage();
 }
 

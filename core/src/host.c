@@ -62,6 +62,7 @@ static void set_limits(kg_kernel_t *k, const kg_kernel_options_t *o) {
   k->start_timeout_ms = o->start_timeout_ms ? o->start_timeout_ms : 30000;
   k->drain_timeout_ms = o->drain_timeout_ms ? o->drain_timeout_ms : 5000;
   k->trial_timeout_ms = o->trial_timeout_ms ? o->trial_timeout_ms : 10000;
+  k->step_timeout_ms = o->step_timeout_ms ? o->step_timeout_ms : 10000;
   k->stuck_us = (o->stuck_ms ? o->stuck_ms : 1000) * 1000;
   k->budget_us = (o->budget_ms ? o->budget_ms : 50) * 1000;
 }
@@ -164,8 +165,8 @@ int kg_load(kg_kernel_t *k, const kg_plugin_spec_t *spec, bool tried, kg_error_t
   if (!lane || open_source(k, spec, tried, &src, err) < 0) return -1;
   kg_ctx_t *ctx = kg_bring_up(k, spec->name, lane, &src, spec->config, names_of(spec->services), NULL, err);
   if (!ctx) return -1;
-  if (kg_do(ctx, kg_job_claim, KG_STEP_MS, "activate", err) < 0 || kg_enlist(k, ctx) < 0) {
-    kg_take_down(ctx, "the plugin did not start");
+  if (kg_do(ctx, kg_job_claim, k->step_timeout_ms, "activate", err) < 0 || kg_enlist(k, ctx) < 0) {
+    kg_take_down(ctx, "the plugin did not start", NULL);
     return -1;
   }
   kg_logf(k, KG_LOG_DEBUG, "kernel", "%s: %s %s runs in lane %s after %lld ms", ctx->name, ctx->desc->name,
@@ -183,18 +184,18 @@ int kg_kernel_load(kg_kernel_t *k, const kg_plugin_spec_t *spec, kg_error_t *err
   return rc;
 }
 
-void kg_stop(kg_kernel_t *k, kg_ctx_t *ctx, const char *why) {
-  kg_error_t err = {0};
+int kg_stop(kg_kernel_t *k, kg_ctx_t *ctx, const char *why, kg_error_t *err) {
+  kg_error_t slow = {0};
   pthread_mutex_lock(&k->life);
   ctx->drained = false;
   pthread_mutex_unlock(&k->life);
   if (ctx->shade)
     kg_shade_untap(k, ctx); /* nobody waits for what it does */
-  else if (kg_do(ctx, kg_job_drain, k->drain_timeout_ms, "drain", &err) < 0 ||
-           kg_wait_drained(ctx, k->drain_timeout_ms, &err) < 0)
-    kg_logf(k, KG_LOG_WARN, "kernel", "%s: it is stopped all the same", err.text);
+  else if (kg_do(ctx, kg_job_drain, k->drain_timeout_ms, "drain", &slow) < 0 ||
+           kg_wait_drained(ctx, k->drain_timeout_ms, &slow) < 0)
+    kg_logf(k, KG_LOG_WARN, "kernel", "%s: it is stopped all the same", slow.text);
   kg_unlist(k, ctx);
-  kg_take_down(ctx, why);
+  return kg_take_down(ctx, why, err);
 }
 
 int kg_kernel_unload(kg_kernel_t *k, const char *name, kg_error_t *err) {
@@ -206,7 +207,7 @@ int kg_kernel_unload(kg_kernel_t *k, const char *name, kg_error_t *err) {
   else if (strcmp(ctx->desc->role, "kernel") == 0)
     rc = kg_error_set(err, KG_EDENIED, "plugin %s is part of the kernel", name);
   else
-    kg_stop(k, ctx, "the plugin was unloaded");
+    rc = kg_stop(k, ctx, "the plugin was unloaded", err);
   pthread_mutex_unlock(&k->manage);
   return rc;
 }
@@ -219,7 +220,7 @@ int kg_kernel_configure(kg_kernel_t *k, const char *name, kg_doc_t *config, kg_e
   if (!ctx) kg_error_set(err, KG_ENOTFOUND, "there is no plugin %s", name);
   if (job) {
     job->doc = kg_doc_ref(config);
-    job = kg_run_job(ctx, kg_job_configure, job, KG_STEP_MS, "configure", err);
+    job = kg_run_job(ctx, kg_job_configure, job, k->step_timeout_ms, "configure", err);
   }
   if (job) {
     rc = job->rc;
@@ -254,8 +255,9 @@ static void remove_run_dir(kg_kernel_t *k) {
 
 void kg_kernel_free(kg_kernel_t *k) {
   pthread_mutex_lock(&k->manage);
-  while (k->ninstances) kg_stop(k, k->instances[k->ninstances - 1], "the kernel stops");
+  while (k->ninstances) kg_stop(k, k->instances[k->ninstances - 1], "the kernel stops", NULL);
   kg_kernel_end_lanes(k);
+  kg_bury(k, true);
   kg_sim_free(k->sim);
   k->sim = NULL;
   pthread_mutex_unlock(&k->manage);

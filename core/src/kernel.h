@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 
+#include "mapped.h"
 #include "kogge/host.h"
 #include "msg_internal.h"
 #include "table.h"
@@ -25,6 +26,7 @@ typedef struct kg_name kg_name_t;
 typedef struct kg_sim kg_sim_t;
 typedef struct kg_remote kg_remote_t;
 typedef struct kg_shade kg_shade_t;
+typedef struct kg_late kg_late_t;
 
 /* What travels to a lane: a message for an instance, or a job. Owns a reference of everything it points to. */
 typedef struct kg_parcel {
@@ -130,7 +132,7 @@ struct kg_ctx {
   char *name;
   const kg_plugin_t *desc;
   char *path;          /* the file it came from; "" if built in */
-  void *handle;        /* of dlopen, NULL if built in */
+  kg_mapped_t *code;   /* of the loaded file, NULL if built in */
   char **wanted;       /* NULL-terminated names from the configuration, or NULL */
   kg_remote_t *remote; /* it lives in another process: this is its proxy; owned */
   kg_shade_t *shade;   /* and it is the shadow of another instance; owned */
@@ -229,7 +231,7 @@ typedef struct kg_trace {
 struct kg_kernel {
   char *data_dir, *run_dir, *plugin_path, *trial_command;
   bool own_run_dir;
-  int64_t start_timeout_ms, drain_timeout_ms, trial_timeout_ms, budget_us;
+  int64_t start_timeout_ms, step_timeout_ms, drain_timeout_ms, trial_timeout_ms, budget_us;
   kg_log_sink_t log;
   void *zmq;
   kg_registry_t registry;
@@ -243,6 +245,7 @@ struct kg_kernel {
   kg_ctx_t **instances;              /* in the order they were started */
   size_t ninstances;
   uint32_t last_number;
+  kg_late_t *late; /* under manage: instances that have not ended in time */
   uint64_t *known; /* hashes of plugin files that were tried or loaded */
   size_t nknown;
   atomic_ullong refused; /* malformed or undeliverable messages */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,30 +116,70 @@ int kg_loader_check(const kg_plugin_t *d, const char *path, kg_error_t *err) {
   return 0;
 }
 
+static void close_handle(void *handle) {
+  dlclose(handle);
+}
+
+typedef struct extent {
+  ElfW(Addr) base;
+  size_t size;
+} extent_t;
+
+static int measure(struct dl_phdr_info *info, size_t size, void *arg) {
+  (void)size;
+  extent_t *e = arg;
+  if (info->dlpi_addr != e->base) return 0;
+  for (int i = 0; i < info->dlpi_phnum; i++) {
+    const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+    if (p->p_type == PT_LOAD && p->p_vaddr + p->p_memsz > e->size) e->size = p->p_vaddr + p->p_memsz;
+  }
+  return 1;
+}
+
+/* From now on documents that lead into this file keep it loaded. */
+static int take_handle(kg_loaded_t *out, void *handle, kg_error_t *err) {
+  struct link_map *map;
+  extent_t e = {0};
+  if (dlinfo(handle, RTLD_DI_LINKMAP, &map) == 0) {
+    e.base = map->l_addr;
+    dl_iterate_phdr(measure, &e);
+  }
+  out->code = kg_mapped_add((const void *)e.base, e.size, close_handle, handle);
+  if (out->code) return 0;
+  dlclose(handle);
+  return kg_error_set(err, KG_EFULL, "out of memory");
+}
+
+static int open_copy(kg_loaded_t *out, const char *path, const char *copy, kg_error_t *err) {
+  void *handle = dlopen(copy, RTLD_NOW | RTLD_LOCAL);
+  const char *why = handle ? NULL : dlerror();
+  if (why) {
+    /* The sentence names the private copy; people know the original. */
+    const char *rest = strncmp(why, copy, strlen(copy)) == 0 ? why + strlen(copy) : why;
+    while (*rest == ':' || *rest == ' ') rest++;
+    return kg_error_set(err, KG_EINVAL, "%s cannot be loaded: %s", base(path), rest);
+  }
+  if (take_handle(out, handle, err) < 0) return -1;
+  out->desc = dlsym(handle, "kogge_plugin");
+  if (!out->desc)
+    return kg_error_set(err, KG_EINVAL, "%s is no Kogge plugin: it does not export kogge_plugin", base(path));
+  return kg_loader_check(out->desc, path, err);
+}
+
 int kg_loader_open(const char *run_dir, const char *path, kg_loaded_t *out, kg_error_t *err) {
   char copy[PATH_MAX];
   *out = (kg_loaded_t){0};
   out->hash = kg_loader_hash(path, err);
   if (!out->hash || private_copy(run_dir, path, copy, sizeof copy, err) < 0) return -1;
-  out->handle = dlopen(copy, RTLD_NOW | RTLD_LOCAL);
-  const char *why = out->handle ? NULL : dlerror();
-  if (why) {
-    /* The sentence names the private copy; people know the original. */
-    const char *rest = strncmp(why, copy, strlen(copy)) == 0 ? why + strlen(copy) : why;
-    while (*rest == ':' || *rest == ' ') rest++;
-    kg_error_set(err, KG_EINVAL, "%s cannot be loaded: %s", base(path), rest);
-  }
+  int rc = open_copy(out, path, copy, err);
   unlink(copy);
-  if (!out->handle) return -1;
-  out->desc = dlsym(out->handle, "kogge_plugin");
-  if (!out->desc) kg_error_set(err, KG_EINVAL, "%s is no Kogge plugin: it does not export kogge_plugin", base(path));
-  if (out->desc && kg_loader_check(out->desc, path, err) == 0 && (out->path = strdup(path)) != NULL) return 0;
-  kg_loader_close(out);
-  return -1;
+  if (rc == 0 && !(out->path = strdup(path))) rc = kg_error_set(err, KG_EFULL, "out of memory");
+  if (rc < 0) kg_loader_close(out);
+  return rc;
 }
 
 void kg_loader_close(kg_loaded_t *l) {
-  if (l->handle) dlclose(l->handle);
+  kg_mapped_drop(l->code);
   free(l->path);
   *l = (kg_loaded_t){0};
 }

@@ -4,7 +4,7 @@
 #include "kernel.h"
 
 typedef struct kg_loaded {
-  void *handle;
+  kg_mapped_t *code; /* what dlopen gave; NULL: nothing is loaded */
   const kg_plugin_t *desc;
   char *path;    /* where the file was found; malloc'ed */
   uint64_t hash; /* of its content */

@@ -63,8 +63,9 @@ kg_job_t *kg_run_job(kg_ctx_t *ctx, kg_job_fn fn, kg_job_t *job, int64_t timeout
   pthread_mutex_unlock(&k->life);
   if (done) return job;
   int untaken = 0;
-  /* What comes too late must not happen after all; only an end is better late than never. */
-  if (fn != kg_job_destroy) atomic_compare_exchange_strong(&job->taken, &untaken, 2);
+  /* What comes too late must not happen after all; only an end, and the return to
+   * work after a swap, are better late than never. */
+  if (fn != kg_job_destroy && fn != kg_job_resume) atomic_compare_exchange_strong(&job->taken, &untaken, 2);
   stuck(ctx, what, timeout_ms, err);
   kg_job_unref(job);
   return NULL;
@@ -175,7 +176,7 @@ kg_ctx_t *kg_bring_up(kg_kernel_t *k, const char *name, kg_lane_t *lane, kg_sour
     kg_error_set(err, KG_EFULL, "out of memory");
     return NULL;
   }
-  ctx->handle = src->loaded.handle;
+  ctx->code = src->loaded.code;
   ctx->remote = src->remote;
   ctx->shade = src->shade;
   char *path = src->remote ? strdup(kg_remote_path(src->remote)) : src->loaded.path;
@@ -185,24 +186,70 @@ kg_ctx_t *kg_bring_up(kg_kernel_t *k, const char *name, kg_lane_t *lane, kg_sour
   }
   ctx->wanted = wanted;
   ctx->predecessor = predecessor;
-  if (kg_do(ctx, kg_job_create, KG_STEP_MS, "create", err) == 0 && kg_wait_ready(ctx, k->start_timeout_ms, err) == 0)
+  if (kg_do(ctx, kg_job_create, k->step_timeout_ms, "create", err) == 0 &&
+      kg_wait_ready(ctx, k->start_timeout_ms, err) == 0)
     return ctx;
-  kg_take_down(ctx, "the plugin did not start");
+  kg_take_down(ctx, "the plugin did not start", NULL);
   return NULL;
 }
 
-void kg_take_down(kg_ctx_t *ctx, const char *why) {
-  kg_error_t err = {0};
-  kg_job_t *job = kg_job_new(ctx->k);
-  if (job) job->text = why;
-  job = job ? kg_run_job(ctx, kg_job_destroy, job, KG_STEP_MS, "destroy", &err) : NULL;
-  if (!job) { /* its code may still run: the file stays mapped, the instance stays where it is */
-    kg_logf(ctx->k, KG_LOG_ERROR, "kernel", "%s", err.text);
-    return;
-  }
-  kg_job_unref(job);
-  kg_loaded_t l = {.handle = ctx->handle};
-  ctx->handle = NULL;
-  kg_loader_close(&l);
+/* --- the end ------------------------------------------------------------------------------------------------------ */
+
+/* An instance whose lane has not come to its end yet: its code may still run. */
+struct kg_late {
+  kg_late_t *next;
+  kg_ctx_t *ctx;
+  kg_job_t *job;
+};
+
+static void drop(kg_ctx_t *ctx) {
+  kg_mapped_t *code = ctx->code;
+  ctx->code = NULL;
   kg_ctx_unref(ctx);
+  kg_mapped_drop(code);
+}
+
+void kg_bury(kg_kernel_t *k, bool all) {
+  for (kg_late_t **at = &k->late; *at;) {
+    kg_late_t *late = *at;
+    pthread_mutex_lock(&k->life);
+    bool done = late->job->done;
+    pthread_mutex_unlock(&k->life);
+    if (!done && !all) {
+      at = &late->next;
+      continue;
+    }
+    *at = late->next;
+    kg_job_unref(late->job);
+    drop(late->ctx);
+    free(late);
+  }
+}
+
+int kg_take_down(kg_ctx_t *ctx, const char *why, kg_error_t *err) {
+  kg_kernel_t *k = ctx->k;
+  kg_error_t local = {0};
+  kg_job_t *job = kg_job_new(k);
+  kg_late_t *late = calloc(1, sizeof *late);
+  kg_bury(k, false);
+  if (job && late) {
+    job->text = why;
+    *late = (kg_late_t){.next = k->late, .ctx = ctx, .job = job};
+    atomic_fetch_add(&job->refs, 1);
+    if (kg_run_job(ctx, kg_job_destroy, job, k->step_timeout_ms, "destroy", &local)) {
+      kg_job_unref(job);
+      kg_job_unref(job);
+      free(late);
+      drop(ctx);
+      return 0;
+    }
+    k->late = late;
+  } else {
+    kg_error_set(&local, KG_EFULL, "out of memory");
+    kg_job_unref(job);
+    free(late);
+  }
+  kg_logf(k, KG_LOG_ERROR, "kernel", "%s", local.text);
+  if (err) *err = local;
+  return -1;
 }

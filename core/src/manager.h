@@ -8,7 +8,7 @@
 /* A plugin about to be started: from a file or built in. */
 typedef struct kg_source {
   const kg_plugin_t *desc;
-  kg_loaded_t loaded;  /* handle NULL: built in */
+  kg_loaded_t loaded;  /* code NULL: built in */
   kg_remote_t *remote; /* or in another process */
   kg_shade_t *shade;   /* as a shadow */
 } kg_source_t;
@@ -26,8 +26,9 @@ int kg_wait_drained(kg_ctx_t *ctx, int64_t timeout_ms, kg_error_t *err);
 
 int kg_enlist(kg_kernel_t *k, kg_ctx_t *ctx);  /* host.c: it is among the instances now; -1 out of memory */
 void kg_unlist(kg_kernel_t *k, kg_ctx_t *ctx); /* and not any more */
-void kg_stop(kg_kernel_t *k, kg_ctx_t *ctx, const char *why); /* drains, unlists and takes it down */
-kg_ctx_t *kg_find(kg_kernel_t *k, const char *name);          /* borrowed; NULL if there is none */
+/* Drains, unlists and takes it down. -1 and a sentence if it does not end. */
+int kg_stop(kg_kernel_t *k, kg_ctx_t *ctx, const char *why, kg_error_t *err);
+kg_ctx_t *kg_find(kg_kernel_t *k, const char *name); /* borrowed; NULL if there is none */
 kg_lane_t *kg_lane_named(kg_kernel_t *k, const char *name, kg_error_t *err);
 
 /* Loads the file, after a trial in a process of its own if it was never seen before and `tried`. */
@@ -40,8 +41,11 @@ void kg_source_close(kg_source_t *s);
 /* Makes an instance, takes the source over, and brings it up to ready. NULL and a sentence; nothing is left then. */
 kg_ctx_t *kg_bring_up(kg_kernel_t *k, const char *name, kg_lane_t *lane, kg_source_t *src, kg_doc_t *config,
                       char **wanted, kg_ctx_t *predecessor, kg_error_t *err);
-/* Destroys the instance in its lane, unloads its file, drops the reference. `why` is for those who still wait. */
-void kg_take_down(kg_ctx_t *ctx, const char *why);
+/* Destroys the instance in its lane, unloads its file, drops the reference. `why` is for those who still wait. -1 and a
+ * sentence, also in the log, if its lane did not do so in time: it will be taken down when it does. */
+int kg_take_down(kg_ctx_t *ctx, const char *why, kg_error_t *err);
+/* Takes away what ended late; `all`: there are no lanes any more, nothing can still run. */
+void kg_bury(kg_kernel_t *k, bool all);
 
 /* kg_kernel_load() with the lock held; `tried`: a file never seen before is tried in a process of its own first. */
 int kg_load(kg_kernel_t *k, const kg_plugin_spec_t *spec, bool tried, kg_error_t *err);
@@ -51,7 +55,5 @@ void kg_kernel_end_lanes(kg_kernel_t *k);
 
 /* trial.c: runs the file in a process of its own. */
 int kg_trial(kg_kernel_t *k, const char *path, const char *name, kg_doc_t *config, kg_error_t *err);
-
-#define KG_STEP_MS 10000 /* create() and the like: they only compute */
 
 #endif

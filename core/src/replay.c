@@ -182,7 +182,7 @@ static kg_doc_t *run(replay_t *p, kg_kernel_t *k, kg_ctx_t *ctx, kg_error_t *err
   kg_job_t *job = kg_job_new(k);
   if (!job) return NULL;
   job->arg = p;
-  job = kg_run_job(ctx, begin, job, KG_STEP_MS, "replay to", err);
+  job = kg_run_job(ctx, begin, job, k->step_timeout_ms, "replay to", err);
   int rc = job ? job->rc : -1;
   if (job && rc < 0 && err) *err = job->err;
   kg_job_unref(job);
@@ -202,7 +202,7 @@ static kg_doc_t *with_kernel(replay_t *p, kg_kernel_t *k, kg_error_t *err) {
   kg_ctx_t *ctx = kg_shade_start(k, p->name, o->file, NULL, o->config, s, err);
   if (!ctx) return NULL;
   if (kg_enlist(k, ctx) == 0) return run(p, k, ctx, err);
-  kg_take_down(ctx, "out of memory");
+  kg_take_down(ctx, "out of memory", NULL);
   return NULL;
 }
 

@@ -1,13 +1,13 @@
 #include "shade.h"
 
 #include <fnmatch.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "files.h"
 #include "make.h"
 #include "remote_internal.h"
 
@@ -75,15 +75,9 @@ kg_shade_t *kg_shade_new(const char *live, bool replay, const char *run_dir, con
   return NULL;
 }
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *at) {
-  (void)st, (void)type, (void)at;
-  remove(path);
-  return 0;
-}
-
 void kg_shade_free(kg_shade_t *s) {
   if (!s) return;
-  if (s->dir) nftw(s->dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+  if (s->dir) kg_remove_tree(s->dir);
   kg_shadow_free(s->shadow);
   free_words(s->reads);
   free(s->live);
@@ -158,7 +152,7 @@ static int run(kg_ctx_t *ctx, kg_job_fn fn, void *arg, const char *what, kg_erro
   kg_job_t *job = kg_job_new(ctx->k);
   if (!job) return kg_error_set(err, KG_EFULL, "out of memory");
   job->arg = arg;
-  job = kg_run_job(ctx, fn, job, KG_STEP_MS, what, err);
+  job = kg_run_job(ctx, fn, job, ctx->k->step_timeout_ms, what, err);
   int rc = job ? job->rc : -1;
   if (job && rc < 0 && err) *err = job->err;
   kg_job_unref(job);
@@ -247,7 +241,7 @@ kg_ctx_t *kg_shade_start(kg_kernel_t *k, const char *name, const char *file, con
   kg_ctx_t *ctx = kg_bring_up(k, own, lane, &src, config, NULL, NULL, err);
   if (!ctx) return NULL;
   if (run(ctx, activate, NULL, "activate", err) == 0) return ctx;
-  kg_take_down(ctx, "the shadow did not start");
+  kg_take_down(ctx, "the shadow did not start", NULL);
   return NULL;
 }
 
@@ -296,7 +290,7 @@ static int start(kg_kernel_t *k, const kg_shadow_spec_t *spec, kg_error_t *err) 
     return 0;
   }
   kg_unlist(k, ctx);
-  kg_take_down(ctx, "the shadow did not start");
+  kg_take_down(ctx, "the shadow did not start", NULL);
   return -1;
 }
 
@@ -347,7 +341,7 @@ kg_doc_t *kg_shade_report(kg_ctx_t *shade, kg_error_t *err) {
     return NULL;
   }
   job->arg = kg_find(shade->k, shade->shade->live); /* stays: the manager waits here */
-  job = kg_run_job(shade, report, job, KG_STEP_MS, "report of", err);
+  job = kg_run_job(shade, report, job, shade->k->step_timeout_ms, "report of", err);
   kg_doc_t *doc = job ? kg_doc_ref(job->doc) : NULL;
   kg_job_unref(job);
   return doc;
@@ -365,7 +359,7 @@ kg_doc_t *kg_kernel_shadow_report(kg_kernel_t *k, const char *name, bool stop, k
     kg_error_set(err, KG_ENOTFOUND, "plugin %s has no shadow", name);
   else
     doc = kg_shade_report(ctx, err);
-  if (doc && stop) kg_stop(k, ctx, "the shadow was stopped");
+  if (doc && stop) kg_stop(k, ctx, "the shadow was stopped", NULL);
   pthread_mutex_unlock(&k->manage);
   return doc;
 }

@@ -220,7 +220,7 @@ int kg_sim_crash(kg_kernel_t *k, const char *name, kg_error_t *err) {
   kg_sim_note(k, "crash %s", name);
   kg_unlist(k, ctx);
   k->sim->crashed = ctx;
-  kg_take_down(ctx, "the plugin crashed");
+  kg_take_down(ctx, "the plugin crashed", NULL);
   k->sim->crashed = NULL;
   return 0;
 }

@@ -11,7 +11,7 @@ static void roll_back(kg_ctx_t *old, kg_ctx_t *new) {
   kg_error_t err = {0};
   kg_job_t *job = kg_job_new(old->k);
   if (job) job->arg = new;
-  job = job ? kg_run_job(old, kg_job_resume, job, KG_STEP_MS, "resume", &err) : NULL;
+  job = job ? kg_run_job(old, kg_job_resume, job, old->k->step_timeout_ms, "resume", &err) : NULL;
   if (!job || job->rc < 0)
     kg_logf(old->k, KG_LOG_ERROR, "kernel", "%s could not go on after the swap: %s", old->name,
             job ? job->err.text : err.text);
@@ -87,14 +87,14 @@ static int swap(kg_ctx_t *old, kg_source_t *src, int64_t *pause_us, kg_error_t *
   kg_names_hold(&k->registry, old);
   if (hand_over(old, new, err) < 0) {
     roll_back(old, new);
-    kg_take_down(new, "the swap was rolled back");
+    kg_take_down(new, "the swap was rolled back", NULL);
     return -1;
   }
   if (pause_us) *pause_us = kg_time_us(k) - since;
   replace_in_list(old, new);
   kg_logf(k, KG_LOG_INFO, "kernel", "%s: %s %s replaced %s %s, requests were held for %lld us", new->name,
           new->desc->name, new->desc->version, old->desc->name, old->desc->version, (long long)(kg_time_us(k) - since));
-  kg_take_down(old, "plugin was replaced");
+  kg_take_down(old, "plugin was replaced", NULL);
   return 0;
 }
 
@@ -154,7 +154,7 @@ int kg_kernel_reload(kg_kernel_t *k, const char *name, int64_t *pause_us, kg_err
   int rc = -1;
   if (!old)
     kg_error_set(&local, KG_ENOTFOUND, "there is no plugin %s", name);
-  else if (!old->handle && !old->remote)
+  else if (!old->code && !old->remote)
     kg_error_set(&local, KG_EINVAL, "plugin %s is part of the kernel and cannot be reloaded", name);
   else
     rc = swap_locked(k, name, old->path, NULL, pause_us, &local);

@@ -1,6 +1,7 @@
 /* A plugin nobody has seen before runs in a process of its own first: what crashes there has not touched the kernel. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -10,12 +11,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "files.h"
 #include "manager.h"
 
 extern char **environ;
 
 typedef struct trial {
   pid_t pid;
+  char dir[PATH_MAX]; /* for its files: what dies leaves them behind */
   int64_t patience_ms;
   int out; /* what the child says: phase names, at last "ok" or "bad SENTENCE" */
   char said[2048];
@@ -53,9 +56,10 @@ static int start(kg_kernel_t *k, const char *path, const char *name, kg_doc_t *c
     close(in);
     return kg_error_set(err, KG_EINTERNAL, "the trial cannot be prepared: %s", strerror(errno));
   }
-  char *argv[] = {"kogge", "plugin-host", "--trial", (char *)path, "--name", (char *)(name ? name : "trial"), NULL};
+  const char *argv[] = {"kogge", "plugin-host", "--trial", path, "--name", name ? name : "trial",
+                        "--run", t->dir,        NULL};
   t->pid = fork();
-  if (t->pid == 0) run_child(k->trial_command, argv, in, pipe_fd[1]);
+  if (t->pid == 0) run_child(k->trial_command, (char *const *)argv, in, pipe_fd[1]);
   close(in);
   close(pipe_fd[1]);
   t->out = pipe_fd[0];
@@ -105,12 +109,18 @@ static int judge(trial_t *t, const char *file, int status, bool late, kg_error_t
 int kg_trial(kg_kernel_t *k, const char *path, const char *name, kg_doc_t *config, kg_error_t *err) {
   trial_t t = {.patience_ms = k->trial_timeout_ms};
   const char *slash = strrchr(path, '/'), *file = slash ? slash + 1 : path;
-  if (start(k, path, name, config, &t, err) < 0) return -1;
+  snprintf(t.dir, sizeof t.dir, "%s/trial-XXXXXX", k->run_dir);
+  if (!mkdtemp(t.dir)) return kg_error_set(err, KG_EINTERNAL, "the trial cannot be prepared: %s", strerror(errno));
+  if (start(k, path, name, config, &t, err) < 0) {
+    kg_remove_tree(t.dir);
+    return -1;
+  }
   bool late = listen_to(&t) < 0;
   if (late) kill(t.pid, SIGKILL);
   int status = 0;
   while (waitpid(t.pid, &status, 0) < 0 && errno == EINTR) {
   }
   close(t.out);
+  kg_remove_tree(t.dir);
   return judge(&t, file, status, late, err);
 }

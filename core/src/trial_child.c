@@ -49,7 +49,7 @@ static int live(kg_kernel_t *k, const kg_plugin_t *desc, const char *name, kg_do
   kg_error_t ignored;
   int rc = kg_do(ctx, kg_job_create, 60000, "create", err);
   if (rc == 0) kg_wait_ready(ctx, patience_ms, &ignored);
-  kg_take_down(ctx, "the trial is over");
+  kg_take_down(ctx, "the trial is over", NULL);
   return rc;
 }
 
@@ -80,14 +80,15 @@ static int try(kg_kernel_t *k, const char *file, const char *name, kg_doc_t *con
   return rc;
 }
 
-int kg_trial_run(const char *file, const char *name, kg_doc_t *config, int report) {
+int kg_trial_run(const char *file, const char *name, kg_doc_t *config, const char *dir, int report) {
   kg_error_t err = {0};
   struct rlimit no_core = {0};
   report_fd = report;
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   setrlimit(RLIMIT_CORE, &no_core);
   kg_own_network();
-  kg_kernel_t *k = kg_kernel_new(&(kg_kernel_options_t){.log_level = KG_LOG_ERROR, .log_file = "/dev/null"}, &err);
+  kg_kernel_t *k =
+      kg_kernel_new(&(kg_kernel_options_t){.log_level = KG_LOG_ERROR, .log_file = "/dev/null", .run_dir = dir}, &err);
   if (k) {
     k->on_phase = phase;
     if (try(k, file, name, config, &err) == 0) err.code = 0;

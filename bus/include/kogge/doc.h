@@ -22,7 +22,9 @@ KG_PUBLIC kg_doc_t *kg_doc_copy(const void *data, size_t size);
 /* Takes over `data`, which must have come from malloc. The caller owns one reference; on NULL `data` was freed. */
 KG_PUBLIC kg_doc_t *kg_doc_take(void *data, size_t size);
 
-/* Wraps foreign memory; `release(data, arg)` runs once, in the thread that drops the last reference. */
+/* Wraps foreign memory; `release(data, arg)` runs once, in the thread that drops the last reference; NULL: nothing
+ * does. If `data` or `release` belongs to a plugin, its file stays loaded up to then, also when the plugin has gone;
+ * `arg` must not lead to anything that goes with the instance. */
 KG_PUBLIC kg_doc_t *kg_doc_wrap(const void *data, size_t size, void (*release)(void *data, void *arg), void *arg);
 
 /* One more reference; returns `doc`. NULL is allowed. */

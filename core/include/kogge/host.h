@@ -19,6 +19,7 @@ typedef struct kg_kernel_options {
   const char *log_file;     /* NULL: standard error */
   int crash_fd;             /* > 0: a crash in a lane writes "cNAME\n" of its plugin there; one kernel in a process */
   int64_t start_timeout_ms; /* 0: 30,000 */
+  int64_t step_timeout_ms;  /* create(), destroy() and the like, which only compute; 0: 10,000 */
   int64_t drain_timeout_ms; /* 0: 5,000 */
   int64_t trial_timeout_ms; /* an unknown plugin must have ended its trial by then; 0: 10,000 */
   int64_t budget_ms;        /* a handler that runs longer is logged when it returns; 0: 50 */
@@ -99,10 +100,10 @@ KG_PUBLIC int kg_kernel_command_fd(kg_kernel_t *k);
 KG_PUBLIC void kg_kernel_run_commands(kg_kernel_t *k);
 /*
  * In a process of its own: loads the file, runs create(), start() and destroy() several times with nobody else on the
- * bus, and reports to descriptor `report`: a line before each step, at last "ok" or "bad SENTENCE". Returns the
- * process's exit code.
+ * bus, and reports to descriptor `report` (`dir`: for its files, NULL: a new one): a line before each step, at last
+ * "ok" or "bad SENTENCE". Returns the process's exit code.
  */
-KG_PUBLIC int kg_trial_run(const char *file, const char *name, kg_doc_t *config, int report);
+KG_PUBLIC int kg_trial_run(const char *file, const char *name, kg_doc_t *config, const char *dir, int report);
 /* The inside of a plugin's own process: see kg_guest_run(). */
 typedef struct kg_guest_options {
   const char *address;  /* of the kernel: ipc:// or tcp:// */
