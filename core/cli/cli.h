@@ -78,8 +78,9 @@ void client_close(client_t *c);
 int client_send(client_t *c, const char *service, const char *topic, kg_doc_t *args, bool stream, int64_t timeout_ms);
 /* Next frame, borrowed until the next call; -1: the server has gone. */
 int client_next(client_t *c, kg_frame_t *f);
-/* One request, one answer: 0 and the answer in *f, or -1 after the error was printed. */
-int client_ask(client_t *c, const char *service, const char *topic, kg_doc_t *args, kg_frame_t *f);
+/* One request, one answer (timeout_ms -1: whenever it comes): 0 and the answer in *f, or -1 after the error was
+ * printed. */
+int client_ask(client_t *c, const char *service, const char *topic, kg_doc_t *args, int64_t timeout_ms, kg_frame_t *f);
 
 /* The server has another working directory: a path is made absolute in `path` (PATH_MAX), a bare word is left to it. */
 const char *cli_absolute(const char *file, char *path);

@@ -87,8 +87,8 @@ int client_next(client_t *c, kg_frame_t *f) {
   return receive(c->fd, c->data, n) < 0 ? -1 : kg_frame_read(c->data, n, f);
 }
 
-int client_ask(client_t *c, const char *service, const char *topic, kg_doc_t *args, kg_frame_t *f) {
-  if (client_send(c, service, topic, args, false, -1) < 0 || client_next(c, f) < 0) {
+int client_ask(client_t *c, const char *service, const char *topic, kg_doc_t *args, int64_t timeout_ms, kg_frame_t *f) {
+  if (client_send(c, service, topic, args, false, timeout_ms) < 0 || client_next(c, f) < 0) {
     fprintf(stderr, "kogge: the server has gone\n");
     return -1;
   }

@@ -8,6 +8,8 @@
 
 #include "config.h"
 
+#define ANSWER_MS 3000 /* what the kernel answers for a plugin takes no time */
+
 static kg_doc_t *args_of(const char *const pairs[][2]) {
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
@@ -36,9 +38,23 @@ static void table_row(kg_view_t v) {
          age);
 }
 
+static void stuck_line(FILE *f, kg_view_t v) {
+  if (!kg_view_there(kg_view_get(v, "stuck_in"))) return;
+  fprintf(f, "plugin %.*s has been stuck for %lld ms in the handler of %.*s, and with it lane %.*s\n",
+          KG_STR_ARG(kg_view_str(kg_view_get(v, "name"))), (long long)kg_view_int(kg_view_get(v, "stuck_ms"), 0),
+          KG_STR_ARG(kg_view_str(kg_view_get(v, "stuck_in"))), KG_STR_ARG(kg_view_str(kg_view_get(v, "lane"))));
+}
+
+/* Why nobody answered, if it can be known. */
+static void tell_stuck(client_t *c) {
+  kg_frame_t f;
+  if (client_ask(c, "kernel", "kernel.list", NULL, 5000, &f) < 0) return;
+  for (kg_iter_t it = kg_iter(kg_view_get(f.args, "plugins")); kg_iter_next(&it);) stuck_line(stderr, it.value);
+}
+
 static int list(cli_t *cli, client_t *c) {
   kg_frame_t f;
-  if (client_ask(c, "kernel", "kernel.list", NULL, &f) < 0) return 1;
+  if (client_ask(c, "kernel", "kernel.list", NULL, -1, &f) < 0) return 1;
   if (strcmp(cli->output, "json") == 0) {
     print_json(f.args);
     return 0;
@@ -46,6 +62,7 @@ static int list(cli_t *cli, client_t *c) {
   printf("%-26s %-26s %-9s %-8s %-9s %9s %10s %8s\n", "NAME", "PLUGIN", "VERSION", "LANE", "STATE", "REQUESTS", "CPU s",
          "AGE");
   for (kg_iter_t it = kg_iter(kg_view_get(f.args, "plugins")); kg_iter_next(&it);) table_row(it.value);
+  for (kg_iter_t it = kg_iter(kg_view_get(f.args, "plugins")); kg_iter_next(&it);) stuck_line(stdout, it.value);
   return 0;
 }
 
@@ -65,7 +82,8 @@ static int inherited(cli_t *cli, const char *topic, const char *name) {
   client_t c;
   snprintf(service, sizeof service, "plugin/%s", name);
   if (client_open(cli, &c) < 0) return 1;
-  int rc = client_ask(&c, service, topic, NULL, &f);
+  int rc = client_ask(&c, service, topic, NULL, ANSWER_MS, &f);
+  if (rc < 0) tell_stuck(&c);
   if (rc == 0 && strcmp(cli->output, "json") == 0)
     print_json(f.args);
   else if (rc == 0)
@@ -85,7 +103,7 @@ static int ask_change(const cli_t *cli, client_t *c, const char *topic, const ch
   const char *const pairs[][2] = {
       {"name", name}, {"file", file ? cli_absolute(file, path) : NULL}, {"lane", lane}, {NULL, NULL}};
   kg_doc_t *args = args_of(pairs);
-  int rc = client_ask(c, "kernel", topic, args, &f);
+  int rc = client_ask(c, "kernel", topic, args, -1, &f);
   kg_doc_unref(args);
   if (rc < 0 && file && !strchr(file, '/') && access(file, R_OK) == 0)
     fprintf(stderr, "kogge: a file of this directory is meant by ./%s\n", file);
@@ -161,7 +179,7 @@ int cli_plugin_config(cli_t *cli, int argc, char **argv) {
   kg_doc_t *args = kg_pack_doc(&p);
   int rc = client_open(cli, &c);
   if (rc == 0) {
-    rc = client_ask(&c, "kernel", "kernel.configure", args, &f);
+    rc = client_ask(&c, "kernel", "kernel.configure", args, -1, &f);
     client_close(&c);
   }
   if (rc == 0) printf("%s: done\n", argv[0]);
@@ -198,7 +216,7 @@ int cli_request(cli_t *cli, int argc, char **argv) {
   kg_cfg_free(cfg);
   int rc = client_open(cli, &c);
   if (rc == 0) {
-    rc = client_ask(&c, argv[0], argv[1], args, &f);
+    rc = client_ask(&c, argv[0], argv[1], args, -1, &f);
     if (rc == 0) print_json(f.args);
     for (kg_iter_t it = kg_iter(f.docs); rc == 0 && kg_iter_next(&it);) {
       kg_str_t doc = kg_view_bin(it.value);

@@ -38,7 +38,7 @@ static int ask_server(const cli_t *cli, replay_t *r) {
   char service[300];
   int found = -1;
   if (client_open_quiet(cli, &c, 2000) < 0) return -1;
-  if (client_ask(&c, "kernel", "kernel.list", NULL, &f) == 0)
+  if (client_ask(&c, "kernel", "kernel.list", NULL, -1, &f) == 0)
     for (kg_iter_t it = kg_iter(kg_view_get(f.args, "plugins")); found < 0 && kg_iter_next(&it);) {
       kg_str_t file = kg_view_str(kg_view_get(it.value, "file"));
       if (!kg_str_is(kg_view_str(kg_view_get(it.value, "name")), r->plugin) || !file.n) continue;
@@ -46,7 +46,7 @@ static int ask_server(const cli_t *cli, replay_t *r) {
       found = 0;
     }
   snprintf(service, sizeof service, "plugin/%s", r->plugin);
-  if (found == 0 && !r->config && client_ask(&c, service, "plugin.config", NULL, &f) == 0 &&
+  if (found == 0 && !r->config && client_ask(&c, service, "plugin.config", NULL, -1, &f) == 0 &&
       kg_view_type(f.args) == KG_V_MAP)
     r->doc = kg_doc_copy(f.args.p, kg_view_span(f.args));
   client_close(&c);

@@ -129,7 +129,7 @@ static int report(const cli_t *cli, client_t *c, const char *name, bool stop) {
   kg_pack_kv_bool(&p, "stop", stop);
   kg_pack_end(&p);
   kg_doc_t *args = kg_pack_doc(&p);
-  int rc = client_ask(c, "kernel", "kernel.shadow_report", args, &f);
+  int rc = client_ask(c, "kernel", "kernel.shadow_report", args, -1, &f);
   kg_doc_unref(args);
   return rc < 0 ? 1 : cli_print_report(cli, f.args);
 }
@@ -149,7 +149,7 @@ static void wait_seconds(double s) {
 static int start(const cli_t *cli, client_t *c, const words_t *w, const char *name, const char *file) {
   kg_frame_t f;
   kg_doc_t *args = start_args(w, name, file);
-  int rc = client_ask(c, "kernel", "kernel.shadow", args, &f);
+  int rc = client_ask(c, "kernel", "kernel.shadow", args, -1, &f);
   kg_doc_unref(args);
   if (rc < 0) return 1;
   if (!w->duration) {

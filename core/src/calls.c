@@ -82,12 +82,19 @@ static int64_t timeout_of(const kg_request_t *r) {
   return r->timeout_ms < 0 || r->stream ? 0 : DEFAULT_TIMEOUT_MS;
 }
 
+/* Beyond all limits: nothing is left of it but a line in the log, and not of every one. */
+static uint64_t lost(kg_ctx_t *ctx, const kg_request_t *r, const char *why) {
+  uint64_t n = ++ctx->calls_lost;
+  if ((n & (n - 1)) == 0)
+    kg_logf(ctx->k, KG_LOG_ERROR, ctx->name, "%s: request %s is lost, %llu so far", why, r->topic,
+            (unsigned long long)n);
+  return (uint64_t)ctx->number << 40 | ++ctx->next_call;
+}
+
 uint64_t kg_send(kg_ctx_t *ctx, const kg_request_t *r) {
+  if (ctx->calls.count > (r->fn ? KG_MAX_FAILING : KG_MAX_CALLS)) return lost(ctx, r, "too many open requests");
   kg_call_t *c = new_call(ctx, r);
-  if (!c) {
-    kg_logf(ctx->k, KG_LOG_ERROR, ctx->name, "out of memory: request %s is lost", r->topic);
-    return (uint64_t)ctx->number << 40 | ++ctx->next_call;
-  }
+  if (!c) return lost(ctx, r, "out of memory");
   kg_count(&ctx->n.sent, 1);
   if (ctx->calls.count > KG_MAX_CALLS) {
     fail_later(c, KG_EFULL, "too many open requests");

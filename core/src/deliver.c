@@ -60,7 +60,14 @@ static void deliver_event(kg_lane_t *lane, const kg_parcel_t *p) {
   if (fn) run(lane, p->to, fn, p->m);
 }
 
+/* One that kg_route_event() has counted: the kernel's own have no sender. */
+static void event_arrived(const kg_lane_t *lane, const kg_parcel_t *p) {
+  if (p->from && !lane->k->link && !lane->k->sim)
+    atomic_fetch_sub_explicit(&p->to->events_waiting, 1, memory_order_relaxed);
+}
+
 void kg_deliver(kg_lane_t *lane, kg_parcel_t *p) {
+  if (kg_msg_type(p->m) == KG_MSG_EVENT) event_arrived(lane, p);
   if (atomic_load_explicit(&lane->k->tracing, memory_order_relaxed)) kg_trace_parcel(lane, p);
   if (p->to->shadow) kg_tap(p->to, p->m, false);
   if (p->to->raw) {

@@ -47,6 +47,8 @@ static void stats(kg_ctx_t *ctx, const kg_msg_t *m) {
   kg_pack_map(&p);
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
     kg_pack_kv_int(&p, numbers[i].key, (int64_t)*numbers[i].value);
+  kg_pack_kv_int(&p, "events_lost", (int64_t)ctx->events_lost);
+  kg_pack_kv_int(&p, "calls_lost", (int64_t)ctx->calls_lost);
   kg_pack_kv_int(&p, "open_calls", (int64_t)ctx->calls.count);
   kg_pack_kv_int(&p, "open_requests", (int64_t)ctx->served.count - 1); /* without this one */
   kg_pack_key(&p, "own");

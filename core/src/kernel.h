@@ -19,6 +19,8 @@
 #define KG_MAX_LANES 64
 #define KG_MAX_HELD 65536  /* requests of one name that wait for the end of a swap: more get 507 at once */
 #define KG_MAX_CALLS 65536 /* open requests of one instance: a flood ends at its source */
+#define KG_MAX_FAILING (4 * KG_MAX_CALLS) /* with those whose failure it has not heard of: more are lost */
+#define KG_MAX_EVENTS 65536               /* events that wait for one instance */
 
 typedef struct kg_lane kg_lane_t;
 typedef struct kg_job kg_job_t;
@@ -140,6 +142,8 @@ struct kg_ctx {
   void (*raw)(kg_lane_t *lane, kg_ctx_t *ctx, kg_parcel_t *p);
   kg_ctx_t *predecessor; /* in a swap; borrowed, manager and own lane */
   atomic_int state;
+  atomic_uint events_waiting; /* on their way to it: bounded, what is too much is counted */
+  atomic_ullong events_lost;
   atomic_bool active, tracing;
   kg_counters_t n;
   int64_t started_us;
@@ -155,7 +159,7 @@ struct kg_ctx {
   kg_doc_t *config;
   kg_table_t calls;  /* id -> kg_call_t */
   kg_table_t served; /* id -> kg_served_t */
-  uint64_t next_call;
+  uint64_t next_call, calls_lost;
   kg_timer_entry_t *timers;
   kg_watch_t *watches;
   kg_name_t **claims; /* names asked for with kg_serve() before it owns any */

@@ -21,6 +21,25 @@ static void pack_topics(kg_pack_t *p, const kg_plugin_t *desc) {
   kg_pack_end(p);
 }
 
+/* Where it hangs, if it does. */
+static bool pack_stuck(kg_pack_t *p, kg_ctx_t *ctx, int64_t now) {
+  bool in_lane = atomic_load(&ctx->lane->current) == ctx;
+  kg_pulse_t *pulse = ctx->remote ? kg_remote_pulse(ctx->remote) : in_lane ? ctx->lane->pulse : NULL;
+  int64_t since = pulse ? atomic_load(&pulse->busy_since_us) : 0;
+  char what[65];
+  if (!since || now - since < ctx->k->stuck_us) return false;
+  kg_pulse_what(pulse, what);
+  kg_pack_kv_str(p, "stuck_in", what);
+  kg_pack_kv_int(p, "stuck_ms", (now - since) / 1000);
+  return true;
+}
+
+static const char *state_of(const kg_ctx_t *ctx) {
+  if (ctx->shade) return "shadow";
+  bool away = ctx->remote && atomic_load(&ctx->state) == KG_RUNNING && !kg_remote_up(ctx->remote);
+  return away ? "restarting" : kg_state_name(atomic_load(&ctx->state));
+}
+
 static void pack_instance(kg_pack_t *p, kg_ctx_t *ctx, int64_t now) {
   kg_pack_map(p);
   kg_pack_kv_str(p, "name", ctx->name);
@@ -28,8 +47,7 @@ static void pack_instance(kg_pack_t *p, kg_ctx_t *ctx, int64_t now) {
   kg_pack_kv_str(p, "role", ctx->desc->role);
   kg_pack_kv_str(p, "version", ctx->desc->version);
   kg_pack_kv_str(p, "lane", ctx->lane->name);
-  bool away = ctx->remote && atomic_load(&ctx->state) == KG_RUNNING && !kg_remote_up(ctx->remote);
-  kg_pack_kv_str(p, "state", ctx->shade ? "shadow" : away ? "restarting" : kg_state_name(atomic_load(&ctx->state)));
+  kg_pack_kv_str(p, "state", pack_stuck(p, ctx, now) ? "stuck" : state_of(ctx));
   if (ctx->remote) {
     kg_pack_kv_int(p, "process", kg_remote_pid(ctx->remote));
     kg_pack_kv_int(p, "restarts", kg_remote_restarts(ctx->remote));

@@ -203,6 +203,18 @@ static bool served_before(const kg_registry_t *r, size_t i, const char *topic) {
   return false;
 }
 
+/* Room for one more; who floods its subscribers loses, and is named. */
+static bool has_room(kg_ctx_t *to, const kg_ctx_t *from, const char *topic) {
+  if (to->k->sim || atomic_fetch_add_explicit(&to->events_waiting, 1, memory_order_relaxed) < KG_MAX_EVENTS)
+    return true;
+  atomic_fetch_sub_explicit(&to->events_waiting, 1, memory_order_relaxed);
+  uint64_t lost = atomic_fetch_add_explicit(&to->events_lost, 1, memory_order_relaxed) + 1;
+  if ((lost & (lost - 1)) == 0)
+    kg_logf(to->k, KG_LOG_WARN, to->name, "%llu events were lost, the last one %s of %s: %d wait already",
+            (unsigned long long)lost, topic, from->name, KG_MAX_EVENTS);
+  return false;
+}
+
 void kg_route_event(kg_ctx_t *from, kg_msg_t *m) {
   kg_registry_t *r = &from->k->registry;
   const char *topic = kg_msg_topic(m);
@@ -216,6 +228,7 @@ void kg_route_event(kg_ctx_t *from, kg_msg_t *m) {
   for (size_t i = 0; i < r->nsubs; i++) {
     const kg_subscription_t *s = &r->subs[i];
     if (strncmp(topic, s->prefix, s->n) != 0 || served_before(r, i, topic)) continue;
+    if (!has_room(s->ctx, from, topic)) continue;
     kg_lane_post(from->lane, (kg_parcel_t){.to = kg_ctx_ref(s->ctx), .from = kg_ctx_ref(from), .m = kg_msg_ref(m)});
   }
   pthread_rwlock_unlock(&r->lock);

@@ -50,14 +50,17 @@ static bool who_is_in(kg_kernel_t *k, kg_lane_t *lane, char *name, size_t room) 
   for (size_t i = 0; i < k->ninstances && !found; i++)
     if (k->instances[i] == current && (found = true)) snprintf(name, room, "plugin %s", k->instances[i]->name);
   pthread_mutex_unlock(&k->list);
-  if (!found) snprintf(name, room, "a plugin that starts or ends");
+  if (!found && current && k->link) /* a process of its own: it and the link are all there is */
+    snprintf(name, room, "plugin %s", current->name);
+  else if (!found)
+    snprintf(name, room, "a plugin that starts or ends");
   return current != NULL;
 }
 
 static bool look_at_lane(kg_kernel_t *k, kg_lane_t *lane, int64_t now) {
   char what[65], who[300];
   int64_t since = atomic_load_explicit(&lane->pulse->busy_since_us, memory_order_relaxed);
-  if (!since) return false;
+  if (!since || lane->pulse != &lane->own_pulse) return false; /* shared: the kernel looks at it */
   if (now - since < k->stuck_us || !worth_a_line(k, now - since) || !who_is_in(k, lane, who, sizeof who)) return true;
   kg_pulse_what(lane->pulse, what);
   kg_logf(k, KG_LOG_ERROR, "kernel", "lane %s has been stuck for %lld ms in the handler of %s of %s", lane->name,

@@ -36,6 +36,15 @@ Test(bad_plugins, one_that_crashes_on_destroy_never_reaches_the_kernel) {
 Test(bad_plugins, one_that_hangs_is_given_up) {
   refused("hang-on-create", "hung while it was created");
 }
+Test(bad_plugins, one_that_hangs_in_start_is_given_up) {
+  refused("hang-on-start", "hung while it was started");
+}
+Test(bad_plugins, one_that_hangs_in_destroy_is_given_up) {
+  refused("hang-on-destroy", "hung while it was destroyed");
+}
+Test(bad_plugins, one_that_is_half_made_leaves_nothing) {
+  refused("half-made", "it was not ready within 600 ms");
+}
 Test(bad_plugins, one_that_leaks_is_refused) {
   refused("leaks", "leaks: each time it was created and destroyed at least");
 }

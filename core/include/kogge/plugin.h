@@ -134,7 +134,8 @@ typedef struct kg_request {
   void *arg;
 } kg_request_t;
 
-/* Sends; never blocks. Returns the call's id (> 0). All failures come to fn, later, never from inside this call. */
+/* Sends; never blocks. Returns the call's id (> 0). All failures come to fn, later, never from inside this call; only
+ * who has more than 262,144 requests open hears no more of further ones (PROTOCOL.md rule 7). */
 KG_PUBLIC uint64_t kg_send(kg_ctx_t *ctx, const kg_request_t *r);
 /* No further callback for this call; the other side gets CANCEL. Ended ids are ignored. */
 KG_PUBLIC void kg_cancel(kg_ctx_t *ctx, uint64_t call);
