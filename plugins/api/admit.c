@@ -205,11 +205,67 @@ static bool priority(write_t *w, kube_node_t *spec) {
   return true;
 }
 
+/* --- RuntimeClass (KEP-585, KEP-688): what the class says of the pods that name it -------------------------------- */
+
+static bool class_overhead(write_t *w, kube_node_t *spec, kg_view_t class) {
+  kg_view_t fixed = kg_view_path(class, "overhead", "podFixed", NULL);
+  const kube_node_t *own = kube_get(spec, "overhead");
+  if (!kg_view_count(fixed))
+    return !own ||
+           fault_forbidden(&w->fault, w->q.r, w->q.name,
+                           "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead");
+  kube_node_t *theirs = kube_tree_parse(w->arena, fixed);
+  if (own && !kube_tree_equal(own, theirs))
+    return fault_forbidden(&w->fault, w->q.r, w->q.name,
+                           "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead");
+  kube_set(w->arena, spec, "overhead", theirs);
+  return true;
+}
+
+static bool class_selector(write_t *w, kube_node_t *spec, kg_view_t selector) {
+  kube_arena_t *a = w->arena;
+  for (kg_iter_t it = kg_iter(selector); kg_iter_next(&it);) {
+    kube_node_t *map = kube_sub(a, spec, "nodeSelector");
+    kg_str_t key = kube_arena_str(a, kg_view_str(it.key)), want = kg_view_str(it.value);
+    kg_str_t own = kube_node_str(kube_getn(map, key));
+    if (own.p && !kg_str_eq(own, want))
+      return fault_forbidden(&w->fault, w->q.r, w->q.name,
+                             "conflict: runtimeClass.Scheduling.NodeSelector[" KG_STR_FMT "] = " KG_STR_FMT
+                             "; pod.Spec.NodeSelector[" KG_STR_FMT "] = " KG_STR_FMT,
+                             KG_STR_ARG(key), KG_STR_ARG(want), KG_STR_ARG(key), KG_STR_ARG(own));
+    kube_setn(a, map, key, kube_strn(a, want));
+  }
+  return true;
+}
+
+static void class_tolerations(write_t *w, kube_node_t *spec, kg_view_t more) {
+  if (!kg_view_count(more)) return;
+  kube_node_t *list = list_of(w->arena, spec, "tolerations");
+  for (kg_iter_t it = kg_iter(more); kg_iter_next(&it);) {
+    kube_node_t *toleration = kube_tree_parse(w->arena, it.value);
+    bool there = false;
+    for (uint32_t i = 0; i < list->c.n && !there; i++) there = kube_tree_equal(list->c.items[i], toleration);
+    if (!there) kube_push(w->arena, list, toleration);
+  }
+}
+
+static bool runtime_class(write_t *w, kube_node_t *spec) {
+  kg_str_t name = kube_node_str(kube_get(spec, "runtimeClassName"));
+  const object_t *class = name.n ? find(w, "node.k8s.io", "runtimeclasses", (kg_str_t){0}, name) : NULL;
+  if (name.n && !class)
+    return fault_forbidden(&w->fault, w->q.r, w->q.name, "pod rejected: RuntimeClass \"" KG_STR_FMT "\" not found",
+                           KG_STR_ARG(name));
+  kg_view_t v = class ? object_view(class) : (kg_view_t){0}, scheduling = kg_view_get(v, "scheduling");
+  if (!class_overhead(w, spec, v) || !class_selector(w, spec, kg_view_get(scheduling, "nodeSelector"))) return false;
+  class_tolerations(w, spec, kg_view_get(scheduling, "tolerations"));
+  return true;
+}
+
 /* --- all of it --------------------------------------------------------------------------------------------------- */
 
 static bool admit_pod(write_t *w, kube_node_t *object) {
   kube_node_t *spec = kube_sub(w->arena, object, "spec");
-  if (!service_account(w, spec) || !priority(w, spec)) return false;
+  if (!service_account(w, spec) || !priority(w, spec) || !runtime_class(w, spec)) return false;
   tolerations(w->arena, spec);
   return limits_admit(w, object);
 }

@@ -65,3 +65,28 @@ Test(namespace, says_which_finalizers_hold_it) {
   expect_gone(c, "v1/namespaces", NULL, "n");
   cluster_free(c);
 }
+
+/* --- RuntimeClass: admission, not a controller, but it wants the same cluster --------------------------------------
+ */
+
+Test(runtimeclass, pods_take_overhead_selector_and_tolerations_of_their_class) {
+  cluster_t *c = with_space("n");
+  cr_assert(post_sub(c, "v1/pods", "n", "x", "",
+                     "{'apiVersion':'v1','kind':'Pod','metadata':{'name':'x'},'spec':{'runtimeClassName':'absent',"
+                     "'containers':[{'name':'c','image':'i'}]}}") == 403);
+  make(c, "node.k8s.io/v1/runtimeclasses", NULL,
+       "{'metadata':{'name':'heavy'},'handler':'runc','overhead':{'podFixed':{'cpu':'10m'}},'scheduling':{'"
+       "nodeSelector':"
+       "{'disk':'fast'},'tolerations':[{'key':'k','operator':'Exists'}]}}");
+  make(c, "v1/pods", "n",
+       "{'metadata':{'name':'p'},'spec':{'runtimeClassName':'heavy','nodeSelector':{'zone':'a'},'containers':[{'name':'"
+       "c',"
+       "'image':'i'}]}}");
+  expect(c, "v1/pods", "n", "p", "spec>overhead", "{'cpu':'10m'}");
+  expect(c, "v1/pods", "n", "p", "spec>nodeSelector", "{'zone':'a','disk':'fast'}");
+  expect(c, "v1/pods", "n", "p", "spec>tolerations>key=k>operator", "'Exists'");
+  cr_assert(post_sub(c, "v1/pods", "n", "x", "",
+                     "{'apiVersion':'v1','kind':'Pod','metadata':{'name':'x'},'spec':{'runtimeClassName':'heavy',"
+                     "'nodeSelector':{'disk':'slow'},'containers':[{'name':'c','image':'i'}]}}") == 403);
+  cluster_free(c);
+}
