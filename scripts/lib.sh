@@ -34,15 +34,16 @@ install_packages() {
   ok
 }
 
-# build PRESET [TARGET]: configures and builds into the preset's directory.
+# build PRESET [TARGET…]: configures and builds into the preset's directory.
 build() {
   local preset=$1 dir=$BUILD
+  shift
   [ "$preset" = release ] || dir=$BUILD/$preset
   mkdir -p "$dir"
   step "building ($preset)"
   (cd "$ROOT" && cmake --preset "$preset" -B "$dir" >"$dir/configure.log" 2>&1) || { cat "$dir/configure.log" >&2; die "cmake failed"; }
-  if [ -t 2 ]; then ninja -C "$dir" ${2:-} >&2 || die "the build failed"
-  else ninja -C "$dir" ${2:-} >"$dir/build.log" 2>&1 || { tail -60 "$dir/build.log" >&2; die "the build failed, see $dir/build.log"; }; fi
+  if [ -t 2 ]; then ninja -C "$dir" "$@" >&2 || die "the build failed"
+  else ninja -C "$dir" "$@" >"$dir/build.log" 2>&1 || { tail -60 "$dir/build.log" >&2; die "the build failed, see $dir/build.log"; }; fi
   ok
 }
 

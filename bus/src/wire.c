@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "handed.h"
 #include "head.h"
 
 enum {
@@ -57,6 +58,7 @@ static int make_room(kg_wire_t *w, size_t n) {
 
 static void release_out(void *data, void *out) {
   (void)data;
+  KG_TAKEN(out);
   free(out);
 }
 
@@ -76,6 +78,7 @@ int kg_wire_flush(kg_wire_t *w, void *socket, kg_error_t *err) {
   if (rc != 0 || w->count == 0) return rc;
   if (zmq_msg_init_data(&w->held, w->out + skip, w->size - skip, release_out, w->out) < 0)
     return kg_error_set(err, KG_EFULL, "out of memory");
+  KG_HANDED(w->out);
   w->holds = true;
   w->usual = w->size + w->size / 4;
   w->out = NULL;
@@ -85,12 +88,14 @@ int kg_wire_flush(kg_wire_t *w, void *socket, kg_error_t *err) {
 
 static void release_doc(void *data, void *doc) {
   (void)data;
+  KG_TAKEN(doc);
   kg_doc_unref(doc);
 }
 
 static int send_doc(void *socket, kg_doc_t *doc, int flags) {
   zmq_msg_t z;
   kg_doc_ref(doc);
+  KG_HANDED(doc);
   if (zmq_msg_init_data(&z, (void *)kg_doc_data(doc), kg_doc_size(doc), release_doc, doc) < 0) {
     kg_doc_unref(doc);
     return -1;

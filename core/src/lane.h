@@ -51,7 +51,7 @@ struct kg_lane {
   int64_t now_us; /* when the last handler returned */
   uint64_t random[2];
   /* for reports of other threads */
-  kg_pulse_t *pulse, own_pulse;
+  kg_pulse_t *_Atomic pulse, own_pulse;
   _Atomic(kg_ctx_t *) current;
   atomic_ullong messages, sleeps, busy_us;
 };

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <zmq.h>
 
+#include "handed.h"
 #include "lane.h"
 #include "refs.h"
 
@@ -29,6 +30,7 @@ static void drop(kg_packet_t *k) {
 
 static void packet_release(void *packet, void *hint) {
   (void)hint;
+  KG_TAKEN(packet);
   drop(packet);
 }
 
@@ -83,6 +85,7 @@ int kg_outlet_send(kg_kernel_t *k, kg_outlet_t *out, const kg_lane_t *lane, kg_p
     out->packet = NULL;
     return -1;
   }
+  KG_HANDED(packet);
   if (zmq_msg_send(&z, out->socket, ZMQ_DONTWAIT) >= 0) return 0;
   zmq_msg_close(&z);
   drop(packet);
@@ -111,6 +114,7 @@ void *kg_inbox_open(kg_kernel_t *k, unsigned index) {
 }
 
 static void unpack(void *inbox, kg_packet_t *k, kg_queue_t *into) {
+  KG_TAKEN(k);
   unsigned n = atomic_exchange_explicit(&k->count, OPENED, memory_order_acquire);
   for (unsigned i = 0; n != OPENED && i < n; i++) {
     bool fence = k->parcels[i].job && k->parcels[i].job->fence;

@@ -296,11 +296,18 @@ static void close_socket(kg_ctx_t *ctx) {
   kg_wire_end(&r->wire);
 }
 
+/* The watchdog looks at the shared memory under the list's lock: it must not vanish meanwhile. */
+static void free_process(kg_remote_t *r) {
+  pthread_mutex_lock(&r->k->list);
+  kg_process_free(&r->proc);
+  pthread_mutex_unlock(&r->k->list);
+}
+
 void kg_remote_detach(kg_ctx_t *ctx) {
   kg_remote_t *r = ctx->remote;
   if (r->proc.pidfd >= 0) kg_fd_forget(ctx, r->proc.pidfd);
   close_socket(ctx);
-  kg_process_free(&r->proc);
+  free_process(r);
   let_go(ctx, "the plugin was stopped");
   kg_lane_forget(ctx);
 }
@@ -325,13 +332,19 @@ void kg_remote_await_end(kg_ctx_t *ctx) {
   kg_timer(ctx, KG_END_MS, 0, too_late, NULL);
 }
 
+static int prepare_process(kg_remote_t *r, kg_error_t *err) {
+  pthread_mutex_lock(&r->k->list);
+  int rc = kg_process_prepare(r->k, &r->proc, r->name, NULL, err);
+  pthread_mutex_unlock(&r->k->list);
+  return rc;
+}
+
 static void start_again(kg_ctx_t *ctx, void *self, void *arg) {
   (void)self, (void)arg;
   kg_remote_t *r = ctx->remote;
   kg_error_t err = {0};
-  kg_process_free(&r->proc);
-  if (kg_process_prepare(r->k, &r->proc, r->name, NULL, &err) == 0 &&
-      (r->port.socket = kg_process_socket(r->k, &r->proc, &err)) != NULL &&
+  free_process(r);
+  if (prepare_process(r, &err) == 0 && (r->port.socket = kg_process_socket(r->k, &r->proc, &err)) != NULL &&
       kg_process_start(r->k, &r->proc, r->name, r->file, r->dir, &err) == 0 && attach(ctx, &err) == 0) {
     kg_timer_cancel(ctx, r->start_timer);
     r->start_timer = kg_timer(ctx, r->k->start_timeout_ms, 0, too_late, NULL);
@@ -339,7 +352,7 @@ static void start_again(kg_ctx_t *ctx, void *self, void *arg) {
   }
   kg_logf(ctx->k, KG_LOG_ERROR, ctx->name, "its process could not be started: %s", err.text);
   close_socket(ctx);
-  kg_process_free(&r->proc);
+  free_process(r);
   kg_timer(ctx, KG_LONGEST_PAUSE_MS, 0, start_again, NULL);
 }
 

@@ -44,7 +44,7 @@ void kg_remote_detach(kg_ctx_t *ctx);
 
 /* remote_process.c: the process and the socket. */
 typedef struct kg_process {
-  pid_t pid;
+  _Atomic pid_t pid; /* 0: none now */
   int pidfd;         /* can be read when it has ended; -1: none */
   int life;          /* the host ends when this is closed */
   int memory;        /* memfd of the pulse */

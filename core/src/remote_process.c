@@ -92,7 +92,9 @@ static int spawn(kg_kernel_t *k, kg_process_t *p, char *const argv[], int life) 
   posix_spawn_file_actions_adddup2(&f, log, 2);
   posix_spawn_file_actions_adddup2(&f, far, 3);
   posix_spawn_file_actions_adddup2(&f, memory, 4);
-  int rc = memory < 0 || log < 0 || far < 0 ? EMFILE : posix_spawn(&p->pid, k->trial_command, &f, &a, argv, environ);
+  pid_t pid = 0;
+  int rc = memory < 0 || log < 0 || far < 0 ? EMFILE : posix_spawn(&pid, k->trial_command, &f, &a, argv, environ);
+  p->pid = rc == 0 ? pid : 0;
   posix_spawn_file_actions_destroy(&f);
   posix_spawnattr_destroy(&a);
   if (memory >= 0) close(memory);
@@ -123,7 +125,6 @@ int kg_process_start(kg_kernel_t *k, kg_process_t *p, const char *name, const ch
                         "--log-json", k->log.json ? "1" : "0",
                         "--shadow",   dir ? "1" : "0",
                         NULL};
-  memset(p->pulse, 0, sizeof *p->pulse);
   int rc = spawn(k, p, (char *const *)argv, life[0]);
   close(life[0]);
   if (rc != 0) {

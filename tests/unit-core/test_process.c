@@ -9,7 +9,7 @@ enum { MOST = 64 };
 
 /* A plugin that asks on behalf of the test, one request after the other. */
 static struct {
-  atomic_int wanted, done, code, items, events;
+  atomic_int wanted, sent, done, code, items, events;
   const char *service, *topic;
   kg_doc_t *args, *doc;
   bool stream;
@@ -54,10 +54,9 @@ static void heard(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
 
 static void tick(kg_ctx_t *ctx, void *self, void *arg) {
   (void)arg;
-  static int sent; /* one asker a test */
-  if (sent < t.wanted) {
-    sent++;
+  if (t.sent < t.wanted) {
     ask_now(ctx, self, NULL);
+    t.sent++;
   }
 }
 
@@ -186,6 +185,7 @@ Test(process, that_crashes_is_started_again_and_its_requests_fail_at_once) {
   kg_kernel_t *k = with_process();
   int64_t first = listed(k, "process");
   send_ask("unruly.keep", "n", 1);
+  wait_until(&t.sent, 1);
   usleep(30000);
   ask("unruly.crash", "n", 1);
   wait_until(&t.done, 2);
