@@ -71,7 +71,7 @@ Test(namespace, says_which_finalizers_hold_it) {
 
 Test(runtimeclass, pods_take_overhead_selector_and_tolerations_of_their_class) {
   cluster_t *c = with_space("n");
-  cr_assert(post_sub(c, "v1/pods", "n", "x", "",
+  cr_assert(post_sub(c, "v1/pods", "n", NULL, "",
                      "{'apiVersion':'v1','kind':'Pod','metadata':{'name':'x'},'spec':{'runtimeClassName':'absent',"
                      "'containers':[{'name':'c','image':'i'}]}}") == 403);
   make(c, "node.k8s.io/v1/runtimeclasses", NULL,
@@ -85,7 +85,7 @@ Test(runtimeclass, pods_take_overhead_selector_and_tolerations_of_their_class) {
   expect(c, "v1/pods", "n", "p", "spec>overhead", "{'cpu':'10m'}");
   expect(c, "v1/pods", "n", "p", "spec>nodeSelector", "{'zone':'a','disk':'fast'}");
   expect(c, "v1/pods", "n", "p", "spec>tolerations>key=k>operator", "'Exists'");
-  cr_assert(post_sub(c, "v1/pods", "n", "x", "",
+  cr_assert(post_sub(c, "v1/pods", "n", NULL, "",
                      "{'apiVersion':'v1','kind':'Pod','metadata':{'name':'x'},'spec':{'runtimeClassName':'heavy',"
                      "'nodeSelector':{'disk':'slow'},'containers':[{'name':'c','image':'i'}]}}") == 403);
   cluster_free(c);
