@@ -36,8 +36,8 @@ static int take_lock(lmdb_store_t *s, kg_error_t *err) {
   int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) return kg_error_set(err, KG_EINTERNAL, "store-lmdb: cannot open %s: %s", path, strerror(errno));
   if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
-    int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
-    if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)n, 0) != n) {
+    int n = snprintf(text, sizeof text, "%-15ld\n", (long)getpid()); /* always as long: no new block on a full disk */
+    if (pwrite(fd, text, (size_t)n, 0) != n) {
       close(fd);
       return kg_error_set(err, KG_EFULL, "store-lmdb: cannot write %s: %s", path, strerror(errno));
     }
@@ -82,10 +82,9 @@ static int read_state(lmdb_store_t *s, MDB_txn *txn) {
     s->rev = clean;
   else if (limit > s->rev)
     s->rev = limit;
-  s->committed = s->rev;
-  s->limit = s->rev + REV_RESERVE;
-  rc = meta_put(s, txn, "limit", s->limit);
-  return rc ? rc : meta_put(s, txn, "clean", -1);
+  s->committed = s->limit =
+      s->rev; /* the first commit promises more; until then nothing is written, the disk may be full */
+  return 0;
 }
 
 static int open_tables(env_t *env) {
@@ -123,11 +122,10 @@ static void release(lmdb_store_t *s) {
 
 static int open_state(lmdb_store_t *s, kg_error_t *err) {
   MDB_txn *txn = NULL;
-  int rc = mdb_txn_begin(s->db.env, NULL, 0, &txn);
+  int rc = mdb_txn_begin(s->db.env, NULL, MDB_RDONLY, &txn);
   if (!rc) rc = read_state(s, txn);
-  if (rc && txn) mdb_txn_abort(txn);
-  if (!rc) rc = mdb_txn_commit(txn);
-  return rc ? lmdb_error(err, rc, "cannot write the first transaction") : 0;
+  if (txn) mdb_txn_abort(txn);
+  return rc ? lmdb_error(err, rc, "cannot read the state") : 0;
 }
 
 int env_open(lmdb_store_t *s, kg_error_t *err) {

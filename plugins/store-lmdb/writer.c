@@ -7,12 +7,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "lmdb_store.h"
 
-enum { COMPACT_CHUNK = 500, GROW_TRIES = 24 };
+enum { COMPACT_CHUNK = 500, GROW_TRIES = 24, DISK_FULL = 1 << 20 };
 
 static MDB_val rev_key(const size_t *rev) {
   return (MDB_val){sizeof *rev, (void *)rev};
@@ -78,6 +79,7 @@ static int commit(lmdb_store_t *s) {
   if (s->rev + REV_RESERVE / 2 > limit) {
     limit = s->rev + REV_RESERVE;
     rc = meta_put(s, s->txn, "limit", limit);
+    if (!rc) rc = meta_put(s, s->txn, "clean", -1);
   }
   if (rc) return rc;
   rc = mdb_txn_commit(s->txn);
@@ -183,8 +185,16 @@ static int try_batch(lmdb_store_t *s, store_op_t *list) {
   return rc;
 }
 
+/* A write that the disk took half of is an I/O error to LMDB. */
+static int true_reason(const lmdb_store_t *s, int rc) {
+  struct statvfs disk;
+  if (rc != EIO || statvfs(s->dir, &disk)) return rc;
+  return disk.f_bavail * disk.f_frsize < DISK_FULL ? ENOSPC : rc;
+}
+
 static void fail_batch(lmdb_store_t *s, store_op_t *list, int rc) {
   s->failing = true;
+  rc = true_reason(s, rc);
   reset_results(list);
   for (store_op_t *op = list; op; op = op->next)
     lmdb_error(&op->error, rc, op->kind == STORE_BARRIER ? "cannot commit what the read waits for" : "cannot write");
@@ -257,7 +267,7 @@ static bool run_compaction(lmdb_store_t *s, store_op_t *op) {
   int64_t reached = s->compacted;
   int rc = op->rev > s->compacted ? compact_chunk(s, op->rev, &reached) : 0;
   if (rc == MDB_MAP_FULL && (rc = env_grow(s)) == 0) return false;
-  if (rc) lmdb_error(&op->error, rc, "cannot compact");
+  if (rc) lmdb_error(&op->error, true_reason(s, rc), "cannot compact");
   if (!rc) s->compacted = reached;
   op->settled = !s->nlazy;
   return rc || s->compacted >= op->rev;

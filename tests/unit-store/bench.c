@@ -42,7 +42,7 @@ void reopen(bench_t *b) {
 }
 
 void teardown(bench_t *b) {
-  driver_free(b->d);
+  if (b->d) driver_free(b->d);
   test_etcd_stop(&b->etcd);
   nftw(b->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }

@@ -174,6 +174,21 @@ ETCD_TEST(a_key_with_a_time_to_live_goes_away) {
   teardown(&b);
 }
 
+ETCD_TEST(an_etcd_without_space_refuses_writes_with_507) {
+  setenv("ETCD_QUOTA_BACKEND_BYTES", "4000000", 1);
+  bench_t b = setup("store-etcd.so", NULL);
+  char buf[400], *doc = malloc(100003);
+  int64_t rev = 0;
+  memset(doc, 'x', 100002);
+  doc[0] = doc[100001] = '"';
+  doc[100002] = '\0';
+  for (int i = 0; i < 200 && rev >= 0; i++) rev = put(&b, "{\"key\":\"/big\"}", doc);
+  cr_expect_eq(rev, -507, "%lld", (long long)rev);
+  cr_expect_str_eq(keys(&b, "{\"from\":\"/r/\"}", buf), "", "reads go on: %s", buf);
+  free(doc);
+  teardown(&b);
+}
+
 ETCD_TEST(a_swap_changes_the_instance_under_writers) {
   bench_t b = setup("store-etcd.so", NULL);
   kg_error_t err = {0};

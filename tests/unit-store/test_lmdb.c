@@ -1,8 +1,10 @@
 /* What the embedded store keeps on disk. */
 #include <criterion/criterion.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -138,39 +140,47 @@ static void wait_for(bench_t *b, const char *what, int64_t at_least) {
   cr_assert_geq(status(b, what), at_least, "%s did not come to %lld", what, (long long)at_least);
 }
 
+#ifdef __SANITIZE_ADDRESS__
+enum { MANY = 20000 };
+#else
+enum { MANY = 100000 };
+#endif
+
 #define COMPACTS_SOON "{\"compaction\":{\"keepMs\":300,\"keepRevisions\":0}}"
 
 Test(store_lmdb, the_file_shrinks_when_most_was_deleted_and_compacted, .timeout = 100) {
-  enum { N = 100000 };
   bench_t b = setup("store-lmdb.so", COMPACTS_SOON);
   char buf[400];
-  many(&b, "store.put", N, fill_kib);
+  many(&b, "store.put", MANY, fill_kib);
   int64_t full = file_kib(&b);
-  cr_expect_gt(full, 100000);
-  many(&b, "store.delete", N, fill_keys);
+  cr_expect_gt(full, MANY);
+  many(&b, "store.delete", MANY, fill_keys);
   put(&b, "{\"key\":\"/r/a\"}", "1");
   stream_t *s = watch(&b, "{\"from\":\"/r/\",\"rev\":0}", 0, false);
   next(s, 2000, buf);
   for (int i = 0; i < 1000 && file_kib(&b) >= 8192; i++) usleep(20000); /* maybe in several steps */
   int64_t small = file_kib(&b);
-  fprintf(stderr, "%d objects of 1 KB: %lld KiB; deleted and compacted: %lld KiB\n", N, (long long)full,
+  fprintf(stderr, "%d objects of 1 KB: %lld KiB; deleted and compacted: %lld KiB\n", MANY, (long long)full,
           (long long)small);
   cr_expect_lt(small, 8192, "%lld KiB are left", (long long)small);
-  cr_expect_eq(put(&b, "{\"key\":\"/r/a\",\"expect\":@200001}", "2"), 2 * N + 2, "it goes on in the new file");
-  cr_expect_str_eq(next(s, 2000, buf), "put 200002 /r/a");
+  char args[64], want[64];
+  snprintf(args, sizeof args, "{\"key\":\"/r/a\",\"expect\":%d}", 2 * MANY + 1);
+  snprintf(want, sizeof want, "put %d /r/a", 2 * MANY + 2);
+  cr_expect_eq(put(&b, args, "2"), 2 * MANY + 2, "it goes on in the new file");
+  cr_expect_str_eq(next(s, 2000, buf), want);
   cr_expect_str_eq(keys(&b, "{\"from\":\"/\"}", buf), "/r/a=2", "%s", buf);
   stream_close(s);
   reopen(&b);
   cr_expect_str_eq(keys(&b, "{\"from\":\"/\"}", buf), "/r/a=2", "%s", buf);
-  cr_expect_eq(put(&b, "{\"key\":\"/r/a\"}", "3"), 2 * N + 3);
+  cr_expect_eq(put(&b, "{\"key\":\"/r/a\"}", "3"), 2 * MANY + 3);
   teardown(&b);
 }
 
 Test(store_lmdb, writes_go_on_while_the_file_shrinks_and_none_is_lost, .timeout = 100) {
-  enum { N = 20000, LIVE = 5000 };
+  enum { N = 10000, LIVE = 2000 };
   bench_t b = setup("store-lmdb.so", "{\"shrink\":1,\"compaction\":{\"keepMs\":200,\"keepRevisions\":0}}");
   cr_expect_eq(driver_burst(b.d, "store", "store.put", LIVE, fill_many, "live", NULL), LIVE);
-  for (int round = 0; round < 3; round++) {
+  for (int round = 0; round < 2; round++) {
     many(&b, "store.put", N, fill_kib);
     many(&b, "store.delete", N, fill_keys);
     for (int i = 0; status(&b, "shrinks") < round + 1 && i < 500; i++) {
@@ -203,5 +213,68 @@ Test(store_lmdb, lazy_writes_do_not_wait_for_the_disk) {
   fprintf(stderr, "commits of 200 lazy writes: %lld, of 200 durable ones: %lld\n", (long long)lazy, (long long)durable);
   cr_expect_leq(lazy, 5);
   cr_expect_geq(durable, 200);
+  teardown(&b);
+}
+
+/* --- a full disk
+ * ------------------------------------------------------------------------------------------------------ */
+
+/* A file system of its own under DIR/store, in a mount namespace that goes away with the test. */
+static void small_disk(const bench_t *b, const char *size, bool again) {
+  char path[96], options[32];
+  snprintf(path, sizeof path, "%s/store", b->dir);
+  snprintf(options, sizeof options, "size=%s", size);
+  if (!again && (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL)))
+    cr_skip_test("needs root");
+  mkdir(path, 0700);
+  cr_assert_eq(mount("tmpfs", path, "tmpfs", again ? MS_REMOUNT : 0, options), 0);
+}
+
+static int64_t put_big(bench_t *b, const char *name, int i) {
+  char *args = NULL, *doc = NULL;
+  fill_big(i, &args, &doc, (void *)name);
+  int64_t rev = put(b, args, doc);
+  free(args);
+  free(doc);
+  return rev;
+}
+
+Test(store_lmdb, a_full_disk_refuses_writes_and_recovers_when_space_returns, .timeout = 60) {
+  bench_t b = {.file = "store-lmdb.so"};
+  char buf[400];
+  int n = 0, refused = 0;
+  snprintf(b.dir, sizeof b.dir, "/tmp/kogge-store-XXXXXX");
+  cr_assert(mkdtemp(b.dir));
+  small_disk(&b, "4m", false);
+  setup_on(&b);
+  stream_t *s = watch(&b, "{\"from\":\"/r/\",\"rev\":0}", 0, false);
+  next(s, 2000, buf);
+  cr_expect_eq(put(&b, "{\"key\":\"/r/a\"}", "1"), 1);
+  while (n < 1000 && put_big(&b, "big", n) > 0) n++;
+  cr_assert(n > 50 && n < 1000, "%d writes of 20 KB fit into 4 MB", n);
+  for (int i = 0; i < 20; i++) refused += put_big(&b, "more", i) == -507;
+  cr_expect_geq(refused, 19, "%d of 20 writes to a full disk were refused with 507", refused);
+  cr_expect_str_eq(keys(&b, "{\"from\":\"/r/\"}", buf), "/r/a=1", "reads go on: %s", buf);
+  kg_msg_t *m = call(&b, "store.range", "{\"from\":\"/big/\",\"count_only\":true}", NULL);
+  cr_expect_eq(reply_int(m, "count"), n, "what was acknowledged is there");
+  kg_msg_unref(m);
+  small_disk(&b, "64m", true);
+  cr_expect_gt(put_big(&b, "later", 0), 0, "there is space again");
+  cr_expect_gt(put(&b, "{\"key\":\"/r/a\",\"expect\":@1}", "2"), 0);
+  cr_expect_eq(strncmp(next(s, 2000, buf), "put 1 /r/a", 10), 0, "%s", buf);
+  cr_expect(strstr(next(s, 2000, buf), " /r/a"), "the watch goes on: %s", buf);
+  stream_close(s);
+  reopen(&b);
+  m = call(&b, "store.range", "{\"from\":\"/big/\",\"count_only\":true}", NULL);
+  cr_expect_eq(reply_int(m, "count"), n);
+  kg_msg_unref(m);
+  cr_expect_str_eq(keys(&b, "{\"from\":\"/r/\"}", buf), "/r/a=2", "%s", buf);
+  fprintf(stderr, "a disk of 4 MB took %d writes of 20 KB, refused %d of 20 more, and took writes again when it grew\n",
+          n, refused);
+  driver_free(b.d);
+  b.d = NULL;
+  char path[96];
+  snprintf(path, sizeof path, "%s/store", b.dir);
+  umount(path);
   teardown(&b);
 }
