@@ -5,7 +5,7 @@
 
 enum { RETRY_MS = 1000 };
 
-static const kube_gvr_t PODS = {"", "v1", "pods"}, SERVICES = {"", "v1", "services"},
+static const kube_gvr_t PODS = {"", "v1", "pods"}, SERVICES = {"", "v1", "services"}, NODES = {"", "v1", "nodes"},
                         CONFIGMAPS = {"", "v1", "configmaps"}, SECRETS = {"", "v1", "secrets"};
 
 void agent_call(agent_t *a, const char *service, const char *topic, kg_doc_t *args, kg_reply_fn fn) {
@@ -120,6 +120,7 @@ static void adopt(agent_t *a) {
   for (kg_iter_t it = kg_iter(kg_view_get(list, "sandboxes")); kg_iter_next(&it);)
     if (!pod_by_uid(a, kg_view_str(kg_view_get(it.value, "uid")))) pod_new_orphan(a, it.value);
   a->adopted = true;
+  volumes_remove_strange(a);
   kg_doc_clear(&a->listed);
   kg_doc_clear(&a->handed);
   kick_all(a);
@@ -127,7 +128,7 @@ static void adopt(agent_t *a) {
 
 /* Containers see the services of their name space: these must be known, too. */
 static bool synced(const agent_t *a) {
-  return kube_informer_synced(a->pods) && kube_informer_synced(a->services);
+  return kube_informer_synced(a->pods) && kube_informer_synced(a->services) && kube_informer_synced(a->node);
 }
 
 static void maybe_adopt(agent_t *a) {
@@ -143,7 +144,10 @@ static void pods_synced(kg_ctx_t *ctx, void *self, void *arg) {
 
 void agent_watch_pods(agent_t *a) {
   a->services = kube_informer_start(a->ctx, &(kube_informer_config_t){.gvr = SERVICES, .on_synced = pods_synced});
-  char *selector = format("spec.nodeName=%s", a->name);
+  char *own = format("metadata.name=%s", a->name), *selector = format("spec.nodeName=%s", a->name);
+  a->node = kube_informer_start(
+      a->ctx, &(kube_informer_config_t){.gvr = NODES, .field_selector = own, .on_synced = pods_synced});
+  free(own);
   a->pods = kube_informer_start(
       a->ctx, &(kube_informer_config_t){
                   .gvr = PODS, .field_selector = selector, .on_change = on_pod, .on_synced = pods_synced});
@@ -269,7 +273,8 @@ void agent_stop(agent_t *a) {
   a->active = a->adopted = a->runtime_up = a->network_up = false;
   stats_stop(a);
   if (a->watch_call) kg_cancel(a->ctx, a->watch_call);
-  uint64_t *const timers[] = {&a->relist_timer, &a->connect_timer, &a->node_timer, &a->lease_timer, &a->rotate_timer};
+  uint64_t *const timers[] = {&a->relist_timer, &a->connect_timer, &a->node_timer,
+                              &a->lease_timer,  &a->rotate_timer,  &a->storage_timer};
   for (size_t i = 0; i < sizeof timers / sizeof timers[0]; i++) {
     kg_timer_cancel(a->ctx, *timers[i]);
     *timers[i] = 0;

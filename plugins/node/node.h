@@ -90,7 +90,7 @@ typedef struct condition {
   char *message;
   char since[32];
 } condition_t;
-enum { COND_SANDBOX, COND_INITIALIZED, COND_READY, COND_CONTAINERS, COND_SCHEDULED, CONDITIONS };
+enum { COND_SANDBOX, COND_INITIALIZED, COND_READY, COND_CONTAINERS, COND_SCHEDULED, COND_DISRUPTION, CONDITIONS };
 
 typedef struct op op_t;
 typedef void (*op_fn)(pod_t *p, box_t *b, const kg_msg_t *m);
@@ -154,7 +154,7 @@ struct agent {
   char *cluster_domain, *cluster_dns; /* cluster_dns: NULL: pods use the host's resolver */
   int64_t max_pods;
   kube_recorder_t *recorder;
-  kube_informer_t *pods, *services, *configmaps, *secrets;
+  kube_informer_t *pods, *services, *node, *configmaps, *secrets; /* node: this one alone */
   pod_t *list;
   char *runtime_name, *runtime_version; /* NULL until it answered */
   bool runtime_up, network_up, active;
@@ -168,7 +168,8 @@ struct agent {
   bool registered, registering, node_sending, node_again, lease_there;
   char *node_uid;
   kg_doc_t *images;
-  uint64_t node_timer, lease_timer, sweep_timer, rotate_timer;
+  uint64_t node_timer, lease_timer, sweep_timer, rotate_timer, storage_timer;
+  int64_t images_ms; /* when the images were looked at; 0: never */
   node_condition_t conditions[NODE_CONDITIONS];
   kg_doc_t *node_sent;  /* status that the API has, without its heartbeats */
   int64_t node_sent_ms; /* when */
@@ -291,6 +292,7 @@ typedef struct limits {
   int64_t cpu_shares, cpu_quota, cpu_period, memory;
 } limits_t;
 void box_limits(kg_view_t container, limits_t *l);
+int64_t pod_request(kg_view_t spec, const char *resource); /* in thousandths, of all together */
 void pod_limits(kg_view_t spec, limits_t *l); /* of all together; quota and memory 0: one of them has none */
 
 /* volumes.c: 0 ready, 1 wait (something comes), -1 with a sentence */
@@ -299,6 +301,7 @@ void volumes_refresh(pod_t *p); /* sources changed: write them again */
 void volumes_remove(pod_t *p);
 const char *volume_path(const pod_t *p, kg_view_t volume, char *buf, size_t n); /* on the host; NULL: not supported */
 bool volume_is_source(kg_view_t volume); /* configMap, secret, downwardAPI, projected: read-only for containers */
+void volumes_remove_strange(agent_t *a); /* files of pods that nobody knows */
 void volumes_sweep(agent_t *a);          /* what was left in the trash, bit by bit */
 
 /* mounts.c: the volumes a container wants, and hosts, host name and resolver; packs into an open array */
@@ -392,6 +395,12 @@ bool stats_of(const sample_t *s, kg_str_t id, usage_t *u);
 int64_t stats_rate(const sample_t *then, const sample_t *now, int64_t cpu_then, int64_t cpu_now);
 void node_stats(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 
+/* storage.c */
+void storage_soon(agent_t *a); /* a pod's volumes are there: what it takes on disk is looked at if it has limits */
+
+/* image_gc.c */
+void images_look(agent_t *a); /* every five minutes, or at once when the disk is short: unused images go */
+
 /* rotate.c */
 void rotate_soon(agent_t *a); /* something runs: its log is looked at now and then */
 
@@ -417,6 +426,7 @@ void set_str(char **at, char *value); /* frees the old, takes the new */
 char *format(const char *fmt, ...) KG_PRINTF(1, 2);
 void go_duration(int64_t ms, char buf[32]); /* "1m20s" */
 void now_text(agent_t *a, char buf[32]);
+int64_t config_ms(const agent_t *a, const char *key, int64_t fallback); /* "10s" in the configuration */
 #define VIEW_STR(v, ...) kg_view_str(kg_view_path(v, __VA_ARGS__, NULL))
 
 #endif

@@ -185,6 +185,7 @@ static void on_node_timer(kg_ctx_t *ctx, void *self, void *arg) {
   if (!a->active || a->node_sending) return;
   if (!a->registered) return node_register(a);
   if (!a->runtime_up) return send_status(a);
+  images_look(a);
   a->node_sending = true;
   agent_call(a, a->runtime, "image.list", NULL, images_listed);
 }

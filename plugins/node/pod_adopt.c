@@ -75,6 +75,9 @@ static void adopt_lost(box_t *b) {
     if (!kg_str_is(VIEW_STR(it.value, "name"), b->name)) continue;
     kg_str_t id = VIEW_STR(it.value, "containerID");
     kg_view_t ended = kg_view_path(it.value, "state", "terminated", NULL);
+    bool waits = kg_view_there(kg_view_path(it.value, "state", "waiting", NULL));
+    if (waits) ended = kg_view_path(it.value, "lastState", "terminated", NULL);
+    if (waits && !kg_view_there(ended)) return; /* it was made, perhaps, and never ran */
     const char *slash = id.n > 3 ? memmem(id.p, id.n, "://", 3) : NULL;
     if (!slash) return;
     int64_t started = 0, finished = 0;

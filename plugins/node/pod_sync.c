@@ -8,7 +8,8 @@ enum {
   BACKOFF_FIRST_MS = 500,
   BACKOFF_LAST_MS = 122 * 1000,
   RETRY_MS = 1000,
-  LEAST_GRACE_MS = 2000
+  LEAST_GRACE_MS = 2000,
+  EVICT_GRACE_MS = 1000
 };
 
 static int64_t now_of(const pod_t *p) {
@@ -33,6 +34,7 @@ static bool volumes_ready(pod_t *p) {
   int r = volumes_prepare(p, &err);
   if (r == 0) {
     p->volumes = 1;
+    storage_soon(p->agent);
     p->volumes_backoff_ms = 0;
     return true;
   }
@@ -154,6 +156,7 @@ static void sync_running(pod_t *p) {
  * ---------------------------------------------------------------------------------------------- */
 
 static int64_t grace_of(const pod_t *p) {
+  if (p->fail_reason && !strcmp(p->fail_reason, "Evicted")) return EVICT_GRACE_MS;
   int64_t asked = kg_view_int(kg_view_path(pod_object(p), "metadata", "deletionGracePeriodSeconds", NULL), 0);
   if (asked <= 0) asked = kg_view_int(kg_view_get(pod_spec(p), "terminationGracePeriodSeconds"), 30);
   return asked > 0 ? asked * 1000 : 1000;

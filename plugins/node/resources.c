@@ -64,6 +64,10 @@ static int64_t sum_of(kg_view_t spec, const char *kind, const char *resource, bo
   return (sum > peak ? sum : peak) + overhead;
 }
 
+int64_t pod_request(kg_view_t spec, const char *resource) {
+  return sum_of(spec, "requests", resource, false);
+}
+
 void pod_limits(kg_view_t spec, limits_t *l) {
   int64_t cpu = sum_of(spec, "limits", "cpu", true), memory = sum_of(spec, "limits", "memory", true);
   in_kernel_terms(l, sum_of(spec, "requests", "cpu", false), cpu, memory > 0 ? memory : 0);

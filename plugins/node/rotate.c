@@ -26,9 +26,7 @@ static int64_t most_files(const agent_t *a) {
 }
 
 static int64_t interval_ms(const agent_t *a) {
-  int64_t ms;
-  kg_str_t s = VIEW_STR(kg_config(a->ctx), "containerLogMonitorInterval");
-  return s.n && !kube_duration_ms(s, &ms) && ms > 0 ? ms : 10000;
+  return config_ms(a, "containerLogMonitorInterval", 10000);
 }
 
 /* Its older files, named after the time they were put aside; so many stay beside the one being written. */

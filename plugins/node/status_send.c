@@ -5,8 +5,8 @@
 
 enum { RETRY_MS = 1000 };
 
-static const char *const TYPES[CONDITIONS] = {"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady",
-                                              "PodScheduled"};
+static const char *const TYPES[CONDITIONS] = {"PodReadyToStartContainers", "Initialized",  "Ready",
+                                              "ContainersReady",           "PodScheduled", "DisruptionTarget"};
 
 /* --- conditions
  * -------------------------------------------------------------------------------------------------------- */
@@ -104,6 +104,8 @@ static void set_conditions(pod_t *p, const char *phase) {
   containers_ready(p, phase);
   ready(p);
   set_condition(p, COND_SCHEDULED, true, NULL, NULL);
+  if (p->fail_reason && !strcmp(p->fail_reason, "Evicted"))
+    set_condition(p, COND_DISRUPTION, true, "TerminationByKubelet", p->fail_message);
 }
 
 static kube_node_t *text_or_nil(kube_arena_t *ar, const char *text) {
@@ -114,6 +116,7 @@ static kube_node_t *conditions_of(kube_arena_t *ar, const pod_t *p) {
   kube_node_t *list = kube_array(ar);
   for (int i = 0; i < CONDITIONS; i++) {
     const condition_t *c = &p->cond[i];
+    if (i == COND_DISRUPTION && !c->reason) continue; /* others' word, or nobody's */
     kube_node_t *n = kube_map(ar);
     kube_set(ar, n, "type", kube_str(ar, TYPES[i]));
     kube_set(ar, n, "status", kube_str(ar, c->on ? "True" : "False"));

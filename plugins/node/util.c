@@ -32,6 +32,12 @@ void go_duration(int64_t ms, char buf[32]) {
     snprintf(buf, 32, "%lldh%lldm%llds", (long long)(s / 3600), (long long)(s / 60 % 60), (long long)(s % 60));
 }
 
+int64_t config_ms(const agent_t *a, const char *key, int64_t fallback) {
+  int64_t ms;
+  kg_str_t s = VIEW_STR(kg_config(a->ctx), key);
+  return s.n && !kube_duration_ms(s, &ms) && ms > 0 ? ms : fallback;
+}
+
 void now_text(agent_t *a, char buf[32]) {
   kube_time_format(kg_wall_us(a->ctx), buf);
 }

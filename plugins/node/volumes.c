@@ -9,7 +9,7 @@
 
 #include "node.h"
 
-enum { SWEEP_ENTRIES = 500, PATH_SIZE = 4096 };
+enum { SWEEP_ENTRIES = 500, UID_LENGTH = 36, PATH_SIZE = 4096 };
 
 typedef struct kind {
   const char *key, *dir;
@@ -175,16 +175,20 @@ static int secrets_mount(agent_t *a, kg_error_t *err) {
 }
 
 /* With the last pod's secrets the file system goes, too. */
-static void secrets_remove(const pod_t *p) {
-  char top[PATH_SIZE / 2], own[PATH_SIZE];
-  beside(p->agent, "pod-secrets", top, sizeof top);
-  snprintf(own, sizeof own, "%s/%s", top, p->uid);
-  remove_tree(own);
+static void secrets_unmount(const char *top) {
   DIR *d = opendir(top);
   bool empty = d != NULL;
   for (struct dirent *e; empty && (e = readdir(d));) empty = !strcmp(e->d_name, ".") || !strcmp(e->d_name, "..");
   if (d) closedir(d);
   if (empty && is_mounted(top) && !umount2(top, MNT_DETACH | UMOUNT_NOFOLLOW)) rmdir(top);
+}
+
+static void secrets_remove(const pod_t *p) {
+  char top[PATH_SIZE / 2], own[PATH_SIZE];
+  beside(p->agent, "pod-secrets", top, sizeof top);
+  snprintf(own, sizeof own, "%s/%s", top, p->uid);
+  remove_tree(own);
+  secrets_unmount(top);
 }
 
 static int source_volume(pod_t *p, kg_view_t volume, kg_error_t *err) {
@@ -286,6 +290,41 @@ void volumes_sweep(agent_t *a) {
     rmdir(trash);
   else if (!a->sweep_timer)
     a->sweep_timer = kg_timer(a->ctx, 5, 0, on_sweep, NULL);
+}
+
+/* --- what a kogge that was killed left of pods nobody knows any more
+ * ------------------------------------------------- */
+
+static bool is_known(const agent_t *a, kg_str_t uid) {
+  for (const pod_t *p = a->list; p; p = p->next)
+    if (kg_str_is(uid, p->uid)) return true;
+  return false;
+}
+
+/* Entries of dir end with the uid; `to`: where they are moved to be emptied bit by bit, NULL: removed at once. */
+static void remove_strange(const agent_t *a, const char *dir, const char *to) {
+  char path[PATH_SIZE], away[PATH_SIZE];
+  DIR *d = opendir(dir);
+  for (struct dirent *e; d && (e = readdir(d));) {
+    const char *under = strrchr(e->d_name, '_'), *uid = under ? under + 1 : e->d_name;
+    if (e->d_name[0] == '.' || strlen(uid) != UID_LENGTH || is_known(a, kg_str(uid))) continue;
+    snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+    snprintf(away, sizeof away, "%s/%s-%lld", to ? to : "", e->d_name, (long long)kg_wall_us(a->ctx));
+    if (!to || rename(path, away)) remove_tree(path);
+  }
+  if (d) closedir(d);
+}
+
+void volumes_remove_strange(agent_t *a) {
+  char trash[PATH_SIZE / 2], secrets[PATH_SIZE / 2];
+  beside(a, "pod-trash", trash, sizeof trash);
+  beside(a, "pod-secrets", secrets, sizeof secrets);
+  make_dirs(trash, 0700, NULL);
+  remove_strange(a, a->pods_dir, trash);
+  remove_strange(a, secrets, NULL);
+  secrets_unmount(secrets);
+  remove_strange(a, a->log_dir, trash);
+  volumes_sweep(a);
 }
 
 void volumes_remove(pod_t *p) {

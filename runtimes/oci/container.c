@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/mount.h>
@@ -56,8 +57,8 @@ void container_free(container_t *c) {
   free(c);
 }
 
-static void unlink_container(oci_t *o, container_t *c) {
-  for (container_t **at = &o->containers; *at; at = &(*at)->next)
+void container_unlink(container_t *c) {
+  for (container_t **at = &c->oci->containers; *at; at = &(*at)->next)
     if (*at == c) {
       *at = c->next;
       break;
@@ -162,7 +163,7 @@ static void create_undo(oci_t *o, container_t *c) {
   unlink(path);
   rm_tree(o, dir);
   if (c->image_id) images_unuse(o->images, c->image_id);
-  unlink_container(o, c);
+  container_unlink(c);
   container_free(c);
 }
 
@@ -345,12 +346,21 @@ static const char *missing_argument(kg_view_t args) {
   return id_is_safe(kg_view_str(kg_view_get(args, "id"))) ? NULL : "id";
 }
 
+static void wait_for(container_t *c, const kg_msg_t *m) {
+  waiter_t *w = calloc(1, sizeof *w);
+  if (!w) return kg_fail(c->oci->ctx, m, KG_EINTERNAL, "out of memory");
+  *w = (waiter_t){c->waiters, kg_msg_ref(m)};
+  c->waiters = w;
+}
+
 void container_create(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   oci_t *o = self;
   kg_view_t args = kg_msg_args(m);
   const char *missing = missing_argument(args);
   if (missing) return kg_fail(ctx, m, KG_EINVAL, "container.create: %s: required", missing);
   container_t *c = container_find(o, kg_view_str(kg_view_get(args, "id")));
+  if (c && !c->creating && c->state == C_CREATED && !c->begun && kill(c->pid, 0) < 0) container_unfinished(c);
+  if (c && c->creating && !c->work) return wait_for(c, m); /* what was left of it goes first */
   if (c && c->creating) return kg_fail(ctx, m, KG_ECONFLICT, "container %s is being created", c->id);
   if (c) return reply_created(o, m, c);
   kg_str_t sandbox = kg_view_str(kg_view_get(args, "sandbox")), name = kg_view_str(kg_view_get(args, "image"));

@@ -30,6 +30,7 @@ static void usage(images_t *im, const kg_msg_t *m, int code) {
                              "       kogge image pull NAME            an image of a registry\n"
                              "       kogge image list\n"
                              "       kogge image remove NAME...\n"
+                             "       kogge image prune                all that no container uses\n"
                              "       kogge image build-rootfs NAME    an image of Debian's busybox-static\n";
   cli_out(im, m, code ? "err" : "out", text, sizeof text - 1);
   cli_exit(im, m, code);
@@ -90,6 +91,15 @@ static void remove_all(images_t *im, const kg_msg_t *m, kg_view_t argv) {
   images_sweep(im, m, code);
 }
 
+static void prune(images_t *im, const kg_msg_t *m) {
+  char text[100], size[24];
+  int64_t freed;
+  size_t n = images_prune(im, -1, 0, &freed);
+  human_size(freed, size);
+  cli_out(im, m, "out", text, (size_t)snprintf(text, sizeof text, "removed %zu images, %s\n", n, size));
+  images_sweep(im, m, 0);
+}
+
 static void import(images_t *im, const kg_msg_t *m, kg_str_t file) {
   char path[IMAGE_PATH];
   kg_str_t cwd = kg_view_str(kg_view_get(kg_msg_args(m), "cwd"));
@@ -112,6 +122,8 @@ void images_cli(images_t *im, const kg_msg_t *m) {
     job_start(im, m, true, pull_image, (kg_str_t){0}, arg);
   else if (kg_str_is(word, "build-rootfs") && n == 2 && arg.n)
     job_start(im, m, true, build_rootfs, (kg_str_t){0}, arg);
+  else if (kg_str_is(word, "prune") && n == 1)
+    prune(im, m);
   else if ((kg_str_is(word, "remove") || kg_str_is(word, "rm")) && n > 1)
     remove_all(im, m, argv);
   else
@@ -120,7 +132,7 @@ void images_cli(images_t *im, const kg_msg_t *m) {
 
 /* What may come next: a word, a file, an image that is here. */
 void images_complete(images_t *im, const kg_msg_t *m) {
-  static const char *const words[] = {"import", "pull", "list", "remove", "build-rootfs"};
+  static const char *const words[] = {"import", "pull", "list", "remove", "prune", "build-rootfs"};
   kg_view_t argv = kg_view_get(kg_msg_args(m), "argv");
   kg_str_t word = kg_view_str(kg_view_at(argv, 0));
   bool removes = kg_str_is(word, "remove") || kg_str_is(word, "rm");

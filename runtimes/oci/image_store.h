@@ -35,6 +35,7 @@ typedef struct stored {
   size_t nnames, nlayers;
   kg_doc_t *config; /* of the OCI configuration: its "config" map */
   int64_t size, created_us;
+  int64_t used_us; /* when a container was last made of it or removed; 0: not since the start */
   unsigned uses;
 } stored_t;
 
@@ -54,6 +55,11 @@ stored_t *stored_read(const char *path); /* of a record; any thread; NULL: it is
 kg_doc_t *images_list_doc(images_t *im); /* {images: [...]}; caller owns */
 /* Removes a name; the image itself when it was its last one or `name` is its id: then its layers are to be swept. */
 int images_remove(images_t *im, kg_str_t name, kg_error_t *err);
+
+/* Removes images that no container uses, the longest unused first, none younger than min_age_us, until `bytes` are
+ * freed
+ * (-1: all). Returns their number, *freed: their size. Their layers are to be swept. */
+size_t images_prune(images_t *im, int64_t bytes, int64_t min_age_us, int64_t *freed);
 
 /* Puts what a thread made into the list and on disk; `image` stays the caller's. */
 int images_take(images_t *im, stored_t *image, kg_error_t *err);

@@ -181,12 +181,12 @@ void image_clear(image_t *i) {
 
 void images_use(images_t *im, const char *id) {
   stored_t *s = by_id(im, kg_str(id));
-  if (s) s->uses++;
+  if (s) s->uses++, s->used_us = kg_wall_us(im->ctx);
 }
 
 void images_unuse(images_t *im, const char *id) {
   stored_t *s = by_id(im, kg_str(id));
-  if (s && s->uses) s->uses--;
+  if (s && s->uses) s->uses--, s->used_us = kg_wall_us(im->ctx);
 }
 
 /* --- adding and removing ----------------------------------------------------------------------------------------- */
@@ -240,6 +240,28 @@ static void forget(images_t *im, stored_t *s) {
   snprintf(path, sizeof path, "%s/images/%s", im->dir, s->id + 7);
   unlink(path);
   stored_free(s);
+}
+
+static int64_t last_use(const stored_t *s) {
+  return s->used_us > s->created_us ? s->used_us : s->created_us;
+}
+
+static stored_t *longest_unused(images_t *im, int64_t before_us) {
+  stored_t *best = NULL;
+  for (stored_t *s = im->list; s; s = s->next)
+    if (!s->uses && last_use(s) <= before_us && (!best || last_use(s) < last_use(best))) best = s;
+  return best;
+}
+
+size_t images_prune(images_t *im, int64_t bytes, int64_t min_age_us, int64_t *freed) {
+  int64_t before = kg_wall_us(im->ctx) - min_age_us;
+  size_t n = 0;
+  *freed = 0;
+  for (stored_t *s; (bytes < 0 || *freed < bytes) && (s = longest_unused(im, before)); n++) {
+    *freed += s->size;
+    forget(im, s);
+  }
+  return n;
 }
 
 static size_t tags_of(const stored_t *s) {
@@ -316,6 +338,21 @@ static void on_status(images_t *im, const kg_msg_t *m, kg_str_t name) {
   reply(im, m, kg_pack_doc(&p));
 }
 
+/* Answered before the layers are swept: how much there will be. */
+static void on_prune(images_t *im, const kg_msg_t *m) {
+  kg_view_t args = kg_msg_args(m);
+  int64_t freed;
+  size_t n = images_prune(im, kg_view_int(kg_view_get(args, "bytes"), -1),
+                          kg_view_int(kg_view_get(args, "min_age_ms"), 0) * 1000, &freed);
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  kg_pack_kv_int(&p, "images", (int64_t)n);
+  kg_pack_kv_int(&p, "freed", freed);
+  kg_pack_end(&p);
+  reply(im, m, kg_pack_doc(&p));
+  if (n) images_sweep(im, NULL, 0);
+}
+
 void images_handle(images_t *im, const kg_msg_t *m) {
   const char *topic = kg_msg_topic(m);
   kg_str_t name = kg_view_str(kg_view_get(kg_msg_args(m), "image"));
@@ -325,6 +362,7 @@ void images_handle(images_t *im, const kg_msg_t *m) {
   if (!strcmp(topic, "image.pull")) return job_start(im, m, false, pull_image, (kg_str_t){0}, name);
   if (!strcmp(topic, "image.import"))
     return job_start(im, m, false, import_archive, kg_view_str(kg_view_get(kg_msg_args(m), "path")), (kg_str_t){0});
+  if (!strcmp(topic, "image.prune")) return on_prune(im, m);
   if (strcmp(topic, "image.remove")) return kg_fail(im->ctx, m, KG_ENOTFOUND, "the runtime does not answer %s", topic);
   if (images_remove(im, name, &err) < 0) return kg_fail(im->ctx, m, err.code, "%s", err.text);
   images_sweep(im, m, 0);

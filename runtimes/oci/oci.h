@@ -39,7 +39,7 @@ typedef enum { C_CREATED, C_RUNNING, C_EXITED } state_t;
 typedef struct creating creating_t; /* what container.create waits for */
 typedef struct starting starting_t; /* what container.start waits for */
 
-typedef struct waiter { /* a container.stop that waits for the end */
+typedef struct waiter { /* a container.stop that waits for the end, or a create for what was left of it to go */
   struct waiter *next;
   kg_msg_t *request;
 } waiter_t;
@@ -51,6 +51,7 @@ struct container {
   int64_t attempt;
   state_t state;
   bool tty, oom, creating;
+  bool begun; /* its start was asked for: it may have run, whatever else is known */
   pid_t pid, monitor;
   int64_t created_us, started_us, finished_us;
   int64_t exit_code;
@@ -120,6 +121,7 @@ void sandbox_run(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void sandbox_stop(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void sandbox_remove(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 bool sandbox_shares_pid(const sandbox_t *s); /* its containers are in one name space of processes, "pid" */
+void sandbox_drop_namespaces(const oci_t *o, const char *id);
 void sandbox_shm_path(const oci_t *o, const sandbox_t *s, char path[PATH_SIZE]);
 void sandbox_ns_path(const oci_t *o, const char *id, const char *ns, char path[PATH_SIZE]);
 bool sandbox_alive(const oci_t *o, const sandbox_t *s); /* its network namespace is still mounted */
@@ -131,6 +133,7 @@ void sandbox_free(sandbox_t *s);
 container_t *container_find(const oci_t *o, kg_str_t id);
 void container_create(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void container_free(container_t *c);
+void container_unlink(container_t *c);
 pid_t container_pid_file(const container_t *c, const char *name); /* in its directory; 0: not there */
 void container_dir(const oci_t *o, const char *id, char path[PATH_SIZE]);
 char *runc_message(const char *said); /* what runc means by its log lines; malloc'ed */
@@ -152,6 +155,15 @@ void container_kill(container_t *c, int signal);
 bool container_reap(container_t *c);
 void container_ended(container_t *c, int64_t code, const char *reason); /* tells watchers and those who wait */
 int exits_watch(oci_t *o, kg_error_t *err);
+
+/* --- disk.c ------------------------------------------------------------------------------------------------------- */
+
+void runtime_disk(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+
+/* --- leftovers.c, at the start --------------------------------------------------------------------------------- */
+
+void container_unfinished(container_t *c); /* made, never started: undone and forgotten */
+void leftovers_remove(oci_t *o);           /* what no record speaks of */
 
 /* --- bundle.c, user.c
  * ------------------------------------------------------------------------------------------------------ */

@@ -115,6 +115,7 @@ static void activate(kg_ctx_t *ctx, void *self) {
   if (exits_watch(o, &err) < 0) kg_log(ctx, KG_LOG_ERROR, "%s", err.text);
   images_sweep(o->images, NULL, 0);
   records_read(o);
+  leftovers_remove(o);
 }
 
 static void version(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
@@ -172,6 +173,7 @@ static const kg_handler_t handlers[] = {{"runtime.version", version},
                                         {"runtime.attach", runtime_attach},
                                         {"runtime.logs", runtime_logs},
                                         {"runtime.stats", runtime_stats},
+                                        {"runtime.disk", runtime_disk},
                                         {"image.*", images_topic},
                                         {"cli.run", cli},
                                         {"cli.complete", complete},

@@ -92,6 +92,7 @@ int record_container(oci_t *o, const container_t *c, kg_error_t *err) {
   kg_pack_kv_str(&p, "stopSignal", c->stop_signal);
   kg_pack_kv_bool(&p, "tty", c->tty);
   kg_pack_kv_int(&p, "monitor", c->monitor);
+  kg_pack_kv_bool(&p, "begun", c->begun);
   kg_pack_end(&p);
   return write_record(path, &p, err);
 }
@@ -148,11 +149,13 @@ static bool monitor_lives(const container_t *c) {
 
 /* What happened while nobody looked. */
 static void catch_up(container_t *c) {
-  if (c->state == C_EXITED || container_reap(c)) return;
+  bool never_ran = c->state == C_CREATED && !c->begun;
+  if (c->state == C_EXITED || (!never_ran && container_reap(c))) return;
   /* Its monitor may have been started, and kogge died before it knew of it. */
   if (c->monitor == 0) c->monitor = container_pid_file(c, "conmon.pid");
   if (c->pid == 0) c->pid = container_pid_file(c, "pid");
-  if (monitor_lives(c)) return;
+  if (monitor_lives(c) && c->pid > 0) return;
+  if (never_ran) return container_unfinished(c);
   if (c->pid > 0 && c->state == C_RUNNING) container_kill(c, SIGKILL);
   container_ended(c, 137, "ContainerStatusUnknown");
 }
@@ -177,6 +180,7 @@ static void read_container(oci_t *o, const char *path) {
   c->attempt = kg_view_int(kg_view_get(v, "attempt"), 0);
   c->state = state_of(v);
   c->tty = kg_view_bool(kg_view_get(v, "tty"), false);
+  c->begun = kg_view_bool(kg_view_get(v, "begun"), false);
   c->oom = kg_view_bool(kg_view_get(v, "oom"), false);
   c->pid = (pid_t)kg_view_int(kg_view_get(v, "pid"), 0);
   c->monitor = (pid_t)kg_view_int(kg_view_get(v, "monitor"), 0);

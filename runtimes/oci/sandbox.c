@@ -160,7 +160,7 @@ static void end_pause(const oci_t *o, const char *id) {
   unlink(file);
 }
 
-static void drop_namespaces(const oci_t *o, const char *id) {
+void sandbox_drop_namespaces(const oci_t *o, const char *id) {
   char path[PATH_SIZE];
   end_pause(o, id);
   for (int i = 0; i < 3; i++) {
@@ -251,7 +251,7 @@ static void run_failed(oci_t *o, making_t *w, int code, const char *text) {
   sandbox_t *s = sandbox_find(o, kg_str(w->id));
   char path[PATH_SIZE];
   kg_fail(o->ctx, w->request, code, "sandbox %s: %s", w->id, text);
-  drop_namespaces(o, w->id);
+  sandbox_drop_namespaces(o, w->id);
   snprintf(path, sizeof path, "%s/sandboxes/%s", o->dir, w->id);
   unlink(path);
   if (s) {
@@ -375,7 +375,7 @@ static void detached(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   } else {
     if (s) {
       s->ready = false;
-      drop_namespaces(o, s->id);
+      sandbox_drop_namespaces(o, s->id);
       if (record_sandbox(o, s, &err) < 0) kg_log(ctx, KG_LOG_WARN, "sandbox %s: %s", s->id, err.text);
     }
     kg_reply(ctx, request, NULL, NULL, 0);
@@ -391,7 +391,7 @@ void sandbox_stop(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   kill_containers(o, s);
   if (s->host_net) {
     s->ready = false;
-    drop_namespaces(o, s->id);
+    sandbox_drop_namespaces(o, s->id);
     record_sandbox(o, s, NULL);
     return kg_reply(ctx, m, NULL, NULL, 0);
   }
@@ -419,7 +419,7 @@ void sandbox_remove(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   char *uid = text_of(kg_view_of(s->args), "uid");
   if (uid) cgroup_remove(o, uid);
   free(uid);
-  drop_namespaces(o, s->id);
+  sandbox_drop_namespaces(o, s->id);
   snprintf(path, sizeof path, "%s/sandboxes/%s", o->dir, s->id);
   unlink(path);
   unlink_sandbox(o, s);

@@ -3,67 +3,66 @@
 
 #include "oci.h"
 
-enum { MOST_PROFILE = 1 << 20, EPERM_CODE = 1, ENOSYS_CODE = 38 };
+#include "seccomp.gen.h" /* seccomp_usual: seccomp.txt */
 
-/* Calls that reach beyond a container, and the capability with which they are allowed after all (NULL: none). */
-typedef struct barred {
-  const char *cap, *calls;
-} barred_t;
+enum { MOST_PROFILE = 1 << 20, ENOSYS_CODE = 38 };
 
-static const barred_t barred[] = {
-    {"CAP_SYS_ADMIN", "fanotify_init fsconfig fsmount fsopen fspick lookup_dcookie mount mount_setattr move_mount "
-                      "open_tree pivot_root quotactl quotactl_fd setdomainname sethostname setns umount umount2 "
-                      "unshare"},
-    {"CAP_BPF", "bpf"},
-    {"CAP_PERFMON", "perf_event_open"},
-    {"CAP_DAC_READ_SEARCH", "open_by_handle_at"},
-    {"CAP_SYS_BOOT", "reboot"},
-    {"CAP_SYS_CHROOT", "chroot"},
-    {"CAP_SYS_MODULE", "delete_module finit_module init_module"},
-    {"CAP_SYS_NICE", "get_mempolicy mbind migrate_pages move_pages set_mempolicy set_mempolicy_home_node"},
-    {"CAP_SYS_PACCT", "acct"},
-    {"CAP_SYS_PTRACE", "kcmp pidfd_getfd process_madvise process_vm_readv process_vm_writev"},
-    {"CAP_SYS_RAWIO", "ioperm iopl"},
-    {"CAP_SYS_TIME", "clock_adjtime clock_settime clock_settime64 settimeofday stime"},
-    {"CAP_SYS_TTY_CONFIG", "vhangup"},
-    {"CAP_SYSLOG", "syslog"},
-    {NULL, "_sysctl add_key create_module get_kernel_syms io_uring_enter io_uring_register io_uring_setup "
-           "kexec_file_load kexec_load keyctl nfsservctl query_module request_key swapoff swapon sysfs uselib "
-           "userfaultfd ustat vm86 vm86old"}};
-
-static bool has_cap(const kube_node_t *caps, const char *name) {
+static bool has_cap(const kube_node_t *caps, kg_str_t name) {
   for (uint32_t i = 0; i < caps->c.n; i++)
-    if (kg_str_is(kube_node_str(caps->c.items[i]), name)) return true;
+    if (kg_str_eq(kube_node_str(caps->c.items[i]), name)) return true;
   return false;
 }
 
-static kube_node_t *rule(kube_arena_t *a, const char *names, int code) {
-  kube_node_t *r = kube_map(a), *list = kube_array(a);
-  for (const char *p = names; *p; p += strspn(p, " ")) {
-    size_t n = strcspn(p, " ");
-    kube_push(a, list, kube_strn(a, (kg_str_t){p, n}));
-    p += n;
-  }
-  kube_set(a, r, "names", list);
-  kube_set(a, r, "action", kube_str(a, "SCMP_ACT_ERRNO"));
-  kube_set(a, r, "errnoRet", kube_int(a, code));
+/* The next word of a line; empty at its end. */
+static kg_str_t word(const char **at) {
+  const char *p = *at + strspn(*at, " ");
+  size_t n = strcspn(p, " \n");
+  *at = p + n;
+  return (kg_str_t){p, n};
+}
+
+static kube_node_t *rule(kube_arena_t *a, kube_node_t *rules, const char *action) {
+  kube_node_t *r = kube_map(a);
+  kube_set(a, r, "names", kube_array(a));
+  kube_set(a, r, "action", kube_str(a, action));
+  kube_push(a, rules, r);
   return r;
 }
 
-/* clone() into a new name space; clone3() hides its flags in memory, and libraries do without it if it is unknown. */
-static void bar_namespaces(kube_arena_t *a, kube_node_t *rules) {
-  static const int64_t flags[] = {0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000};
-  for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
-    kube_node_t *r = rule(a, "clone", EPERM_CODE), *args = kube_array(a), *arg = kube_map(a);
-    kube_set(a, arg, "index", kube_int(a, 0));
-    kube_set(a, arg, "value", kube_int(a, flags[i]));
-    kube_set(a, arg, "valueTwo", kube_int(a, flags[i]));
-    kube_set(a, arg, "op", kube_str(a, "SCMP_CMP_MASKED_EQ"));
-    kube_push(a, args, arg);
-    kube_set(a, r, "args", args);
-    kube_push(a, rules, r);
+static void add_names(kube_arena_t *a, kube_node_t *r, const char *at) {
+  for (kg_str_t w; (w = word(&at)).n;) kube_push(a, kube_get(r, "names"), kube_strn(a, w));
+}
+
+/* NAME INDEX OP VALUE */
+static void add_arg(kube_arena_t *a, kube_node_t *rules, const char *at) {
+  kg_str_t name = word(&at), index = word(&at), op = word(&at), value = word(&at);
+  kube_node_t *r = rule(a, rules, "SCMP_ACT_ALLOW"), *args = kube_array(a), *arg = kube_map(a);
+  bool none = kg_str_is(op, "none");
+  kube_push(a, kube_get(r, "names"), kube_strn(a, name));
+  kube_set(a, arg, "index", kube_int(a, strtoll(index.p, NULL, 0)));
+  kube_set(a, arg, "value", kube_int(a, strtoll(value.p, NULL, 0)));
+  if (none) kube_set(a, arg, "valueTwo", kube_int(a, 0));
+  kube_set(a, arg, "op",
+           kube_str(a, none                  ? "SCMP_CMP_MASKED_EQ"
+                       : kg_str_is(op, "ne") ? "SCMP_CMP_NE"
+                                             : "SCMP_CMP_EQ"));
+  kube_push(a, args, arg);
+  kube_set(a, r, "args", args);
+}
+
+static void add_line(kube_arena_t *a, const kube_node_t *caps, kube_node_t *rules, kube_node_t *allowed,
+                     const char *at) {
+  kg_str_t what = word(&at);
+  if (kg_str_is(what, "without")) {
+    if (has_cap(caps, word(&at))) return;
+    what = word(&at);
   }
-  kube_push(a, rules, rule(a, "clone3", ENOSYS_CODE));
+  if (kg_str_is(what, "with") && !has_cap(caps, word(&at))) return;
+  if (kg_str_is(what, "arg")) return add_arg(a, rules, at);
+  if (!kg_str_is(what, "enosys")) return add_names(a, allowed, at);
+  kube_node_t *r = rule(a, rules, "SCMP_ACT_ERRNO");
+  kube_set(a, r, "errnoRet", kube_int(a, ENOSYS_CODE));
+  add_names(a, r, at);
 }
 
 static kube_node_t *usual(kube_arena_t *a, const kube_node_t *caps) {
@@ -75,12 +74,10 @@ static kube_node_t *usual(kube_arena_t *a, const kube_node_t *caps) {
 #else
   static const char *const names[] = {"SCMP_ARCH_NATIVE"};
 #endif
+  kube_node_t *allowed = rule(a, rules, "SCMP_ACT_ALLOW");
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) kube_push(a, archs, kube_str(a, names[i]));
-  for (size_t i = 0; i < sizeof barred / sizeof *barred; i++)
-    if (!barred[i].cap || (!has_cap(caps, barred[i].cap) && !has_cap(caps, "CAP_SYS_ADMIN")))
-      kube_push(a, rules, rule(a, barred[i].calls, EPERM_CODE));
-  if (!has_cap(caps, "CAP_SYS_ADMIN")) bar_namespaces(a, rules);
-  kube_set(a, profile, "defaultAction", kube_str(a, "SCMP_ACT_ALLOW"));
+  for (const char *line = seccomp_usual; *line; line = strchr(line, '\n') + 1) add_line(a, caps, rules, allowed, line);
+  kube_set(a, profile, "defaultAction", kube_str(a, "SCMP_ACT_ERRNO"));
   kube_set(a, profile, "architectures", archs);
   kube_set(a, profile, "syscalls", rules);
   return profile;

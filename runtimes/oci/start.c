@@ -146,6 +146,8 @@ void container_start(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   if (!c->start) return kg_fail(ctx, m, err.code, "%s", err.text);
   *c->start = (starting_t){.c = c, .request = kg_msg_ref(m), .fifo = -1};
   if (has_begun(c)) return start_done(c);
+  c->begun = true; /* written down first: what may have run is never made anew */
+  if (record_container(o, c, &err) < 0) kg_log(ctx, KG_LOG_WARN, "container %s: %s", c->id, err.text);
   int done = start_by_fifo(c, &err);
   if (done > 0) done = start_by_runc(c, &err);
   if (done == 0) return;

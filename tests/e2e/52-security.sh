@@ -46,6 +46,8 @@ say "seccomp"
 [ "$(status plain Seccomp)" = 0 ] || fail "unconfined is the usual"
 [ "$(status nocaps Seccomp)" = 2 ] || fail "RuntimeDefault"
 refuse "not permitted" k exec nocaps -- unshare -U true
+nocaps=$(k get pod nocaps -o jsonpath="{.metadata.uid}")
+[ "$(jq -r .linux.seccomp.defaultAction "$DATA/runtime/containers/$nocaps"-*/config.json)" = SCMP_ACT_ERRNO ] || fail "what the profile does not name is allowed"
 refuse "not permitted" k exec localhost -- mkdir /tmp/new
 
 say "privileged containers see the host's devices"

@@ -61,9 +61,47 @@ container_processes() {
 }
 no_container_processes() { [ -z "$(container_processes "$1")" ]; }
 
+# What this story's node has of pods: a line of "UID KIND WHAT" for every process, mount, name space, link, group and file.
+node_has() {
+  local p group
+  for p in $(pgrep -f -- "^[^ ]*conmon -c .*$WORK/"); do
+    tr '\0' ' ' <"/proc/$p/cmdline" 2>/dev/null | sed -n 's/^[^ ]*conmon -c \(.\{36\}\)-.*/\1 process conmon/p'
+  done
+  sed -n "s:.* $WORK/[^ ]*/\([0-9a-f-]\{36\}\)[-/][^ ]* .*:\1 mount:p" /proc/self/mountinfo
+  find "$DATA/pods" "$DATA/pod-secrets" "$DATA/logs" "$DATA/runtime/sandboxes" "$DATA/runtime/containers" "$DATA/runtime/exits" \
+    "$RUN/ns" "$RUN/runc" -mindepth 1 -maxdepth 1 2>/dev/null | sed -n 's:^\(.*[/_]\)\([0-9a-f-]\{36\}\)\([-.].*\)\{0,1\}$:\2 file \1:p'
+  group=kogge${DATA//\//-}
+  find /sys/fs/cgroup -maxdepth 3 -type d -path "*/$group/pod*" 2>/dev/null | sed -n 's:.*/pod\([0-9a-f-]\{36\}\)$:\1 cgroup:p'
+}
+links_of_pods() { ip -o link show master "$BRIDGE" 2>/dev/null | wc -l; }
+# The node has nothing of pods that the API does not know, and a link for each that has an address.
+node_agrees() {
+  k get pods -A -o jsonpath='{range .items[*]}{.metadata.uid}{"\n"}{end}' | sort -u >"$WORK/known-pods" || return 1
+  node_has | sort -u >"$WORK/node-has"
+  local strange addresses
+  strange=$(join -v 1 "$WORK/node-has" "$WORK/known-pods")
+  [ -z "$strange" ] || { echo "the node has, and the API does not know: $strange"; return 1; }
+  addresses=$(k get pods -A -o json | jq '[.items[] | select(.spec.hostNetwork != true and .status.podIP != null and .status.phase == "Running")] | length')
+  [ "$(links_of_pods)" = "$addresses" ] || { echo "$(links_of_pods) links of pods, $addresses pods with addresses"; return 1; }
+}
+# Deletes all that makes pods; then the node has nothing of any pod.
+delete_everything() {
+  k delete deployments,statefulsets,daemonsets,replicasets,replicationcontrollers,cronjobs,jobs --all -A --wait=false >/dev/null
+  k delete pods --all -A --grace-period=1 --wait=false >/dev/null 2>&1 || true
+  eventually 60 no_pods
+  eventually 10 node_agrees
+  [ ! -s "$WORK/node-has" ] || fail "left of pods: $(cat "$WORK/node-has")"
+}
+no_pods() {
+  [ -z "$(k get pods -A -o name)" ] || { k delete pods --all -A --grace-period=1 --wait=false; return 1; }
+}
+
 take_down() {
   local status=$?
   trap - EXIT
+  if [ $status = 0 ] && [ -d "$DATA/runtime/sandboxes" ] && node_ready 2>/dev/null; then
+    (delete_everything) || status=1
+  fi
   if [ $status != 0 ]; then
     echo "-- kogge.log"; tail -80 "$WORK/kogge.log" 2>/dev/null || true
     k get pods,nodes -A -o wide 2>/dev/null || true

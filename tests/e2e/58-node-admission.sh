@@ -1,0 +1,39 @@
+# Given a node, when pods are bound to it past the scheduler that it cannot take, then it refuses them with a kubelet's reasons and words.
+. "$(dirname "$0")/lib.sh"
+start_kogge --max-pods 8
+eventually 30 node_ready
+kogge image build-rootfs kogge/busybox:latest
+node=$(k get nodes -o jsonpath='{.items[0].metadata.name}')
+bound() { # NAME, rest of the spec as JSON members
+  printf '{"apiVersion":"v1","kind":"Pod","metadata":{"name":"%s"},"spec":{"nodeName":"%s","terminationGracePeriodSeconds":0,%s}}' "$1" "$node" "$2" | k create -f - >/dev/null
+}
+box() { printf '"containers":[{"name":"c","image":"kogge/busybox:latest","imagePullPolicy":"IfNotPresent","command":["sleep","1000"],"resources":{%s}}]' "${1:-}"; }
+status() { k get pod "$1" -o jsonpath='{.status.phase} {.status.reason}: {.status.message}'; }
+refused() { # NAME REASON MESSAGE
+  eventually 10 sh -c "'$KUBECTL' get pod $1 -o jsonpath='{.status.phase}' | grep -q Failed"
+  expect "Failed $2: Pod was rejected: $3" "$(status "$1")"
+  eventually 5 sh -c "'$KUBECTL' get events --field-selector involvedObject.name=$1 -o jsonpath='{.items[*].reason}' | grep -q '$2'"
+}
+
+say "too much processor, memory and storage"
+bound cpu "$(box '"requests":{"cpu":"1000"}')"
+refused cpu OutOfcpu "Node didn't have enough resource: cpu, requested: 1000000, used: 0, capacity: "
+bound memory "$(box '"requests":{"memory":"10Ti"}')"
+refused memory OutOfmemory "Node didn't have enough resource: memory, requested: 10995116277760, used: 0, capacity: "
+bound disk "$(box '"requests":{"ephemeral-storage":"100Ti"}')"
+refused disk OutOfephemeral-storage "Node didn't have enough resource: ephemeral-storage, requested: 109951162777600, used: 0, capacity: "
+
+say "another node's pod"
+bound place "\"nodeSelector\":{\"disk\":\"ssd\"},$(box)"
+refused place NodeAffinity "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
+k label node "$node" disk=ssd >/dev/null
+sleep 0.3
+bound place2 "\"nodeSelector\":{\"disk\":\"ssd\"},$(box)"
+k wait --for=condition=Ready pod/place2 --timeout=30s
+k delete pod place2 --now >/dev/null
+
+say "too many pods"
+for i in $(seq 8); do bound "p$i" "$(box)"; done
+k wait --for=condition=Ready pod/p1 pod/p8 --timeout=30s
+bound p9 "$(box)"
+refused p9 OutOfpods "Node didn't have enough resource: pods, requested: 1, used: 8, capacity: 8"
