@@ -95,7 +95,7 @@ int client_ask(client_t *c, const char *service, const char *topic, kg_doc_t *ar
   if (f->type != KG_MSG_ERROR) return 0;
   if (f->code == KG_EUNAVAILABLE && strncmp(service, "plugin/", 7) == 0 && f->text.n > 13 &&
       strncmp(f->text.p, "nobody serves", 13) == 0)
-    fprintf(stderr, "kogge: there is no plugin %s, see kogge plugin list\n", service + 7);
+    fprintf(stderr, "kogge: no plugin %s answers, see kogge plugin list\n", service + 7);
   else
     fprintf(stderr, "kogge: " KG_STR_FMT "\n", KG_STR_ARG(f->text));
   return -1;

@@ -70,6 +70,7 @@ static int load(const cli_t *cli, kg_kernel_t *k, const kg_cfg_t *p, kg_error_t 
                            .lane = kg_cfg_text(kg_cfg_get(p, "lane")),
                            .process = wants_process(cli, p),
                            .remote = kg_cfg_text(kg_cfg_get(p, "remote")),
+                           .patient = true,
                            .config = config ? kg_cfg_doc(config) : NULL};
   const char **names = service_names(kg_cfg_get(p, "services"));
   spec.services = names;
@@ -88,13 +89,16 @@ static bool asked_to_stop(int signals) {
   return stop;
 }
 
-/* 0: all run, 1: asked to stop meanwhile, -1: one did not start. */
-static int load_all(const cli_t *cli, kg_kernel_t *k, const settings_t *s, int signals, kg_error_t *err) {
+/* 0: all run (or are awaited), 1: asked to stop meanwhile, -1: one did not start. */
+static int load_all(const cli_t *cli, kg_kernel_t *k, const settings_t *s, int signals, size_t *running,
+                    kg_error_t *err) {
   const kg_cfg_t *plugins = kg_cfg_get(s->root, "plugins");
   if (kg_kernel_open_control(k, err) < 0) return -1;
   for (size_t i = 0; i < kg_cfg_count(plugins); i++) {
     if (asked_to_stop(signals)) return 1;
-    if (load(cli, k, kg_cfg_at(plugins, i), err) < 0) return -1;
+    int rc = load(cli, k, kg_cfg_at(plugins, i), err);
+    if (rc < 0) return -1;
+    *running += rc == 0;
   }
   return 0;
 }
@@ -124,10 +128,11 @@ static int run(const cli_t *cli, const settings_t *s, int ready_fd, kg_error_t *
   int signals = block_signals();
   kg_kernel_t *k = signals < 0 ? NULL : make_kernel(cli, s, ready_fd, err);
   if (!k) return -1;
-  int rc = load_all(cli, k, s, signals, err);
+  size_t running = 0;
+  int rc = load_all(cli, k, s, signals, &running, err);
   if (rc == 0) {
     kg_kernel_log(k, KG_LOG_INFO, "ready after %lld ms: %zu plugins run, commands at %s/kogge.sock",
-                  (long long)(now_ms() - since), kg_cfg_count(kg_cfg_get(s->root, "plugins")), cli->run_dir);
+                  (long long)(now_ms() - since), running, cli->run_dir);
     if (ready_fd >= 0 && write(ready_fd, "r", 1) < 0) return -1;
     serve_until_stopped(k, signals);
     kg_kernel_log(k, KG_LOG_INFO, "stopping");

@@ -6,6 +6,7 @@
 
 #include "control.h"
 #include "manager.h"
+#include "pending.h"
 
 void kg_control_command(kg_ctx_t *ctx, const kg_msg_t *m) {
   kg_kernel_t *k = ctx->k;
@@ -172,6 +173,9 @@ static void run_command(kg_kernel_t *k, kg_command_t *c) {
 void kg_kernel_run_commands(kg_kernel_t *k) {
   uint64_t n;
   if (read(k->command_fd, &n, sizeof n) < 0) n = 0;
+  pthread_mutex_lock(&k->manage);
+  kg_pending_look(k);
+  pthread_mutex_unlock(&k->manage);
   for (;;) {
     pthread_mutex_lock(&k->command_lock);
     kg_command_t *c = k->commands;

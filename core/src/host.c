@@ -12,9 +12,12 @@
 
 #include "mail.h"
 #include "manager.h"
+#include "pending.h"
 #include "registry.h"
 #include "shade.h"
 #include "sim.h"
+
+#define PATIENCE_MS 1000 /* so long the start waits for a plugin on another machine */
 
 /* --- making
  * ---------------------------------------------------------------------------------------------------------------- */
@@ -109,7 +112,7 @@ kg_kernel_t *kg_kernel_new(const kg_kernel_options_t *o, kg_error_t *err) {
 /* --- loading
  * --------------------------------------------------------------------------------------------------------------- */
 
-static char **names_of(const char *const *names) {
+char **kg_names_copy(const char *const *names) {
   size_t n = 0;
   if (!names) return NULL;
   while (names[n]) n++;
@@ -155,15 +158,14 @@ static int open_source(kg_kernel_t *k, const kg_plugin_spec_t *spec, bool tried,
   return rc;
 }
 
-int kg_load(kg_kernel_t *k, const kg_plugin_spec_t *spec, bool tried, kg_error_t *err) {
-  kg_source_t src;
+int kg_load_source(kg_kernel_t *k, const kg_plugin_spec_t *spec, kg_source_t *src, kg_error_t *err) {
   int64_t since = kg_time_us(k);
-  if (!spec->name || !*spec->name || strlen(spec->name) > 200)
-    return kg_error_set(err, KG_EINVAL, "the plugin has no name");
-  if (kg_find(k, spec->name)) return kg_error_set(err, KG_ECONFLICT, "there is a plugin %s already", spec->name);
   kg_lane_t *lane = kg_lane_named(k, spec->lane ? spec->lane : "main", err);
-  if (!lane || open_source(k, spec, tried, &src, err) < 0) return -1;
-  kg_ctx_t *ctx = kg_bring_up(k, spec->name, lane, &src, spec->config, names_of(spec->services), NULL, err);
+  if (!lane) {
+    kg_source_close(src);
+    return -1;
+  }
+  kg_ctx_t *ctx = kg_bring_up(k, spec->name, lane, src, spec->config, kg_names_copy(spec->services), NULL, err);
   if (!ctx) return -1;
   if (kg_do(ctx, kg_job_claim, k->step_timeout_ms, "activate", err) < 0 || kg_enlist(k, ctx) < 0) {
     kg_take_down(ctx, "the plugin did not start", NULL);
@@ -172,6 +174,35 @@ int kg_load(kg_kernel_t *k, const kg_plugin_spec_t *spec, bool tried, kg_error_t
   kg_logf(k, KG_LOG_DEBUG, "kernel", "%s: %s %s runs in lane %s after %lld ms", ctx->name, ctx->desc->name,
           ctx->desc->version, lane->name, (long long)(kg_time_us(k) - since) / 1000);
   return 0;
+}
+
+/* A plugin on another machine that may come later. 1: it is waited for. */
+static int load_patiently(kg_kernel_t *k, const kg_plugin_spec_t *spec, kg_source_t *src, kg_error_t *err) {
+  kg_error_t why = {0};
+  kg_remote_t *r = kg_remote_open(k, &(kg_remote_spec_t){.name = spec->name, .listen = spec->remote}, &why);
+  if (r && kg_remote_greet(r, PATIENCE_MS, &why) == 0) {
+    *src = (kg_source_t){.desc = kg_remote_descriptor(r), .remote = r};
+    return 0;
+  }
+  if (r && why.code != KG_EDEADLINE) {
+    kg_remote_free(r);
+    r = NULL;
+  }
+  if (kg_pending_add(k, spec, r, &why) == 0) return 1;
+  kg_remote_free(r);
+  return kg_error_set(err, KG_EFULL, "out of memory");
+}
+
+int kg_load(kg_kernel_t *k, const kg_plugin_spec_t *spec, bool tried, kg_error_t *err) {
+  kg_source_t src = {0};
+  if (!spec->name || !*spec->name || strlen(spec->name) > 200)
+    return kg_error_set(err, KG_EINVAL, "the plugin has no name");
+  if (kg_find(k, spec->name)) return kg_error_set(err, KG_ECONFLICT, "there is a plugin %s already", spec->name);
+  if (kg_pending_has(k, spec->name))
+    return kg_error_set(err, KG_ECONFLICT, "a plugin %s is waited for already", spec->name);
+  int rc = spec->remote && spec->patient && !k->sim ? load_patiently(k, spec, &src, err)
+                                                    : open_source(k, spec, tried, &src, err);
+  return rc ? rc : kg_load_source(k, spec, &src, err);
 }
 
 int kg_kernel_load(kg_kernel_t *k, const kg_plugin_spec_t *spec, kg_error_t *err) {
@@ -203,7 +234,7 @@ int kg_kernel_unload(kg_kernel_t *k, const char *name, kg_error_t *err) {
   pthread_mutex_lock(&k->manage);
   kg_ctx_t *ctx = kg_find(k, name);
   if (!ctx)
-    rc = kg_error_set(err, KG_ENOTFOUND, "there is no plugin %s", name);
+    rc = kg_pending_drop(k, name) ? 0 : kg_error_set(err, KG_ENOTFOUND, "there is no plugin %s", name);
   else if (strcmp(ctx->desc->role, "kernel") == 0)
     rc = kg_error_set(err, KG_EDENIED, "plugin %s is part of the kernel", name);
   else
@@ -255,6 +286,7 @@ static void remove_run_dir(kg_kernel_t *k) {
 
 void kg_kernel_free(kg_kernel_t *k) {
   pthread_mutex_lock(&k->manage);
+  kg_pending_drop(k, NULL);
   while (k->ninstances) kg_stop(k, k->instances[k->ninstances - 1], "the kernel stops", NULL);
   kg_kernel_end_lanes(k);
   kg_bury(k, true);

@@ -29,6 +29,7 @@ typedef struct kg_sim kg_sim_t;
 typedef struct kg_remote kg_remote_t;
 typedef struct kg_shade kg_shade_t;
 typedef struct kg_late kg_late_t;
+typedef struct kg_pending kg_pending_t;
 
 /* What travels to a lane: a message for an instance, or a job. Owns a reference of everything it points to. */
 typedef struct kg_parcel {
@@ -245,9 +246,10 @@ struct kg_kernel {
   kg_lane_t *lanes[KG_MAX_LANES];
   atomic_uint nlanes;
   kg_outlet_t outlets[KG_MAX_LANES]; /* the manager's to the lanes */
-  pthread_mutex_t list;              /* guards instances */
+  pthread_mutex_t list;              /* guards instances and pending */
   kg_ctx_t **instances;              /* in the order they were started */
   size_t ninstances;
+  kg_pending_t *pending; /* plugins whose hosts have not come yet; changed by the manager */
   uint32_t last_number;
   kg_late_t *late; /* under manage: instances that have not ended in time */
   uint64_t *known; /* hashes of plugin files that were tried or loaded */

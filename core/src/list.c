@@ -1,6 +1,7 @@
 /* What runs, for people. */
 #include <stdlib.h>
 
+#include "pending.h"
 #include "registry.h"
 #include "remote.h"
 
@@ -81,6 +82,7 @@ kg_doc_t *kg_kernel_list(kg_kernel_t *k) {
   kg_pack_array(&p);
   pthread_mutex_lock(&k->list);
   for (size_t i = 0; i < k->ninstances; i++) pack_instance(&p, k->instances[i], now);
+  kg_pending_pack(&p, k->pending, now);
   pthread_mutex_unlock(&k->list);
   kg_pack_end(&p);
   kg_pack_key(&p, "lanes");

@@ -157,6 +157,11 @@ int kg_source_open(kg_kernel_t *k, const char *path, const kg_ctx_t *like, bool 
 int kg_source_remote(kg_kernel_t *k, const kg_remote_spec_t *spec, kg_source_t *out, kg_error_t *err) {
   *out = (kg_source_t){.remote = kg_remote_open(k, spec, err)};
   if (!out->remote) return -1;
+  if (kg_remote_greet(out->remote, k->start_timeout_ms, err) < 0) {
+    kg_remote_free(out->remote);
+    out->remote = NULL;
+    return -1;
+  }
   out->desc = kg_remote_descriptor(out->remote);
   return 0;
 }

@@ -47,8 +47,13 @@ int kg_take_down(kg_ctx_t *ctx, const char *why, kg_error_t *err);
 /* Takes away what ended late; `all`: there are no lanes any more, nothing can still run. */
 void kg_bury(kg_kernel_t *k, bool all);
 
-/* kg_kernel_load() with the lock held; `tried`: a file never seen before is tried in a process of its own first. */
+/* kg_kernel_load() with the lock held; `tried`: a file never seen before is tried in a process of its own first. 1: it
+ * is waited for. */
 int kg_load(kg_kernel_t *k, const kg_plugin_spec_t *spec, bool tried, kg_error_t *err);
+
+/* Its second half: starts what was opened, which is taken over. The name must be free. */
+int kg_load_source(kg_kernel_t *k, const kg_plugin_spec_t *spec, kg_source_t *src, kg_error_t *err);
+char **kg_names_copy(const char *const *names); /* NULL of NULL; caller frees */
 
 /* Ends the lanes, whose instances must be gone. */
 void kg_kernel_end_lanes(kg_kernel_t *k);

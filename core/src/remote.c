@@ -47,15 +47,14 @@ static int read_hello(kg_remote_t *r, kg_view_t hello, kg_error_t *err) {
   return kg_error_set(err, KG_EINVAL, "its host did not say which plugin it is");
 }
 
-/* The first message, which the manager waits for: nothing else happens on this socket yet. */
-static int first_message(kg_remote_t *r, kg_error_t *err) {
-  int64_t until = kg_clock_us() + r->k->start_timeout_ms * 1000;
+int kg_remote_greet(kg_remote_t *r, int64_t wait_ms, kg_error_t *err) {
+  int64_t until = kg_clock_us() + wait_ms * 1000;
   int fd = -1;
   for (kg_msg_t *m;;) {
     int got = kg_wire_recv(&r->wire, r->port.socket, kg_clock_us() / 1000, &m, &fd, err);
     if (got > 0) kg_remote_came_by(r, fd);
     if (got < 0) return -1;
-    if (got > 0) {
+    if (got > 0) { /* nothing else happens on this socket yet */
       bool hello = strcmp(m->topic, "host.hello") == 0;
       int rc = hello ? read_hello(r, kg_msg_args(m), err) : -1;
       if (!hello)
@@ -67,8 +66,8 @@ static int first_message(kg_remote_t *r, kg_error_t *err) {
     zmq_pollitem_t p[] = {{.socket = r->port.socket, .events = ZMQ_POLLIN},
                           {.fd = r->proc.pidfd, .events = ZMQ_POLLIN}};
     if (left <= 0)
-      return kg_error_set(err, KG_EDEADLINE, "its process did not answer within %lld ms",
-                          (long long)r->k->start_timeout_ms);
+      return kg_error_set(err, KG_EDEADLINE, "its %s did not %s within %lld ms", r->own ? "process" : "host",
+                          r->own ? "answer" : "come", (long long)wait_ms);
     zmq_poll(p, r->proc.pidfd < 0 ? 1 : 2, left);
     if (p[0].revents || !p[1].revents) continue;
     zmq_poll(p, 1, 50); /* its last words may still be on their way */
@@ -93,7 +92,7 @@ kg_remote_t *kg_remote_open(kg_kernel_t *k, const kg_remote_spec_t *spec, kg_err
   r->own = !spec->listen;
   if (kg_process_prepare(k, &r->proc, spec->name, spec->listen, err) == 0 &&
       (r->port.socket = kg_process_socket(k, &r->proc, err)) != NULL && (r->own || kg_remote_monitor(r, err) == 0) &&
-      (!r->own || kg_process_start(k, &r->proc, r->name, r->file, r->dir, err) == 0) && first_message(r, err) == 0)
+      (!r->own || kg_process_start(k, &r->proc, r->name, r->file, r->dir, err) == 0))
     return r;
   kg_remote_free(r);
   return NULL;
@@ -174,7 +173,8 @@ void kg_remote_step(kg_ctx_t *ctx, kg_job_t *job, const char *topic) {
   kg_remote_t *r = ctx->remote;
   bool gives = strcmp(topic, "host.accept") == 0 || strcmp(topic, "host.configure") == 0;
   r->ending |= strcmp(topic, "host.destroy") == 0;
-  if (!r->port.socket) {
+  bool away = !r->own && r->connection < 0; /* who knocks meanwhile has not said a word yet */
+  if (!r->port.socket || away) {
     if (r->ending)
       kg_remote_detach(ctx); /* it may be waiting for its next start */
     else

@@ -16,9 +16,11 @@ typedef struct kg_remote_spec {
   const char *dir;    /* a shadow's own directory, where it finds its data and run directory; NULL: the kernel's */
 } kg_remote_spec_t;
 
-/* Manager: starts the host process (or waits for it to connect) and returns when it has said who it is. NULL and a
- * sentence. The caller owns the remote until an instance takes it over. */
+/* Manager: binds the socket and starts the host process, if it is ours. NULL and a sentence. The caller owns the remote
+ * until an instance takes it over. */
 kg_remote_t *kg_remote_open(kg_kernel_t *k, const kg_remote_spec_t *spec, kg_error_t *err);
+/* Manager: returns when the host has said who it is; -1 and a sentence (KG_EDEADLINE: nobody came in time). */
+int kg_remote_greet(kg_remote_t *r, int64_t wait_ms, kg_error_t *err);
 /* Ends the host process and frees everything. Manager, or the lane's last step. NULL is allowed. */
 void kg_remote_free(kg_remote_t *r);
 /* What the host said of its plugin; lives as long as the remote. Its functions are NULL: steps go to the host. */

@@ -215,7 +215,7 @@ static bool take_event(kg_remote_t *r) {
     kg_logf(r->k, KG_LOG_WARN, r->name, "somebody without a known key was turned away at %s", r->proc.address);
   if (event != ZMQ_EVENT_DISCONNECTED || r->connection != (int64_t)fd) return true;
   r->connection = -1;
-  kg_remote_ended(r->ctx);
+  if (r->ctx) kg_remote_ended(r->ctx);
   return true;
 }
 

@@ -27,13 +27,14 @@ typedef struct kg_kernel_options {
 } kg_kernel_options_t;
 
 typedef struct kg_plugin_spec {
-  const char *name;              /* instance name */
-  const char *file;              /* path, or a name looked up in the plugin path; ignored if `descriptor` is set */
-  const char *lane;              /* NULL: "main" */
-  kg_doc_t *config;              /* a map, borrowed; NULL: empty */
-  const char *const *services;   /* NULL: the descriptor's */
-  bool process;                  /* a process of its own, which lane `lane` talks to */
-  const char *remote;            /* tcp://ADDRESS:PORT where its host, on another machine, connects; file is ignored */
+  const char *name;            /* instance name */
+  const char *file;            /* path, or a name looked up in the plugin path; ignored if `descriptor` is set */
+  const char *lane;            /* NULL: "main" */
+  kg_doc_t *config;            /* a map, borrowed; NULL: empty */
+  const char *const *services; /* NULL: the descriptor's */
+  bool process;                /* a process of its own, which lane `lane` talks to */
+  const char *remote;          /* tcp://ADDRESS:PORT where its host, on another machine, connects; file is ignored */
+  bool patient; /* remote: does not fail when the host is not there within a second, but loads it when it has come */
   const kg_plugin_t *descriptor; /* a plugin that is part of the program (tests); must outlive the kernel */
 } kg_plugin_spec_t;
 
@@ -43,7 +44,8 @@ KG_PUBLIC kg_kernel_t *kg_kernel_new(const kg_kernel_options_t *options, kg_erro
  */
 KG_PUBLIC void kg_kernel_free(kg_kernel_t *k);
 
-/* Loads a plugin and returns when it is ready and owns its names; nothing is left behind on failure. */
+/* Loads a plugin and returns when it is ready and owns its names; nothing is left behind on failure. 1: it is `patient`
+ * and will be loaded by kg_kernel_run_commands(). */
 KG_PUBLIC int kg_kernel_load(kg_kernel_t *k, const kg_plugin_spec_t *spec, kg_error_t *err);
 /* Drains and unloads. */
 KG_PUBLIC int kg_kernel_unload(kg_kernel_t *k, const char *name, kg_error_t *err);
