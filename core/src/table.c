@@ -35,6 +35,7 @@ int kg_table_put(kg_table_t *t, uint64_t key, void *value) {
   struct kg_table_slot *s = find(t, key);
   if (!s->key) t->count++;
   *s = (struct kg_table_slot){key, value};
+  if ((size_t)(s - t->slots) < t->first) t->first = (size_t)(s - t->slots);
   return 0;
 }
 
@@ -56,13 +57,11 @@ void *kg_table_remove(kg_table_t *t, uint64_t key) {
   return value;
 }
 
-void *kg_table_any(const kg_table_t *t, uint64_t *key) {
-  for (size_t i = 0; t->count && i < t->room; i++)
-    if (t->slots[i].key) {
-      *key = t->slots[i].key;
-      return t->slots[i].value;
-    }
-  return NULL;
+void *kg_table_any(kg_table_t *t, uint64_t *key) {
+  if (!t->count) return NULL;
+  while (!t->slots[t->first].key) t->first++; /* emptying a table looks at each slot once */
+  *key = t->slots[t->first].key;
+  return t->slots[t->first].value;
 }
 
 void kg_table_free(kg_table_t *t) {

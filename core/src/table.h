@@ -10,6 +10,7 @@ typedef struct kg_table {
     void *value;
   } * slots;
   size_t count, room; /* room: 0 or a power of two */
+  size_t first;       /* no entry is before this slot */
 } kg_table_t;
 
 void *kg_table_get(const kg_table_t *t, uint64_t key);      /* NULL if absent */
@@ -18,6 +19,6 @@ void *kg_table_remove(kg_table_t *t, uint64_t key);         /* what was there, o
 void kg_table_free(kg_table_t *t);                          /* the slots, not the values */
 
 /* Any one entry, for emptying the table; NULL when there is none. */
-void *kg_table_any(const kg_table_t *t, uint64_t *key);
+void *kg_table_any(kg_table_t *t, uint64_t *key);
 
 #endif

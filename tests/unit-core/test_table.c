@@ -24,6 +24,7 @@ Test(table, holds_what_a_plain_array_holds_through_many_changes) {
     size_t probe = (size_t)random() % KEYS;
     cr_assert_eq(kg_table_get(&t, (probe + 1) << 40 | (probe * 7 + 1)), expected[probe]);
     cr_assert_eq(t.count, count);
+    cr_assert_eq(kg_table_any(&t, &key) != NULL, count != 0);
   }
   uint64_t key;
   while (kg_table_any(&t, &key)) kg_table_remove(&t, key);
