@@ -21,6 +21,8 @@ static const flag_t shadow_flags[] = {
     {"--by", "ARGUMENT", KIND_NONE, "counts apart what differs in this argument; more than once"},
     {"--ignore", "PATH-GLOB", KIND_NONE, "differences there do not count, as 'docs[0].metadata.*'; more than once"},
     {"--reads", "TOPIC-GLOB", KIND_GLOB, "such requests of the candidate may go to others; more than once"},
+    {"--with-state", NULL, KIND_NONE,
+     "it begins with the live one's state: a swap that is rolled back at its last step"},
     {"--isolated", NULL, KIND_NONE, "nothing may, not even while it warms up"},
     {"--patience", "S", KIND_NONE, "its request waits so long for an equal one of the live one (2)"},
     {0}};

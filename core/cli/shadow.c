@@ -77,7 +77,7 @@ int cli_print_report(const cli_t *cli, kg_view_t r) {
 typedef struct words {
   const char *lists[3][17]; /* reads, ignore, by */
   const char *duration, *patience;
-  bool isolated, report, stop;
+  bool isolated, with_state, report, stop;
 } words_t;
 
 static const char *const list_names[] = {"reads", "ignore", "by"};
@@ -95,10 +95,11 @@ static bool read_word(words_t *w, int argc, char **argv, int *i) {
   }
   if (cli_option("--duration", argv, argc, i, &w->duration) || cli_option("--patience", argv, argc, i, &w->patience))
     return true;
-  bool *flag = strcmp(argv[*i], "--isolated") == 0 ? &w->isolated
-               : strcmp(argv[*i], "--report") == 0 ? &w->report
-               : strcmp(argv[*i], "--stop") == 0   ? &w->stop
-                                                   : NULL;
+  bool *flag = strcmp(argv[*i], "--isolated") == 0     ? &w->isolated
+               : strcmp(argv[*i], "--with-state") == 0 ? &w->with_state
+               : strcmp(argv[*i], "--report") == 0     ? &w->report
+               : strcmp(argv[*i], "--stop") == 0       ? &w->stop
+                                                       : NULL;
   if (flag) *flag = true;
   return flag != NULL;
 }
@@ -110,6 +111,7 @@ static kg_doc_t *start_args(const words_t *w, const char *name, const char *file
   kg_pack_kv_str(&p, "name", name);
   kg_pack_kv_str(&p, "file", cli_absolute(file, path));
   kg_pack_kv_bool(&p, "isolated", w->isolated);
+  kg_pack_kv_bool(&p, "with_state", w->with_state);
   if (w->patience) kg_pack_kv_int(&p, "patience_ms", (int64_t)(strtod(w->patience, NULL) * 1000));
   for (int n = 0; n < 3; n++) {
     kg_pack_key(&p, list_names[n]);

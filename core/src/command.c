@@ -131,6 +131,7 @@ static void shadow(kg_kernel_t *k, const kg_msg_t *m, kg_job_t *job) {
                            .reads = (const char *const *)reads,
                            .ignore = (const char *const *)ignore,
                            .by = (const char *const *)by,
+                           .with_state = kg_view_bool(kg_view_get(kg_msg_args(m), "with_state"), false),
                            .isolated = kg_view_bool(kg_view_get(kg_msg_args(m), "isolated"), false),
                            .patience_ms = kg_view_int(kg_view_get(kg_msg_args(m), "patience_ms"), 0)};
   if (file) kg_kernel_shadow(k, &spec, &job->err);

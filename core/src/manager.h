@@ -47,6 +47,16 @@ int kg_take_down(kg_ctx_t *ctx, const char *why, kg_error_t *err);
 /* Takes away what ended late; `all`: there are no lanes any more, nothing can still run. */
 void kg_bury(kg_kernel_t *k, bool all);
 
+/*
+ * The steps of a swap (swap.c). kg_hold(): from now on requests to `old` are held, until kg_go_on(): it serves again; a
+ * successor `new` (may be NULL) that hung in activate() has the names already. Between them the state, which the caller
+ * owns, goes from one to the other.
+ */
+void kg_hold(kg_ctx_t *old);
+int kg_get_state(kg_ctx_t *old, kg_doc_t **state, kg_error_t *err);
+int kg_give_state(kg_ctx_t *new, kg_doc_t *state, kg_error_t *err);
+void kg_go_on(kg_ctx_t *old, kg_ctx_t *new);
+
 /* kg_kernel_load() with the lock held; `tried`: a file never seen before is tried in a process of its own first. 1: it
  * is waited for. */
 int kg_load(kg_kernel_t *k, const kg_plugin_spec_t *spec, bool tried, kg_error_t *err);

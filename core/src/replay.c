@@ -201,8 +201,8 @@ static kg_doc_t *with_kernel(replay_t *p, kg_kernel_t *k, kg_error_t *err) {
   feed_early(p);
   kg_ctx_t *ctx = kg_shade_start(k, p->name, o->file, NULL, o->config, s, err);
   if (!ctx) return NULL;
-  if (kg_enlist(k, ctx) == 0) return run(p, k, ctx, err);
-  kg_take_down(ctx, "out of memory", NULL);
+  if (kg_shade_activate(ctx, err) == 0 && kg_enlist(k, ctx) == 0) return run(p, k, ctx, err);
+  kg_take_down(ctx, "the replay did not start", NULL);
   return NULL;
 }
 

@@ -55,7 +55,7 @@ kg_shade_t *kg_shade_new(const char *live, bool replay, const char *run_dir, con
     s->live = strdup(live);
     s->reads = copy_words(spec->reads);
     s->isolated = spec->isolated;
-    if (asprintf(&s->dir, "%s/%s.shadow", run_dir, live) < 0) s->dir = NULL;
+    if (asprintf(&s->dir, "%s/%s.shadow-XXXXXX", run_dir, live) < 0) s->dir = NULL;
     s->shadow =
         kg_shadow_new(&(kg_shadow_options_t){.patience_us = (spec->patience_ms ? spec->patience_ms : 2000) * 1000,
                                              .most_calls = replay ? SIZE_MAX : MOST_CALLS,
@@ -67,7 +67,7 @@ kg_shade_t *kg_shade_new(const char *live, bool replay, const char *run_dir, con
   }
   if (!s || !s->live || !s->reads || !s->dir || !s->shadow)
     kg_error_set(err, KG_EFULL, "out of memory");
-  else if (mkdir(s->dir, 0700) < 0)
+  else if (!mkdtemp(s->dir)) /* messages on their way may keep an earlier shadow alive for a moment */
     kg_error_set(err, KG_EINTERNAL, "directory %s cannot be made", s->dir);
   else
     return s;
@@ -238,11 +238,28 @@ kg_ctx_t *kg_shade_start(kg_kernel_t *k, const char *name, const char *file, con
     return NULL;
   }
   src.shade = s;
-  kg_ctx_t *ctx = kg_bring_up(k, own, lane, &src, config, NULL, NULL, err);
-  if (!ctx) return NULL;
-  if (run(ctx, activate, NULL, "activate", err) == 0) return ctx;
-  kg_take_down(ctx, "the shadow did not start", NULL);
-  return NULL;
+  return kg_bring_up(k, own, lane, &src, config, NULL, NULL, err);
+}
+
+int kg_shade_activate(kg_ctx_t *ctx, kg_error_t *err) {
+  return run(ctx, activate, NULL, "activate", err);
+}
+
+/* From now on it gets what the live one gets. */
+static int attach(kg_ctx_t *live, kg_ctx_t *ctx, kg_error_t *err) {
+  return kg_shade_activate(ctx, err) < 0 ? -1 : run(live, tap, ctx, "give a shadow to", err);
+}
+
+/* Same, with the state of the live one: a swap that is rolled back at its last step. */
+static int attach_with_state(kg_ctx_t *live, kg_ctx_t *ctx, kg_error_t *err) {
+  kg_doc_t *state = NULL;
+  kg_hold(live);
+  int rc = kg_get_state(live, &state, err);
+  if (rc == 0) rc = kg_give_state(ctx, state, err);
+  if (rc == 0) rc = attach(live, ctx, err);
+  kg_go_on(live, NULL);
+  kg_doc_unref(state);
+  return rc;
 }
 
 /* An instance of that name, or the only one of that role. */
@@ -285,11 +302,12 @@ static int start(kg_kernel_t *k, const kg_shadow_spec_t *spec, kg_error_t *err) 
   kg_ctx_t *ctx = s ? kg_shade_start(k, live->name, path, live->desc->role, live->config, s, err) : NULL;
   free(path);
   if (!ctx) return -1;
-  if (kg_enlist(k, ctx) == 0 && run(live, tap, ctx, "give a shadow to", err) == 0) {
+  int rc = spec->with_state ? attach_with_state(live, ctx, err) : attach(live, ctx, err);
+  if (rc == 0 && kg_enlist(k, ctx) == 0) {
     kg_logf(k, KG_LOG_INFO, "kernel", "%s %s is the shadow of %s", ctx->desc->name, ctx->desc->version, live->name);
     return 0;
   }
-  kg_unlist(k, ctx);
+  kg_shade_untap(k, ctx);
   kg_take_down(ctx, "the shadow did not start", NULL);
   return -1;
 }

@@ -17,9 +17,10 @@ const char *kg_shade_dir(const kg_shade_t *s);
 kg_shadow_t *kg_shade_comparison(kg_shade_t *s);
 bool kg_shade_is_dead(const kg_shade_t *s); /* lane */
 
-/* Manager: starts the candidate under the name `name`.shadow, up to activated. NULL and a sentence. */
+/* Manager: starts the candidate under the name `name`.shadow, up to ready. NULL and a sentence; `s` is freed then. */
 kg_ctx_t *kg_shade_start(kg_kernel_t *k, const char *name, const char *file, const char *role, kg_doc_t *config,
                          kg_shade_t *s, kg_error_t *err);
+int kg_shade_activate(kg_ctx_t *shade, kg_error_t *err);
 /* Manager: the live one's messages come no more. */
 void kg_shade_untap(kg_kernel_t *k, kg_ctx_t *shade);
 /* Manager: what came of it. NULL and a sentence. */

@@ -6,8 +6,7 @@
 #include "manager.h"
 #include "registry.h"
 
-/* The old one serves again; what was held goes to it. A successor that hung in activate() has the names already. */
-static void roll_back(kg_ctx_t *old, kg_ctx_t *new) {
+void kg_go_on(kg_ctx_t *old, kg_ctx_t *new) {
   kg_error_t err = {0};
   kg_job_t *job = kg_job_new(old->k);
   if (job) job->arg = new;
@@ -18,40 +17,54 @@ static void roll_back(kg_ctx_t *old, kg_ctx_t *new) {
   kg_job_unref(job);
 }
 
+void kg_hold(kg_ctx_t *old) {
+  pthread_mutex_lock(&old->k->life);
+  old->drained = false;
+  pthread_mutex_unlock(&old->k->life);
+  kg_names_hold(&old->k->registry, old);
+}
+
+int kg_get_state(kg_ctx_t *old, kg_doc_t **state, kg_error_t *err) {
+  kg_kernel_t *k = old->k;
+  kg_job_t *job = kg_job_new(k);
+  if (!job) return kg_error_set(err, KG_EFULL, "out of memory");
+  job->fence = true; /* what was sent before the hold is served by the old one */
+  job = kg_run_job(old, kg_job_drain, job, k->drain_timeout_ms, "drain", err);
+  if (!job) return -1;
+  kg_job_unref(job);
+  if (kg_wait_drained(old, k->drain_timeout_ms, err) < 0) return -1;
+  job = kg_run_job(old, kg_job_hand_over, NULL, k->drain_timeout_ms, "get the state of", err);
+  int rc = job ? job->rc : -1;
+  if (job && rc < 0 && err) *err = job->err;
+  if (rc == 0) *state = kg_doc_ref(job->doc);
+  kg_job_unref(job);
+  return rc;
+}
+
+/* A job of the new one that is given a document or an instance. */
+static int give(kg_ctx_t *new, kg_job_fn fn, kg_doc_t *doc, void *arg, const char *what, kg_error_t *err) {
+  kg_job_t *job = kg_job_new(new->k);
+  if (!job) return kg_error_set(err, KG_EFULL, "out of memory");
+  job->doc = kg_doc_ref(doc);
+  job->arg = arg;
+  job = kg_run_job(new, fn, job, new->k->drain_timeout_ms, what, err);
+  int rc = job ? job->rc : -1;
+  if (job && rc < 0 && err) *err = job->err;
+  kg_job_unref(job);
+  return rc;
+}
+
+int kg_give_state(kg_ctx_t *new, kg_doc_t *state, kg_error_t *err) {
+  return give(new, kg_job_accept, state, NULL, "give the state to", err);
+}
+
 /* Steps 3 to 6, while messages are held: drain, state out, state in, names over. */
 static int hand_over(kg_ctx_t *old, kg_ctx_t *new, kg_error_t *err) {
-  kg_kernel_t *k = old->k;
-  kg_job_t *drain = kg_job_new(k);
-  if (!drain) return kg_error_set(err, KG_EFULL, "out of memory");
-  drain->fence = true; /* what was sent before the hold is served by the old one */
-  drain = kg_run_job(old, kg_job_drain, drain, k->drain_timeout_ms, "drain", err);
-  if (!drain) return -1;
-  kg_job_unref(drain);
-  if (kg_wait_drained(old, old->k->drain_timeout_ms, err) < 0) return -1;
-
-  kg_job_t *state = kg_run_job(old, kg_job_hand_over, NULL, k->drain_timeout_ms, "get the state of", err);
-  if (!state) return -1;
-  int rc = state->rc;
-  if (rc < 0 && err) *err = state->err;
-  kg_job_t *accept = rc < 0 ? NULL : kg_job_new(old->k);
-  if (accept) {
-    accept->doc = kg_doc_ref(state->doc);
-    accept = kg_run_job(new, kg_job_accept, accept, k->drain_timeout_ms, "give the state to", err);
-    rc = accept ? accept->rc : -1;
-    if (accept && rc < 0 && err) *err = accept->err;
-  }
-  kg_job_unref(state);
-  kg_job_unref(accept);
-  if (rc < 0) return -1;
-
-  kg_job_t *take = kg_job_new(old->k);
-  if (!take) return kg_error_set(err, KG_EFULL, "out of memory");
-  take->arg = old;
-  take = kg_run_job(new, kg_job_take, take, k->drain_timeout_ms, "activate", err);
-  if (!take) return -1;
-  rc = take->rc;
-  if (rc < 0 && err) *err = take->err;
-  kg_job_unref(take);
+  kg_doc_t *state = NULL;
+  int rc = kg_get_state(old, &state, err);
+  if (rc == 0) rc = kg_give_state(new, state, err);
+  if (rc == 0) rc = give(new, kg_job_take, NULL, old, "activate", err);
+  kg_doc_unref(state);
   return rc;
 }
 
@@ -72,21 +85,14 @@ static void replace_in_list(kg_ctx_t *old, kg_ctx_t *new) {
   pthread_mutex_unlock(&k->list);
 }
 
-static void forget_drained(kg_ctx_t *old) {
-  pthread_mutex_lock(&old->k->life);
-  old->drained = false;
-  pthread_mutex_unlock(&old->k->life);
-}
-
 static int swap(kg_ctx_t *old, kg_source_t *src, int64_t *pause_us, kg_error_t *err) {
   kg_kernel_t *k = old->k;
   kg_ctx_t *new = kg_bring_up(k, old->name, old->lane, src, old->config, copy_names(old->wanted), old, err);
   if (!new) return -1;
   int64_t since = kg_time_us(k);
-  forget_drained(old);
-  kg_names_hold(&k->registry, old);
+  kg_hold(old);
   if (hand_over(old, new, err) < 0) {
-    roll_back(old, new);
+    kg_go_on(old, new);
     kg_take_down(new, "the swap was rolled back", NULL);
     return -1;
   }

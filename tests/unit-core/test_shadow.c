@@ -67,6 +67,14 @@ static int start(kg_ctx_t *ctx, void *self, kg_error_t *err) {
   return 0;
 }
 
+static int hand_over(kg_ctx_t *ctx, void *self, kg_doc_t **state, kg_error_t *err) {
+  (void)ctx, (void)err;
+  kg_pack_t p = kg_pack();
+  kg_pack_int(&p, *(int *)self);
+  *state = kg_pack_doc(&p);
+  return 0;
+}
+
 static void destroy(kg_ctx_t *ctx, void *self) {
   (void)ctx;
   free(self);
@@ -80,8 +88,9 @@ static const kg_handler_t handlers[] = {{"unruly.say", say},
                                         {"unruly.hang", nothing},
                                         {"news.*", news},
                                         {0}};
-static const kg_plugin_t live = DESCRIPTOR(.name = "live", .role = "unruly", .services = services, .handlers = handlers,
-                                           .create = create, .start = start, .destroy = destroy);
+static const kg_plugin_t live =
+    DESCRIPTOR(.name = "live", .role = "unruly", .services = services, .handlers = handlers, .create = create,
+               .start = start, .hand_over = hand_over, .destroy = destroy);
 
 /* --- who counts what comes out ------------------------------------------------------------------------------------ */
 
@@ -146,16 +155,28 @@ static void ask(const char *topic, int n) {
   if (topic) cr_assert_eq(t.code, 0);
 }
 
-static kg_kernel_t *with_shadow(void) {
-  static const char *const ignore[] = {"args.source", NULL};
+static kg_kernel_t *alone(void) {
   kg_kernel_t *k = new_kernel();
-  kg_error_t err = {0};
   load(k, "unruly", "main", &live);
   load(k, "asker", "other", &asker);
+  return k;
+}
+
+static void give_shadow(kg_kernel_t *k, bool with_state) {
+  static const char *const ignore[] = {"args.source", NULL};
+  kg_error_t err = {0};
   cr_assert_eq(
-      kg_kernel_shadow(k, &(kg_shadow_spec_t){.name = "unruly", .file = "unruly", .ignore = ignore, .patience_ms = 100},
-                       &err),
+      kg_kernel_shadow(
+          k,
+          &(kg_shadow_spec_t){
+              .name = "unruly", .file = "unruly", .ignore = ignore, .patience_ms = 100, .with_state = with_state},
+          &err),
       0, "%s", err.text);
+}
+
+static kg_kernel_t *with_shadow(void) {
+  kg_kernel_t *k = alone();
+  give_shadow(k, false);
   return k;
 }
 
@@ -310,5 +331,29 @@ Test(shadow, is_refused_with_a_sentence) {
   }
   cr_assert_eq(kg_kernel_swap(k, "unruly.shadow", "unruly", NULL, NULL, &err), -1);
   ask("unruly.say", 1);
+  finish(k);
+}
+
+Test(shadow, begins_with_the_live_ones_state_if_that_is_wanted) {
+  kg_kernel_t *k = alone();
+  for (int i = 0; i < 3; i++) ask("unruly.say", 1);
+  give_shadow(k, true);
+  for (int i = 0; i < 4; i++) ask("unruly.say", 1);
+  until(k, "answers", "equal", 4);
+  cr_assert_eq(found(k, "answers", "different"), 0);
+  finish(k);
+}
+
+/* Every answer bears a number: all are equal only if none was lost and the order was kept. */
+Test(shadow, keeps_up_with_bursts_in_order) {
+  kg_kernel_t *k = with_shadow();
+  t.times = 2000;
+  for (int i = 1; i <= 5; i++) {
+    t.n = 1;
+    t.topic = "unruly.say";
+    t.wanted++;
+    wait_until(&t.done, i * t.times);
+  }
+  until(k, "answers", "equal", 5 * t.times);
   finish(k);
 }

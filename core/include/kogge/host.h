@@ -68,6 +68,7 @@ typedef struct kg_shadow_spec {
   const char *const *reads;  /* globs of topics that it may ask of others at any time: they must not change anything */
   const char *const *ignore; /* globs of paths ("docs[0].metadata.*") where a difference does not count */
   const char *const *by;     /* names of arguments whose values are counted apart */
+  bool with_state;           /* it takes the live one's state, as in a swap that is rolled back at its last step */
   bool isolated;             /* not even while it warms up may it ask others */
   int64_t patience_ms;       /* its request waits so long for an equal one of the live one; 0: 2,000 */
 } kg_shadow_spec_t;
