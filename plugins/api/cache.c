@@ -213,7 +213,10 @@ kg_doc_t *stamp(kg_doc_t *doc, int64_t rev) {
   end = put(end, meta.p + head, (size_t)(at - meta.p) - head);
   end = put(end, pair, 17 + (size_t)digits);
   end = put(end, cut ? cut_end : at, (size_t)(stop - (cut ? cut_end : at)));
-  return kg_doc_take(out, (size_t)(end - out));
+  /* It lives long: in one piece, without the room that was left over. */
+  kg_doc_t *stamped = kg_doc_copy(out, (size_t)(end - out));
+  free(out);
+  return stamped;
 }
 
 /* --- changes ----------------------------------------------------------------------------------------------------- */

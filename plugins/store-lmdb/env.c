@@ -5,10 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "lmdb_store.h"
+
+enum { MAPPED_MAX = 16 << 20 };
 
 int lmdb_error(kg_error_t *err, int rc, const char *what) {
   int code = rc == ENOSPC || rc == EDQUOT || rc == MDB_MAP_FULL ? KG_EFULL : KG_EINTERNAL;
@@ -147,6 +151,35 @@ void env_close(lmdb_store_t *s) {
       mdb_txn_abort(txn);
   }
   release(s);
+}
+
+/* LMDB does not tell where its map is: the kernel knows by the file. False: it is not known. */
+static bool find_map(MDB_env *env, void **at, size_t *size) {
+  int fd = -1;
+  struct stat st;
+  char line[4400];
+  if (mdb_env_get_fd(env, &fd) != 0 || fstat(fd, &st) != 0) return false;
+  FILE *maps = fopen("/proc/self/maps", "re");
+  bool found = false;
+  while (maps && !found && fgets(line, sizeof line, maps)) {
+    uintptr_t from, to;
+    unsigned major, minor;
+    unsigned long inode;
+    if (sscanf(line, "%lx-%lx %*s %*x %x:%x %lu", &from, &to, &major, &minor, &inode) != 5) continue;
+    found = inode == st.st_ino && makedev(major, minor) == st.st_dev;
+    *at = (void *)from;
+    *size = to - from;
+  }
+  if (maps) fclose(maps);
+  return found;
+}
+
+void env_touched(lmdb_store_t *s, size_t bytes) {
+  void *at;
+  size_t size;
+  if (atomic_fetch_add(&s->touched, bytes) + bytes < MAPPED_MAX) return;
+  atomic_store(&s->touched, 0);
+  if (find_map(s->db.env, &at, &size)) madvise(at, size, MADV_DONTNEED);
 }
 
 int env_grow(lmdb_store_t *s) {

@@ -64,6 +64,7 @@ typedef struct lmdb_store {
   env_t copy;     /* while the file is made anew */
   int64_t copied; /* up to this revision */
   atomic_ulong commits, shrinks;
+  atomic_size_t touched; /* bytes read and written since the mapped pages were let go */
 } lmdb_store_t;
 
 /* The revision in a key of the `rev` table; LMDB does not align it. */
@@ -84,6 +85,10 @@ int env_make(env_t *env, const char *dir, size_t map_size, bool no_sync, kg_erro
 void env_close(lmdb_store_t *s);
 /* Doubles the map. No transaction of the writer may be open. Writer. */
 int env_grow(lmdb_store_t *s);
+/* Counts bytes read or written; every now and then lets go of the pages that this has mapped, which the kernel keeps as
+ * its page cache as long as it likes: a store would else count as resident what was ever touched. Only within a
+ * transaction: the map may not move. Lane and writer. */
+void env_touched(lmdb_store_t *s, size_t bytes);
 int meta_put(lmdb_store_t *s, MDB_txn *txn, const char *name, int64_t v); /* an LMDB code */
 int64_t meta_get(lmdb_store_t *s, MDB_txn *txn, const char *name, int64_t fallback);
 /* Sets err for an LMDB code: 507 for a full disk, else 500. Returns -1. */

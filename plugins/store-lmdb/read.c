@@ -58,6 +58,7 @@ static int give(scan_t *c, int64_t rev) {
   kg_str_t value;
   int rc = record_get(c->store, c->txn, rev, &head, &row.key, &value);
   if (rc) return rc;
+  env_touched(c->store, value.n);
   row.create = head.create;
   row.version = head.version;
   if (!c->query->keys_only && !(row.value = kg_doc_copy(value.p, value.n))) return ENOMEM;
@@ -171,6 +172,7 @@ static store_event_t *event_of(lmdb_store_t *s, MDB_txn *txn, int64_t rev, MDB_v
   record_head_t head, before;
   kg_str_t key, value, ignored;
   if (record_parse(data, &head, &key, &value) != 0) return NULL;
+  env_touched(s, data.mv_size);
   if (head.deleted && record_get(s, txn, head.prev, &before, &ignored, &value) != 0) return NULL;
   kg_doc_t *doc = kg_doc_copy(value.p, value.n);
   store_event_t *e = doc ? store_event_new(key, doc) : NULL;

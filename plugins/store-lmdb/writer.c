@@ -40,6 +40,7 @@ static int write_event(lmdb_store_t *s, const store_event_t *e) {
   memcpy(at, &head, sizeof head);
   memcpy(at + sizeof head, e->key, e->nkey);
   if (nvalue) memcpy(at + sizeof head + e->nkey, kg_doc_data(value), nvalue);
+  env_touched(s, data.mv_size);
   MDB_val key = {e->nkey, (void *)e->key};
   if (e->deleted) return mdb_del(s->txn, s->db.keys, &key, NULL);
   key_entry_t entry = {e->rev, e->create, e->version};
@@ -240,6 +241,7 @@ static int collect(lmdb_store_t *s, int64_t upto, size_t *drop, size_t *ndrop, i
       break;
     }
     if ((rc = record_parse(data, &head, &k, &v))) break;
+    env_touched(s, data.mv_size);
     if (head.prev) drop[(*ndrop)++] = (size_t)head.prev;
     if (head.deleted) drop[(*ndrop)++] = rev;
   }
