@@ -20,15 +20,27 @@ kg_vtype_t kg_view_type(kg_view_t v) {
   return kg_head_read(v.p, v.end).type;
 }
 
-/* Walks without recursion: `left` counts the values still to be passed. */
+/* Walks without recursion: `left` counts the values still to be passed. Small values, which most are, need no table. */
 static const uint8_t *skip(const uint8_t *p, const uint8_t *end) {
   for (uint64_t left = 1; left > 0; left--) {
-    kg_head_t h = kg_head_read(p, end);
-    if (h.type == KG_V_NONE) return NULL;
-    p += h.own;
-    if (h.type == KG_V_STR || h.type == KG_V_BIN) p += h.length;
-    if (h.type == KG_V_ARRAY) left += h.length;
-    if (h.type == KG_V_MAP) left += 2 * (uint64_t)h.length;
+    if (p >= end) return NULL;
+    uint8_t b = *p;
+    if (b >= 0xa0 && b < 0xc0) {
+      if ((size_t)(end - p) <= (b & 0x1fu)) return NULL;
+      p += 1 + (b & 0x1f);
+    } else if (b < 0x80 || b >= 0xe0) {
+      p++;
+    } else if (b < 0xa0) {
+      p++;
+      left += b < 0x90 ? 2 * (b & 0x0fu) : b & 0x0fu;
+    } else {
+      kg_head_t h = kg_head_read(p, end);
+      if (h.type == KG_V_NONE) return NULL;
+      p += h.own;
+      if (h.type == KG_V_STR || h.type == KG_V_BIN) p += h.length;
+      if (h.type == KG_V_ARRAY) left += h.length;
+      if (h.type == KG_V_MAP) left += 2 * (uint64_t)h.length;
+    }
   }
   return p;
 }
@@ -85,6 +97,8 @@ static kg_str_t bytes_of(kg_view_t v, kg_vtype_t want) {
   return h.type == want ? (kg_str_t){(const char *)v.p + h.own, h.length} : (kg_str_t){NULL, 0};
 }
 kg_str_t kg_view_str(kg_view_t v) {
+  if (v.p && v.p < v.end && (*v.p & 0xe0) == 0xa0 && (size_t)(v.end - v.p) > (*v.p & 0x1fu))
+    return (kg_str_t){(const char *)v.p + 1, *v.p & 0x1f};
   return bytes_of(v, KG_V_STR);
 }
 kg_str_t kg_view_bin(kg_view_t v) {
@@ -118,12 +132,16 @@ bool kg_iter_next(kg_iter_t *it) {
   return true;
 }
 
+/* Only what stands before the key is passed, not its value. */
 kg_view_t kg_view_get_str(kg_view_t v, kg_str_t key) {
   kg_iter_t it = kg_iter(v);
   if (!it.map) return none;
-  while (kg_iter_next(&it)) {
-    kg_str_t k = kg_view_str(it.key);
-    if (k.p && k.n == key.n && memcmp(k.p, key.p, k.n) == 0) return it.value;
+  for (const uint8_t *p = it.p; it.left; it.left--) {
+    kg_str_t k = kg_view_str((kg_view_t){p, v.end});
+    const uint8_t *value = skip(p, v.end);
+    if (!value || value == v.end) return none;
+    if (k.p && k.n == key.n && memcmp(k.p, key.p, k.n) == 0) return (kg_view_t){value, v.end};
+    if (!(p = skip(value, v.end))) return none;
   }
   return none;
 }

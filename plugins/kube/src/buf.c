@@ -36,13 +36,13 @@ void kube_buf_fmt(kube_buf_t *b, const char *fmt, ...) {
   va_list ap, again;
   va_start(ap, fmt);
   va_copy(again, ap);
-  int n = vsnprintf(NULL, 0, fmt, ap);
+  /* What is left of the room is enough mostly: then once is enough. */
+  size_t left = b->failed ? 0 : b->room - b->n;
+  int n = vsnprintf(left ? b->p + b->n : NULL, left, fmt, ap);
   va_end(ap);
   char *at = n > 0 ? kube_buf_room(b, (size_t)n + 1) : NULL;
-  if (at) {
-    vsnprintf(at, (size_t)n + 1, fmt, again);
-    b->n += (size_t)n;
-  }
+  if (at && (size_t)n >= left) vsnprintf(at, (size_t)n + 1, fmt, again);
+  if (at) b->n += (size_t)n;
   va_end(again);
 }
 
