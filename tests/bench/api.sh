@@ -2,9 +2,10 @@
 # fan-out, memory. Beside it in the same run the limits: puts of a real etcd over gRPC, and answers of the gateway that touch
 # nothing behind it (/livez).
 . "$(dirname "$0")/lib.sh"
-OBJECTS=${OBJECTS:-100000} WATCHERS=${WATCHERS:-1000} CHANGES=${CHANGES:-2000}
+OBJECTS=${OBJECTS:-100000} WATCHERS=${WATCHERS:-1000} CHANGES=${CHANGES:-2000} MANY=${MANY:-10000}
 LOAD=$BUILD/tests/kogge-load
 PATH_CM=/api/v1/namespaces/default/configmaps
+ulimit -n "$(ulimit -Hn)" # a descriptor for each of MANY watchers
 
 # The control plane alone: a pod would only add noise.
 sed -E '/file: (network|runtime|node|proxy|dns|controller|scheduler)/d; /network|node-name|pod-cidr|bridge/d' "$CONFIG" >"$WORK/api.yaml"
@@ -32,6 +33,19 @@ api POST /api/v1/namespaces '{"apiVersion":"v1","kind":"Namespace","metadata":{"
 rv=$(api GET '/api/v1/namespaces/fan/configmaps?limit=1' | jq -r .metadata.resourceVersion)
 fan=$(load --mode watch --path /api/v1/namespaces/fan/configmaps --count "$CHANGES" --connections "$WATCHERS" --writers 64 \
   --value 256 --since "$rv" --names f)
+
+# Many clients with one watch each: what a watcher costs in memory.
+api POST /api/v1/namespaces '{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"many"}}' >/dev/null
+rv=$(api GET '/api/v1/namespaces/many/configmaps?limit=1' | jq -r .metadata.resourceVersion)
+before=$(rss_kb)
+load --mode watch --path /api/v1/namespaces/many/configmaps --count 200 --connections "$MANY" --writers 64 \
+  --value 256 --since "$rv" --names w --seconds 120 >"$WORK/many" &
+load_pid=$!
+peak=$before
+while kill -0 $load_pid 2>/dev/null; do now=$(rss_kb); [ "$now" -le "$peak" ] || peak=$now; sleep 0.2; done
+wait $load_pid || fail "the watches of $MANY clients: $(cat "$WORK/many")"
+many=$(cat "$WORK/many")
+kb_per_watcher=$(awk -v a="$before" -v b="$peak" -v n="$MANY" 'BEGIN {printf "%.1f", (b - a) / n}')
 
 before=$(rss_kb)
 load --mode create --path $PATH_CM --count $OBJECTS --names m >/dev/null
@@ -62,11 +76,13 @@ row "durable creates, 64 in flight" "$(per "$creates")" /s "p99 $(field p99_ms "
 row "durable updates, 64 in flight" "$(per "$updates")" /s "p99 $(field p99_ms "$updates") ms; $(share "$updates"); Go: 2,100"
 row "gets, 64 in flight" "$(per "$gets")" /s "p99 $(field p99_ms "$gets") ms; $(share "$gets"); Go: 5,100"
 row "answers of the gateway alone (/livez)" "$(per "$echo")" /s "the limit of TLS and HTTP here"
-row "list of 10,000 (1 KB each)" "$list_ms" ms "Go, 20,000: 240"
+row "list of 10,000 (1 KB each)" "$list_ms" ms "the first, of which nothing is encoded yet: $(field p99_ms "$list"); $(share "$list"); Go, 20,000: 240"
 row "watch events to $WATCHERS watchers" "$(field events_per_s "$fan" | cut -d. -f1)" /s "$(share "$fan"); Go: 107,000"
+row "watch events to $MANY watchers" "$(field events_per_s "$many" | cut -d. -f1)" /s "$(share "$many"); $kb_per_watcher KiB each, at most"
 row "resident idle (store, api, gateway)" "$idle_rss" MiB
 row "resident per 100,000 objects of 1 KB" "$rss_100k" MiB
 metric creates_per_s "$(per "$creates")"; metric updates_per_s "$(per "$updates")"; metric gets_per_s "$(per "$gets")"
 metric list10k_ms "$list_ms"; metric fanout_events_per_s "$(field events_per_s "$fan")"; metric idle_rss_mb "$idle_rss"
-metric rss_mb_per_100k "$rss_100k"; metric livez_per_s "$(per "$echo")"; metric etcd_puts_per_s "${puts:-null}"
+metric rss_mb_per_100k "$rss_100k"; metric fanout_many_events_per_s "$(field events_per_s "$many")"; metric rss_kb_per_watcher "$kb_per_watcher"
+metric livez_per_s "$(per "$echo")"; metric etcd_puts_per_s "${puts:-null}"
 print_results
