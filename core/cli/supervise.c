@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -46,9 +48,23 @@ static pid_t start_child(int (*serve)(cli_t *, int), cli_t *cli, int *ready, con
   return pid;
 }
 
-/* Waits for the child's end and hands signals on. */
+/* Read-only pages of a program or library come back from its file when they are needed. */
+static int let_go(struct dl_phdr_info *object, size_t size, void *arg) {
+  (void)size, (void)arg;
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  for (int i = 0; i < object->dlpi_phnum; i++) {
+    const ElfW(Phdr) *part = &object->dlpi_phdr[i];
+    uintptr_t from = object->dlpi_addr + part->p_vaddr, to = (from + part->p_memsz + page - 1) & ~(page - 1);
+    from &= ~(page - 1);
+    if (part->p_type == PT_LOAD && !(part->p_flags & PF_W)) madvise((void *)from, to - from, MADV_DONTNEED);
+  }
+  return 0;
+}
+
+/* Waits for the child's end and hands signals on. Meanwhile nothing of the libraries is needed here but this. */
 static int wait_for(pid_t pid, const sigset_t *signals, bool *asked) {
   int status;
+  dl_iterate_phdr(let_go, NULL);
   for (;;) {
     int got = sigwaitinfo(signals, NULL);
     if (got > 0 && got != SIGCHLD) {

@@ -24,6 +24,9 @@ load --mode create --path $PATH_CM --count 64 --names u >/dev/null
 updates=$(load --mode update --path $PATH_CM --count 20000 --names u)
 gets=$(load --mode get --path $PATH_CM/c-7 --count 100000)
 echo=$(load --mode get --path /livez --count 100000)
+before=$(rss_kb)
+load --mode create --path $PATH_CM --count $OBJECTS --names m >/dev/null
+rss_100k=$(awk -v a="$before" -v b="$(rss_kb)" -v n="$OBJECTS" 'BEGIN {printf "%.1f", (b - a) / 1024 * 100000 / n}')
 # 10,000 objects in a namespace of their own.
 api POST /api/v1/namespaces '{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"ten"}}' >/dev/null
 load --mode create --path /api/v1/namespaces/ten/configmaps --count 10000 --names l >/dev/null
@@ -47,9 +50,6 @@ wait $load_pid || fail "the watches of $MANY clients: $(cat "$WORK/many")"
 many=$(cat "$WORK/many")
 kb_per_watcher=$(awk -v a="$before" -v b="$peak" -v n="$MANY" 'BEGIN {printf "%.1f", (b - a) / n}')
 
-before=$(rss_kb)
-load --mode create --path $PATH_CM --count $OBJECTS --names m >/dev/null
-rss_100k=$(awk -v a="$before" -v b="$(rss_kb)" -v n="$OBJECTS" 'BEGIN {printf "%.1f", (b - a) / 1024 * 100000 / n}')
 kogge_pids | xargs -r kill
 for _ in $(seq 100); do [ -z "$(kogge_pids)" ] && break; sleep 0.1; done
 
