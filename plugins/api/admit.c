@@ -122,8 +122,10 @@ static bool wants_token(const kube_node_t *spec, kg_view_t account) {
   return own ? kube_node_bool(own, true) : kg_view_bool(kg_view_get(account, "automountServiceAccountToken"), true);
 }
 
-static bool service_account(write_t *w, kube_node_t *spec) {
+static bool service_account(write_t *w, kube_node_t *pod, kube_node_t *spec) {
   kube_arena_t *a = w->arena;
+  /* A mirror shows what a node runs by itself: nothing is put in. */
+  if (kube_path(pod, "metadata", "annotations", "kubernetes.io/config.mirror", NULL)) return true;
   kg_str_t name = kube_node_str(kube_get(spec, "serviceAccountName"));
   if (!name.n) name = kube_node_str(kube_get(spec, "serviceAccount"));
   if (!name.n) name = KG_STR("default");
@@ -265,7 +267,7 @@ static bool runtime_class(write_t *w, kube_node_t *spec) {
 
 static bool admit_pod(write_t *w, kube_node_t *object) {
   kube_node_t *spec = kube_sub(w->arena, object, "spec");
-  if (!service_account(w, spec) || !priority(w, spec) || !runtime_class(w, spec)) return false;
+  if (!service_account(w, object, spec) || !priority(w, spec) || !runtime_class(w, spec)) return false;
   tolerations(w->arena, spec);
   return limits_admit(w, object);
 }

@@ -105,6 +105,7 @@ static void on_pod(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t ol
   (void)ctx, (void)arg;
   agent_t *a = self;
   if (!a->adopted) return; /* they are all looked at then */
+  if (static_is_mirror(now)) return static_mirror_seen(a, now, change == KUBE_DELETED);
   if (change == KUBE_DELETED) return pod_vanished(a, now);
   if (change == KUBE_MODIFIED && !kg_str_eq(kube_uid(old), kube_uid(now))) pod_vanished(a, old);
   pod_seen(a, now);
@@ -113,7 +114,12 @@ static void on_pod(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t ol
 static void adopt(agent_t *a) {
   kg_view_t list = kg_view_of(a->listed);
   kg_doc_t *doc;
+  static_adopt(a, list);
   for (size_t i = 0; (doc = kube_informer_at(a->pods, i)); i++) {
+    if (static_is_mirror(kg_view_of(doc))) {
+      static_mirror_seen(a, kg_view_of(doc), false);
+      continue;
+    }
     pod_t *p = pod_new(a, kg_view_of(doc), doc);
     if (p) pod_adopt(p, list);
   }
@@ -132,7 +138,13 @@ static bool synced(const agent_t *a) {
 }
 
 static void maybe_adopt(agent_t *a) {
-  if (a->active && !a->adopted && a->listed && synced(a)) adopt(a);
+  if (!a->active || a->adopted || !a->listed || !synced(a)) return;
+  if (a->registered) static_start(a);
+  if (static_known(a)) adopt(a);
+}
+
+void static_settled(agent_t *a) {
+  maybe_adopt(a);
 }
 
 static void pods_synced(kg_ctx_t *ctx, void *self, void *arg) {
@@ -272,6 +284,7 @@ void agent_connect(agent_t *a) {
 void agent_stop(agent_t *a) {
   a->active = a->adopted = a->runtime_up = a->network_up = false;
   stats_stop(a);
+  static_stop(a);
   if (a->watch_call) kg_cancel(a->ctx, a->watch_call);
   uint64_t *const timers[] = {&a->relist_timer, &a->connect_timer, &a->node_timer,
                               &a->lease_timer,  &a->rotate_timer,  &a->storage_timer};

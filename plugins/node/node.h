@@ -112,7 +112,9 @@ struct pod {
   char *uid, *ns, *name;
   kg_doc_t *doc; /* the API's object, latest; NULL for an orphan */
   bool gone;     /* the API has it no more */
-  bool finished; /* every container has ended for good */
+  bool is_static;
+  char *mirror_uid; /* of a static pod: the API's object that shows it; NULL: none now */
+  bool finished;    /* every container has ended for good */
   const char *fail_reason;
   char *fail_message; /* the agent ended it: DeadlineExceeded, ... */
   sandbox_state_t sandbox;
@@ -146,7 +148,8 @@ typedef struct node_condition {
   char since[32];
 } node_condition_t;
 
-struct stats; /* stats.c */
+struct stats;                 /* stats.c */
+typedef struct fixed fixed_t; /* static.c */
 
 struct agent {
   kg_ctx_t *ctx;
@@ -175,6 +178,10 @@ struct agent {
   int64_t node_sent_ms; /* when */
   uint64_t lease_call;
   struct stats *stats;
+  fixed_t *fixed; /* static pods */
+  char *static_dir;
+  int static_fd;
+  uint64_t static_timer;
 };
 
 /* agent.c */
@@ -394,6 +401,16 @@ bool stats_of(const sample_t *s, kg_str_t id, usage_t *u);
 /* Cores in billionths between the two. */
 int64_t stats_rate(const sample_t *then, const sample_t *now, int64_t cpu_then, int64_t cpu_now);
 void node_stats(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+
+/* static.c */
+void static_start(agent_t *a);
+void static_stop(agent_t *a);
+bool static_known(const agent_t *a); /* the API was asked about each */
+void static_settled(agent_t *a);     /* agent.c: called when that may have changed */
+void static_adopt(agent_t *a, kg_view_t list);
+bool static_is_mirror(kg_view_t object);
+void static_mirror_seen(agent_t *a, kg_view_t object, bool deleted);
+void static_forget(const pod_t *p); /* it is freed */
 
 /* storage.c */
 void storage_soon(agent_t *a); /* a pod's volumes are there: what it takes on disk is looked at if it has limits */

@@ -219,6 +219,7 @@ static void is_registered(agent_t *a, kg_view_t node) {
   a->registered = true;
   lease_start(a);
   arm(a, 0);
+  static_settled(a);
 }
 
 static void registered(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg);

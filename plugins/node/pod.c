@@ -76,6 +76,7 @@ void pod_free(pod_t *p) {
       *at = p->next;
       break;
     }
+  if (p->is_static) static_forget(p);
   for (size_t i = 0; i < p->nboxes; i++) box_free(&p->boxes[i]);
   while (p->ops) {
     op_t *op = p->ops;
@@ -90,7 +91,7 @@ void pod_free(pod_t *p) {
   for (size_t i = 0; i < CONDITIONS; i++) free(p->cond[i].message);
   kg_doc_unref(p->doc);
   kg_doc_unref(p->sent);
-  char *const owned[] = {p->uid, p->ns, p->name, p->fail_message, p->sandbox_id, p->ip, p->netns};
+  char *const owned[] = {p->uid, p->ns, p->name, p->fail_message, p->sandbox_id, p->ip, p->netns, p->mirror_uid};
   for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) free(owned[i]);
   free(p->boxes);
   free(p);

@@ -69,6 +69,10 @@ static bool sandbox_ready(pod_t *p) {
     pod_wake(p, p->sandbox_retry_ms);
     return false;
   }
+  if (!kg_view_bool(kg_view_get(pod_spec(p), "hostUsers"), true)) {
+    sandbox_failed(p, "user namespaces (hostUsers: false) are not supported by this node");
+    return false;
+  }
   set_str(&p->sandbox_id, format("%s-%lld", p->uid, (long long)p->sandbox_attempt));
   p->sandbox = SB_STARTING;
   pod_call(p, NULL, "runtime.sandbox.run", sandbox_args(p, p->sandbox_id), SANDBOX_TIMEOUT_MS, sandbox_made);

@@ -187,7 +187,7 @@ static kg_doc_t *make_patch(pod_t *p) {
   const char *phase = pod_phase(p);
   bool refused = p->fail_reason && !*p->start_time; /* nothing of it was ever begun */
   set_conditions(p, phase);
-  kube_set(ar, kube_sub(ar, patch, "metadata"), "uid", kube_str(ar, p->uid));
+  kube_set(ar, kube_sub(ar, patch, "metadata"), "uid", kube_str(ar, p->is_static ? p->mirror_uid : p->uid));
   kube_set(ar, s, "observedGeneration", kube_int(ar, kube_generation(pod_object(p))));
   kube_set(ar, s, "phase", kube_str(ar, phase));
   if (!refused) kube_set(ar, s, "conditions", conditions_of(ar, p));
@@ -221,7 +221,7 @@ static void answered(pod_t *p, box_t *b, const kg_msg_t *m) {
 
 /* One that had ended before we knew it keeps what the API says of it. */
 static bool is_history(const pod_t *p) {
-  return p->sent_final || p->gone || !p->doc;
+  return p->sent_final || p->gone || !p->doc || (p->is_static && !p->mirror_uid);
 }
 
 void status_send(pod_t *p) {

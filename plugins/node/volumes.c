@@ -9,7 +9,7 @@
 
 #include "node.h"
 
-enum { SWEEP_ENTRIES = 500, UID_LENGTH = 36, PATH_SIZE = 4096 };
+enum { SWEEP_ENTRIES = 500, UID_LENGTH = 36, HASH_LENGTH = 32 /* of a static pod */, PATH_SIZE = 4096 };
 
 typedef struct kind {
   const char *key, *dir;
@@ -307,7 +307,8 @@ static void remove_strange(const agent_t *a, const char *dir, const char *to) {
   DIR *d = opendir(dir);
   for (struct dirent *e; d && (e = readdir(d));) {
     const char *under = strrchr(e->d_name, '_'), *uid = under ? under + 1 : e->d_name;
-    if (e->d_name[0] == '.' || strlen(uid) != UID_LENGTH || is_known(a, kg_str(uid))) continue;
+    if (e->d_name[0] == '.' || (strlen(uid) != UID_LENGTH && strlen(uid) != HASH_LENGTH) || is_known(a, kg_str(uid)))
+      continue;
     snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
     snprintf(away, sizeof away, "%s/%s-%lld", to ? to : "", e->d_name, (long long)kg_wall_us(a->ctx));
     if (!to || rename(path, away)) remove_tree(path);

@@ -10,7 +10,6 @@ state() { k get pods -l app=web -o jsonpath='{range .items[*]}{.metadata.uid} {.
 servers() { container_processes 'httpd -f -vv -p 8080 -h /tmp/www'; }
 before=$(state) processes=$(servers)
 
-kill_kogge() { kogge_pids | xargs -r kill -9; eventually 10 sh -c "! curl -skf https://127.0.0.1:$PORT/readyz"; }
 
 for round in 1 2 3; do
   say "round $round: kill -9 while writes are under way"

@@ -39,9 +39,8 @@ churner=$!
 killed=0
 for round in $(seq "$ROUNDS"); do
   sleep "$((RANDOM % 2)).$((RANDOM % 1000 + 1000))" # also while it starts
-  kogge_pids | xargs -r kill -9
+  kill_kogge
   killed=$((killed + 1))
-  while [ -n "$(kogge_pids)" ]; do sleep 0.01; done
   [ "$(servers)" = "$processes" ] || fail "round $round: the containers' processes changed while kogge was down"
   start_kogge
   [ $((round % 4)) != 0 ] || eventually 30 node_ready

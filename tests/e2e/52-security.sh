@@ -14,6 +14,7 @@ pod() {
   pod plain '' ''
   pod caps '' 'securityContext: {capabilities: {add: [NET_ADMIN], drop: [CHOWN, MKNOD]}}'
   pod nocaps '' 'securityContext: {runAsUser: 1000, allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}, seccompProfile: {type: RuntimeDefault}}'
+  pod users 'hostUsers: false' ''
   pod localhost 'securityContext: {seccompProfile: {type: Localhost, localhostProfile: nomkdir.json}}' ''
   pod privileged '' 'securityContext: {privileged: true}'
   pod groups 'securityContext: {runAsUser: 1001, runAsGroup: 1002, supplementalGroups: [1003], fsGroup: 1004}' ''
@@ -60,6 +61,10 @@ say "users and groups"
 1002" ] || fail "$(x groups id)"
 for g in 1002 1003 1004; do expect $g "$(x groups 'id -G')"; done
 eventually 10 sh -c "'$KUBECTL' get pod nonroot -o jsonpath='{.status.containerStatuses[0].state.waiting}' | grep -q 'container has runAsNonRoot and image will run as root'"
+
+say "user name spaces are refused, and said so"
+eventually 10 sh -c "'$KUBECTL' get events --field-selector involvedObject.name=users,reason=FailedCreatePodSandBox -o jsonpath='{.items[*].message}' | grep -q 'hostUsers: false) are not supported'"
+[ "$(k get pod users -o jsonpath='{.status.phase}')" = Pending ] || fail "users: $(k get pod users)"
 
 say "sysctls"
 [ "$(x sysctls 'cat /proc/sys/kernel/shm_rmid_forced /proc/sys/net/ipv4/tcp_syncookies')" = "1

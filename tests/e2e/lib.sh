@@ -52,6 +52,14 @@ node_ready() { k get nodes --no-headers | grep -qw Ready; }
 # PIDs of this story's kogge: the supervising parent and the kernel.
 kogge_pids() { pgrep -f -- "--run-dir $RUN( |\$)" || true; }
 
+# With -9, and waits until they are gone: an ending process shows no command line while its sockets are still open.
+kill_kogge() {
+  local p pids
+  pids=$(kogge_pids)
+  kill -9 $pids 2>/dev/null || true
+  for p in $pids; do while [ -e "/proc/$p" ]; do sleep 0.01; done; done
+}
+
 # container_processes PATTERN: PIDs in this story's containers whose command line matches (others may run the same programs).
 container_processes() {
   local p
