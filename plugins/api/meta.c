@@ -72,8 +72,13 @@ bool meta_matches(write_t *w, kube_node_t *object) {
                      KG_STR_ARG(name), KG_STR_ARG(w->q.name));
   if (!name.n) kube_set(w->arena, meta, "name", kube_strn(w->arena, w->q.name));
   if (w->q.r->namespaced && ns.n && !kg_str_eq(ns, w->q.ns))
-    return fault_bad(&w->fault,
-                     "the namespace of the provided object does not match the namespace sent on the request");
+    return w->verb == W_UPDATE
+               ? fault_bad(&w->fault,
+                           "the namespace of the object (" KG_STR_FMT
+                           ") does not match the namespace on the request (" KG_STR_FMT ")",
+                           KG_STR_ARG(ns), KG_STR_ARG(w->q.ns))
+               : fault_bad(&w->fault,
+                           "the namespace of the provided object does not match the namespace sent on the request");
   if (w->q.r->namespaced)
     kube_set(w->arena, meta, "namespace", kube_strn(w->arena, w->q.ns));
   else

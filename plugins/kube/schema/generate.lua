@@ -178,6 +178,7 @@ local check_starts = rules_of(checks, "kube_check_rule_t kube_check_rules", func
     add(".fresh = true")
     d.condition = when:match("^ and (.*) and $")
   end
+  if d.late then add(".late = true") end
   if d.as then add(".as = %s", c_string(d.as)) end
   if d.condition then add(".when = %s", condition(d.condition)) end
   return table.concat(words, ", ")

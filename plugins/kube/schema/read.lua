@@ -125,12 +125,14 @@ end
 
 -- TYPE lines, then "  FIELD CHECK [as:NAME] [ARGUMENTS] [if CONDITION]" lines.
 local function read_checks(schema, path)
-  local number, type = 0, nil
+  local number, type, late = 0, nil, false
   for line in optional_lines(path) do
     number = number + 1
     if line:match("^%s*#") or line:match("^%s*$") then goto continue end
-    if not line:match("^%s") then
-      type = line:match("^%S+")
+    if line:match("^%s+then%s*$") then
+      late = true
+    elseif not line:match("^%s") then
+      type, late = line:match("^%S+"), false
       if not schema.types[type] then fail("validate.txt", number, "there is no type " .. type) end
     else
       local field, check, args = line:match("^%s+(%S+)%s+(%S+)%s*(.-)%s*$")
@@ -140,7 +142,7 @@ local function read_checks(schema, path)
       if before then args, condition = before:gsub("^%s", ""), after end
       local renamed, remaining = args:match("^as:(%S+)%s*(.*)$")
       if renamed then as, args = renamed, remaining end
-      table.insert(schema.checks, {type = type, field = field, check = check, args = args, as = as, condition = condition, line = number})
+      table.insert(schema.checks, {type = type, field = field, check = check, args = args, as = as, condition = condition, late = late, line = number})
     end
     ::continue::
   end

@@ -28,11 +28,15 @@ static void run(kube_check_t *c, const kube_check_rule_t *r, const kube_node_t *
 }
 
 /* The first complaint about a field ends the checks of that field. */
-static void check_struct(kube_check_t *c, const kube_type_t *t, const kube_node_t *n, const kube_node_t *old) {
+static void check_struct(kube_check_t *c, const kube_type_t *t, const kube_node_t *n, const kube_node_t *old,
+                         bool late) {
   const char *complained = NULL;
   const kube_node_t *outer = c->self;
+  const kube_type_t *outer_type = c->type;
   c->self = n;
+  c->type = t;
   for (const kube_check_rule_t *r = t->checks; r && r->field; r++) {
+    if (r->late != late) continue;
     if (complained && !strcmp(complained, r->field) && r->field[0] != '-' && !r->kept) continue;
     if (r->fresh && c->updating) continue;
     if (r->when && !kube_condition(n, r->when)) continue;
@@ -41,6 +45,7 @@ static void check_struct(kube_check_t *c, const kube_type_t *t, const kube_node_
     if (c->causes->c.n != before) complained = r->field;
   }
   c->self = outer;
+  c->type = outer_type;
 }
 
 /* --- the whole object ------------------------------------------------------------------------------------------ */
@@ -63,13 +68,14 @@ static void walk_field(kube_check_t *c, const kube_field_t *f, const kube_node_t
 
 static void walk(kube_check_t *c, const kube_type_t *t, const kube_node_t *n, const kube_node_t *old) {
   if (!n || n->type != KG_V_MAP) return;
-  if (t->checks) check_struct(c, t, n, old);
+  check_struct(c, t, n, old, false);
   for (const kube_field_t *f = t->fields; f->name; f++) {
     if (f->kind != KUBE_T_STRUCT || f->opaque || !f->type->checked) continue;
     if (!c->n && !strcmp(f->name, "status") == !c->status) continue;
     const kube_node_t *v = kube_get(n, f->name);
     if (v) walk_field(c, f, v, kube_get(old, f->name));
   }
+  check_struct(c, t, n, old, true);
 }
 
 void kube_check_struct(kube_check_t *c, const kube_type_t *t, const kube_node_t *n) {

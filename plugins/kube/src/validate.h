@@ -19,6 +19,7 @@ struct kube_check_rule {
   bool names;        /* says something of the whole kind: the form of metadata.name, passes */
   bool kept;         /* compares with what was before: also after other complaints */
   bool fresh;        /* not in an update */
+  bool late;         /* after what the struct contains */
   kube_rule_fn fn;
   kube_form_fn form;
   int64_t low, high;
@@ -34,6 +35,7 @@ struct kube_check {
   const kube_resource_t *r;
   const kube_node_t *root, *old_root; /* old_root NULL: a creation */
   const kube_node_t *self;            /* the struct whose rules run */
+  const kube_type_t *type;            /* and its type */
   char path[1024];
   size_t n; /* length of path */
   bool updating;

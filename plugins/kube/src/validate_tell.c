@@ -62,6 +62,20 @@ static const char *value_text(kube_check_t *c, const kube_node_t *v) {
   return text;
 }
 
+/* What is not there, as Go shows its zero value: of a string, of a pointer to a struct, of anything else. */
+static const char *zero_text(const kube_check_t *c, const char *field) {
+  const kube_type_t *t = c->type;
+  const kube_field_t *f = NULL;
+  for (const char *p = field; t && p && *p;) {
+    size_t n = strcspn(p, ".[");
+    f = kube_field_find(t, (kg_str_t){p, n});
+    t = f && f->kind == KUBE_T_STRUCT && f->shape == KUBE_ONE ? f->type : NULL;
+    p = p[n] == '.' ? p + n + 1 : NULL;
+  }
+  if (!f || f->shape != KUBE_ONE) return "null";
+  return f->kind == KUBE_T_STRING ? "\"\"" : f->kind == KUBE_T_STRUCT ? "\"null\"" : "null";
+}
+
 void kube_told(kube_check_t *c, const char *field, const char *reason, const char *message) {
   tell(c, field, reason, message);
 }
@@ -79,7 +93,8 @@ void kube_required(kube_check_t *c, const char *field, const char *detail) {
        kube_arena_fmt(c->a, "Required value%s%s", more ? ": " : "", more ? detail : ""));
 }
 void kube_invalid(kube_check_t *c, const char *field, const kube_node_t *value, const char *detail) {
-  tell(c, field, "FieldValueInvalid", kube_arena_fmt(c->a, "Invalid value: %s: %s", value_text(c, value), detail));
+  const char *text = value ? value_text(c, value) : zero_text(c, field);
+  tell(c, field, "FieldValueInvalid", kube_arena_fmt(c->a, "Invalid value: %s: %s", text, detail));
 }
 void kube_type_invalid(kube_check_t *c, const char *field, const kube_node_t *value, const char *detail) {
   tell(c, field, "FieldValueTypeInvalid", kube_arena_fmt(c->a, "Invalid value: %s: %s", value_text(c, value), detail));

@@ -62,16 +62,21 @@ static bool chooses(const kube_node_t *selector) {
 static void must_match(kube_check_t *c, const kube_node_t *v, bool plain) {
   const kube_node_t *labels = kube_node_look(v, "template.metadata.labels");
   if (!selects(kube_get(v, "selector"), labels, plain))
-    kube_invalid(c, "template.metadata.labels", labels ? labels : kube_map(c->a),
-                 "`selector` does not match template `labels`");
+    kube_invalid(c, "template.metadata.labels", labels, "`selector` does not match template `labels`");
 }
 
 /* A selector that is missing chooses nothing, one that is empty everything. */
 KUBE_CALL(template_matches) {
   (void)r, (void)old;
   const kube_node_t *selector = kube_get(v, "selector");
-  if (there(selector) && bad_selector(selector)) return kube_invalid(c, "selector", selector, "invalid label selector");
+  if (there(selector) && bad_selector(selector)) return;
   if (!there(selector) || chooses(selector)) must_match(c, v, false);
+}
+
+KUBE_CALL(selector_good) {
+  (void)r, (void)old;
+  const kube_node_t *selector = kube_get(v, "selector");
+  if (there(selector) && bad_selector(selector)) kube_invalid(c, "selector", selector, "invalid label selector");
 }
 
 KUBE_CALL(template_matches_map) {
@@ -193,8 +198,7 @@ KUBE_CALL(job_selector) {
   const kube_node_t *selector = kube_get(v, "selector"), *labels = kube_node_look(v, "template.metadata.labels");
   if (!there(selector)) return kube_required(c, "spec.selector", NULL);
   if (!bad_selector(selector) && !selects(selector, labels, false))
-    kube_invalid(c, "spec.template.metadata.labels", labels ? labels : kube_map(c->a),
-                 "`selector` does not match template `labels`");
+    kube_invalid(c, "spec.template.metadata.labels", labels, "`selector` does not match template `labels`");
 }
 
 /* The labels a Job's pods are chosen by, if it makes them itself. */
