@@ -300,6 +300,7 @@ bool admit_create(write_t *w, kube_node_t *object) {
 
 bool admit_update(write_t *w, kube_node_t *object, const kube_node_t *old) {
   if (!rbac_admit(w, object, old)) return false;
+  if (is_resource(w->q.r, "", "pods") && !w->q.sub.n) tolerations(w->arena, kube_sub(w->arena, object, "spec"));
   if (is_resource(w->q.r, "", "services")) return service_update(w, object, old);
   if (is_resource(w->q.r, "", "namespaces") && !w->finalizes) {
     kube_node_t *kept = kube_path(old, "spec", "finalizers", NULL), *spec = kube_sub(w->arena, object, "spec");

@@ -333,7 +333,11 @@ void evict(write_t *w);
 bool compute_eviction(write_t *w);
 bool compute_sub(write_t *w); /* any verb on a subresource */
 bool compute_scale(write_t *w);
-kube_node_t *sub_current(write_t *w); /* a copy of the object as it is, to be changed */
+/* Top-level fields under the names of the version that was asked for, and of the stored one. */
+kube_node_t *fields_as_shown(write_t *w, kube_node_t *object);
+kube_node_t *fields_as_stored(write_t *w, kube_node_t *object);
+kube_node_t *old_as_shown(write_t *w); /* w->old, parsed */
+kube_node_t *sub_current(write_t *w);  /* a copy of the object as it is, to be changed */
 /* A policy has made `object` of w->next_state: it is decoded, defaulted and checked like what was sent. */
 bool body_changed(write_t *w, kube_node_t *object);
 bool body_read(write_t *w, kg_doc_t *body, const kube_resource_t *r, kube_node_t **object);

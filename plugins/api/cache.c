@@ -436,14 +436,14 @@ static bool has_version(const object_t *o, const kube_resource_t *r) {
          kg_str_is((kg_str_t){v.p + group + 1, v.n - group - 1}, r->version);
 }
 
-/* A version that is not the stored one shows the same document under its own apiVersion and kind. */
+/* A version that is not the stored one shows the same document under its own apiVersion, kind and names of fields. */
 kg_doc_t *object_as(const object_t *o, const kube_resource_t *r, const collection_t *c) {
   if (r == c->r && (!r->structural || has_version(o, r))) return kg_doc_ref(o->doc);
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
   for (kg_iter_t it = kg_iter(object_view(o)); kg_iter_next(&it);) {
     kg_str_t key = kg_view_str(it.key);
-    kg_pack_strn(&p, key);
+    kg_pack_strn(&p, kube_shown_name(r, key));
     if (kg_str_is(key, "apiVersion"))
       kg_pack_fmt(&p, "%s%s%s", r->group, r->group[0] ? "/" : "", r->version);
     else if (kg_str_is(key, "kind"))

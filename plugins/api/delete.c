@@ -112,7 +112,7 @@ bool compute_delete(write_t *w) {
   if (!w->old) return fault_not_found(&w->fault, w->q.r, w->q.name);
   read_options(w);
   if (!check_preconditions(w)) return false;
-  kube_node_t *object = kube_tree_clone(w->arena, kube_tree_parse(w->arena, object_view(w->old)));
+  kube_node_t *object = kube_tree_clone(w->arena, old_as_shown(w));
   kube_del(kube_get(object, "metadata"), "resourceVersion");
   propagate(w, object);
   int64_t grace = grace_of(w, object),

@@ -90,8 +90,8 @@ static void changed(write_t *w, kg_doc_t *doc) {
     fault_other(&w->fault, 500, "InternalError", "Internal error occurred: a policy made something that is no object");
     return;
   }
-  if (!body_changed(w, object)) return;
-  kg_doc_t *now = kube_tree_doc(w->next_state);
+  if (!body_changed(w, fields_as_shown(w, object))) return;
+  kg_doc_t *now = kube_tree_doc(fields_as_stored(w, w->next_state));
   if (now) {
     kg_doc_unref(w->doc);
     w->doc = now;

@@ -14,7 +14,7 @@ bool fault_resource(fault_t *f) {
 
 /* A copy of the object as it is, to be changed. */
 kube_node_t *sub_current(write_t *w) {
-  kube_node_t *object = kube_tree_clone(w->arena, kube_tree_parse(w->arena, object_view(w->old)));
+  kube_node_t *object = kube_tree_clone(w->arena, old_as_shown(w));
   kube_del(kube_get(object, "metadata"), "resourceVersion");
   return object;
 }

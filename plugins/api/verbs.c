@@ -49,6 +49,28 @@ static bool check_kind(write_t *w, const kube_resource_t *r, kube_node_t *object
   return true;
 }
 
+/* The names of fields are those of the version that was asked for until the object is packed up for the store. */
+static kube_node_t *rename_fields(write_t *w, kube_node_t *object,
+                                  kg_str_t (*name)(const kube_resource_t *, kg_str_t)) {
+  if (!w->q.r->renamed || w->q.r == w->q.c->r) return object;
+  kube_node_t *out = kube_map(w->arena);
+  for (uint32_t i = 0; i < object->c.n; i++)
+    kube_setn(w->arena, out, name(w->q.r, object->c.keys[i]), object->c.items[i]);
+  return out;
+}
+
+kube_node_t *fields_as_shown(write_t *w, kube_node_t *object) {
+  return rename_fields(w, object, kube_shown_name);
+}
+
+kube_node_t *fields_as_stored(write_t *w, kube_node_t *object) {
+  return rename_fields(w, object, kube_stored_name);
+}
+
+kube_node_t *old_as_shown(write_t *w) {
+  return fields_as_shown(w, kube_tree_parse(w->arena, object_view(w->old)));
+}
+
 /* kind, apiVersion (as stored) and metadata come first. */
 static kube_node_t *set_kind(write_t *w, const kube_resource_t *r, kube_node_t *object) {
   kube_arena_t *a = w->arena;
@@ -209,14 +231,14 @@ static bool is_over(const kube_node_t *object) {
 static bool update_tracked(write_t *w, kube_node_t *object, kube_node_t *old, bool status);
 
 bool update_to(write_t *w, kube_node_t *object, bool status) {
-  kube_node_t *old = kube_tree_parse(w->arena, object_view(w->old));
+  kube_node_t *old = old_as_shown(w);
   if (!meta_matches(w, object) || !check_revision(w, object)) return false;
   track(w, old, object);
   return update_tracked(w, object, old, status);
 }
 
 bool applied(write_t *w, kube_node_t *object) {
-  kube_node_t *old = kube_tree_parse(w->arena, object_view(w->old));
+  kube_node_t *old = old_as_shown(w);
   object = set_kind(w, w->q.c->r, object);
   if (!decode(w, w->q.r, object, true)) return false;
   kube_default(w->arena, w->q.r, object);
@@ -284,7 +306,7 @@ static void keep_status(write_t *w, kube_node_t *object) {
 }
 
 bool body_changed(write_t *w, kube_node_t *object) {
-  kube_node_t *old = w->old ? kube_tree_parse(w->arena, object_view(w->old)) : NULL;
+  kube_node_t *old = w->old ? old_as_shown(w) : NULL;
   bool status = kg_str_is(w->q.sub, "status");
   keep_identity(w, object);
   object = set_kind(w, w->q.c->r, object);

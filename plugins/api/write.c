@@ -232,6 +232,7 @@ void write_run(write_t *w) {
     fault_exists(&w->fault, w->q.r, w->q.name);
     return finish(w);
   }
+  if (w->next_state && w->q.c) w->next_state = fields_as_stored(w, w->next_state);
   bool nothing = w->reads || (!w->removes && !w->next_state) || (!w->removes && w->old && is_noop(w));
   if (nothing) return finish(w);
   if (w->next_state) w->doc = kube_tree_doc(w->next_state);

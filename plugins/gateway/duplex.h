@@ -43,8 +43,9 @@ bool gw_ws_asked(const gw_ex_t *ex);                             /* the request 
 bool gw_ws_offers(const gw_ex_t *ex, const char *protocol);      /* among its subprotocols */
 gw_ws_t *gw_ws_new(gw_ex_t *ex, gw_ws_fn on_message, void *arg); /* NULL: out of memory */
 void gw_ws_free(gw_ws_t *w);
-void gw_ws_accept(gw_ex_t *ex, const char *protocol); /* answers 101 */
+void gw_ws_accept(gw_ex_t *ex, const char *protocol); /* answers 101; NULL: no subprotocol */
 void gw_ws_send(gw_ws_t *w, const uint8_t *p, size_t n);
+void gw_ws_send_text(gw_ws_t *w, const char *p, size_t n); /* p must be UTF-8 */
 void gw_ws_close(gw_ws_t *w);                         /* queues a close frame */
 bool gw_ws_feed(gw_ws_t *w, const char *p, size_t n); /* false: closed or broken, the exchange should end */
 

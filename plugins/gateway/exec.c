@@ -1,8 +1,11 @@
 /*
  * pods/exec and pods/attach, over WebSocket (v5.channel.k8s.io, v4.channel.k8s.io: the first byte of a message is the
- * channel; v5: 255 closes the channel the next byte names) or over SPDY/3.1 (a stream for each channel, named by its
- * header streamtype). Channels: 0 stdin, 1 stdout, 2 stderr, 3 the outcome as a Status, 4 terminal size.
+ * channel; v5: 255 closes the channel the next byte names; with base64 in the name messages are text: the channel's
+ * digit, then base64) or over SPDY/3.1 (a stream for each channel, named by its header streamtype). Before v4 the
+ * outcome is words, and none when all went well. Channels: 0 stdin, 1 stdout, 2 stderr, 3 the outcome as a Status, 4
+ * terminal size.
  */
+#include <openssl/evp.h>
 #include <strings.h>
 
 #include "duplex.h"
@@ -36,9 +39,22 @@ static void session_gone(gw_ex_t *ex) {
 
 /* --- out --------------------------------------------------------------------------------------------------------- */
 
+static void send_base64(session_t *s, uint8_t channel, const char *p, size_t n) {
+  char *m = malloc(2 + 4 * ((n + 2) / 3));
+  if (!m) return;
+  m[0] = (char)('0' + channel);
+  int len = EVP_EncodeBlock((unsigned char *)m + 1, (const unsigned char *)p, (int)n);
+  gw_ws_send_text(s->ws, m, (size_t)len + 1);
+  free(m);
+}
+
 static void send_channel(session_t *s, uint8_t channel, const char *p, size_t n) {
   if (s->spdy) {
     if (s->stream[channel]) gw_spdy_send(s->spdy, s->stream[channel], p, n, false);
+    return;
+  }
+  if (strstr(s->protocol, "base64")) {
+    send_base64(s, channel, p, n);
     return;
   }
   uint8_t *m = malloc(n + 1);
@@ -49,6 +65,10 @@ static void send_channel(session_t *s, uint8_t channel, const char *p, size_t n)
   free(m);
 }
 
+static bool speaks_words(const session_t *s) {
+  return s->ws && s->protocol[0] != 'v';
+}
+
 static void report(session_t *s, const kube_buf_t *status) {
   if (s->reported || status->failed) return;
   s->reported = true;
@@ -57,7 +77,9 @@ static void report(session_t *s, const kube_buf_t *status) {
 
 static void report_exit(session_t *s, int64_t code) {
   kube_buf_t b = {0};
-  if (!code)
+  if (speaks_words(s)) {
+    if (code) kube_buf_fmt(&b, "command terminated with non-zero exit code: exit status %lld", (long long)code);
+  } else if (!code)
     kube_buf_addz(&b, "{\"metadata\":{},\"status\":\"Success\"}");
   else
     kube_buf_fmt(
@@ -66,13 +88,16 @@ static void report_exit(session_t *s, int64_t code) {
         "status %lld\",\"reason\":\"NonZeroExitCode\",\"details\":{\"causes\":[{\"reason\":\"ExitCode\","
         "\"message\":\"%lld\"}]}}",
         (long long)code, (long long)code);
-  report(s, &b);
+  if (b.n) report(s, &b);
   kube_buf_free(&b);
 }
 
 static void report_error(session_t *s, const char *text) {
   kube_buf_t b = {0};
-  gw_status_json(&b, 500, "InternalError", NULL, text);
+  if (speaks_words(s))
+    kube_buf_addz(&b, text);
+  else
+    gw_status_json(&b, 500, "InternalError", NULL, text);
   report(s, &b);
   kube_buf_free(&b);
 }
@@ -141,16 +166,32 @@ static void on_resize(session_t *s, const uint8_t *data, size_t n) {
   gw_duplex_send(s->call, &p, 0);
 }
 
-static void on_message(gw_ex_t *ex, const uint8_t *m, size_t n, void *arg) {
-  (void)ex;
-  session_t *s = arg;
-  if (!n) return;
+static void on_channel(session_t *s, const uint8_t *m, size_t n) {
   if (m[0] == CH_STDIN)
     on_stdin(s, m + 1, n - 1);
   else if (m[0] == CH_RESIZE)
     on_resize(s, m + 1, n - 1);
   else if (m[0] == CH_CLOSE && !strcmp(s->protocol, "v5.channel.k8s.io") && n > 1 && m[1] == CH_STDIN && s->call)
     gw_duplex_end(s->call);
+}
+
+static void on_message(gw_ex_t *ex, const uint8_t *m, size_t n, void *arg) {
+  (void)ex;
+  session_t *s = arg;
+  if (!n) return;
+  if (!strstr(s->protocol, "base64")) {
+    on_channel(s, m, n);
+    return;
+  }
+  size_t len = n - 1, pad = 0;
+  while (pad < 2 && pad < len && m[n - 1 - pad] == '=') pad++;
+  uint8_t *raw = malloc(1 + len);
+  int got = raw && len % 4 == 0 ? EVP_DecodeBlock(raw + 1, m + 1, (int)len) : -1;
+  if (got >= (int)pad) {
+    raw[0] = (uint8_t)(m[0] - '0');
+    on_channel(s, raw, 1 + (size_t)got - pad);
+  }
+  free(raw);
 }
 
 static void on_bytes(gw_ex_t *ex, const char *p, size_t n) {
@@ -263,11 +304,20 @@ static void on_pod(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
     gw_spdy_accept(ex, s->protocol);
     return;
   }
-  gw_ws_accept(ex, s->protocol);
+  gw_ws_accept(ex, *s->protocol ? s->protocol : NULL);
   s->feeding = true;
   start_call(s);
   s->feeding = false;
   if (s->over) gw_raw_end(ex);
+}
+
+/* Newest first; a client that names none speaks the oldest. */
+static const char *over_websocket(const gw_ex_t *ex) {
+  static const char *const ours[] = {"v5.channel.k8s.io", "v4.channel.k8s.io",     "v4.base64.channel.k8s.io",
+                                     "channel.k8s.io",    "base64.channel.k8s.io", NULL};
+  for (int i = 0; ours[i]; i++)
+    if (gw_ws_offers(ex, ours[i])) return ours[i];
+  return gw_header(ex, "sec-websocket-protocol") ? NULL : "";
 }
 
 /* The newest protocol that both speak; NULL: it was refused. */
@@ -279,11 +329,12 @@ static const char *agree(gw_ex_t *ex, bool *spdy) {
     gw_status(ex, 400, "BadRequest", NULL, "Upgrade request required");
     return NULL;
   }
-  for (int i = 0; !*spdy && !protocol && over_spdy[i]; i++)
-    if (gw_ws_offers(ex, over_spdy[i])) protocol = over_spdy[i];
+  if (!*spdy) protocol = over_websocket(ex);
   if (!protocol)
     gw_status(ex, *spdy ? 403 : 400, *spdy ? "Forbidden" : "BadRequest", NULL,
-              "none of the protocols offered is spoken here: v5.channel.k8s.io, v4.channel.k8s.io");
+              *spdy ? "none of the protocols offered is spoken here: v5.channel.k8s.io, v4.channel.k8s.io"
+                    : "none of the protocols offered is spoken here: v5.channel.k8s.io, v4.channel.k8s.io, "
+                      "v4.base64.channel.k8s.io, channel.k8s.io, base64.channel.k8s.io");
   return protocol;
 }
 

@@ -1,4 +1,7 @@
 /* pods/log, and finding the node of a pod. */
+#include <openssl/evp.h>
+
+#include "duplex.h"
 #include "pod.h"
 
 void gw_pod_get(gw_ex_t *ex, kg_reply_fn fn) {
@@ -82,12 +85,16 @@ int gw_pod_place(gw_ex_t *ex, const kg_msg_t *m, char **container, char **node) 
  */
 
 typedef struct logs {
+  gw_ws_t *ws; /* asked for as WebSocket messages: binary.k8s.io, or base64.binary.k8s.io as text */
+  bool base64, feeding, over;
   bool begun;
   uint32_t owed;
 } logs_t;
 
 static void logs_gone(gw_ex_t *ex) {
-  free(ex->op);
+  logs_t *l = ex->op;
+  gw_ws_free(l->ws);
+  free(l);
   ex->op = NULL;
 }
 
@@ -98,10 +105,71 @@ static void logs_drain(gw_ex_t *ex) {
   l->owed = 0;
 }
 
+static void on_ws_message(gw_ex_t *ex, const uint8_t *p, size_t n, void *arg) {
+  (void)ex, (void)p, (void)n, (void)arg; /* the client has nothing to say here */
+}
+
+static void on_ws_bytes(gw_ex_t *ex, const char *p, size_t n) {
+  logs_t *l = ex->op;
+  l->feeding = true;
+  bool good = gw_ws_feed(l->ws, p, n);
+  l->feeding = false;
+  if (!good || l->over) gw_raw_end(ex);
+}
+
+static void ws_begin(gw_ex_t *ex) {
+  logs_t *l = ex->op;
+  bool binary = gw_ws_offers(ex, "binary.k8s.io");
+  l->base64 = !binary && gw_ws_offers(ex, "base64.binary.k8s.io");
+  ex->on_data = on_ws_bytes;
+  gw_ws_accept(ex, binary ? "binary.k8s.io" : l->base64 ? "base64.binary.k8s.io" : NULL);
+}
+
+static void ws_send(logs_t *l, kg_str_t data) {
+  if (!l->base64) {
+    gw_ws_send(l->ws, (const uint8_t *)data.p, data.n);
+    return;
+  }
+  char *text = malloc(4 * ((data.n + 2) / 3) + 1);
+  if (!text) return;
+  int n = EVP_EncodeBlock((unsigned char *)text, (const unsigned char *)data.p, (int)data.n);
+  gw_ws_send_text(l->ws, text, (size_t)n);
+  free(text);
+}
+
 static void logs_begin(gw_ex_t *ex) {
   logs_t *l = ex->op;
-  if (!l->begun) gw_stream_begin(ex, 200, "text/plain");
+  if (l->begun) return;
   l->begun = true;
+  if (l->ws)
+    ws_begin(ex);
+  else
+    gw_stream_begin(ex, 200, "text/plain");
+}
+
+static void logs_end(gw_ex_t *ex) {
+  logs_t *l = ex->op;
+  if (!l->ws) {
+    gw_stream_end(ex);
+    return;
+  }
+  gw_ws_close(l->ws);
+  l->over = true;
+  if (!l->feeding) gw_raw_end(ex); /* else when the feeding returns */
+}
+
+static void logs_send(gw_ex_t *ex, kg_str_t data) {
+  logs_t *l = ex->op;
+  if (l->ws) {
+    ws_send(l, data);
+    return;
+  }
+  gw_blob_t *b = gw_blob_framed(data.p, data.n);
+  if (b)
+    gw_stream_blob(ex, b);
+  else
+    gw_conn_break(ex->conn);
+  gw_blob_unref(b);
 }
 
 static void on_log(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
@@ -111,14 +179,7 @@ static void on_log(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   if (kg_msg_type(m) == KG_MSG_ITEM) {
     kg_str_t data = kg_view_bin(kg_view_get(kg_msg_args(m), "data"));
     logs_begin(ex);
-    if (data.n) {
-      gw_blob_t *b = gw_blob_framed(data.p, data.n);
-      if (b)
-        gw_stream_blob(ex, b);
-      else
-        gw_conn_break(ex->conn);
-      gw_blob_unref(b);
-    }
+    if (data.n) logs_send(ex, data);
     l->owed++;
     logs_drain(ex);
     return;
@@ -129,7 +190,7 @@ static void on_log(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
     return;
   }
   logs_begin(ex);
-  gw_stream_end(ex);
+  logs_end(ex);
 }
 
 static void put_int(gw_ex_t *ex, kg_pack_t *p, const char *name) {
@@ -165,8 +226,9 @@ static void on_pod(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   free(since);
   kg_pack_end(&p);
   kg_doc_t *args = kg_pack_doc(&p);
-  ex->op = calloc(1, sizeof(logs_t));
+  logs_t *l = ex->op = calloc(1, sizeof *l);
   ex->on_gone = logs_gone;
+  if (l && gw_ws_asked(ex)) l->ws = gw_ws_new(ex, on_ws_message, NULL);
   ex->on_drain = logs_drain;
   kg_request_t r = {.service = node ? node : "node",
                     .topic = "node.logs",

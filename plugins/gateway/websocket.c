@@ -90,14 +90,22 @@ void gw_ws_accept(gw_ex_t *ex, const char *protocol) {
   gw_add_header(ex, "upgrade", "websocket");
   gw_add_header(ex, "connection", "Upgrade");
   gw_add_header(ex, "sec-websocket-accept", accept);
-  gw_add_header(ex, "sec-websocket-protocol", protocol);
+  if (protocol) gw_add_header(ex, "sec-websocket-protocol", protocol);
   gw_upgrade(ex);
 }
 
-void gw_ws_send(gw_ws_t *w, const uint8_t *p, size_t n) {
-  struct wslay_event_msg msg = {.opcode = WSLAY_BINARY_FRAME, .msg = p, .msg_length = n};
+static void send_message(gw_ws_t *w, uint8_t opcode, const uint8_t *p, size_t n) {
+  struct wslay_event_msg msg = {.opcode = opcode, .msg = p, .msg_length = n};
   wslay_event_queue_msg(w->ws, &msg);
   wslay_event_send(w->ws);
+}
+
+void gw_ws_send(gw_ws_t *w, const uint8_t *p, size_t n) {
+  send_message(w, WSLAY_BINARY_FRAME, p, n);
+}
+
+void gw_ws_send_text(gw_ws_t *w, const char *p, size_t n) {
+  send_message(w, WSLAY_TEXT_FRAME, (const uint8_t *)p, n);
 }
 
 void gw_ws_close(gw_ws_t *w) {

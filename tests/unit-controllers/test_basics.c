@@ -90,3 +90,27 @@ Test(runtimeclass, pods_take_overhead_selector_and_tolerations_of_their_class) {
                      "'nodeSelector':{'disk':'slow'},'containers':[{'name':'c','image':'i'}]}}") == 403);
   cluster_free(c);
 }
+
+/* --- Events: one collection under two names, with fields of two names ----------------------------------------------
+ */
+
+Test(events, are_the_same_in_both_groups) {
+  cluster_t *c = with_space("n");
+  make(c, "events.k8s.io/v1/events", "n",
+       "{'metadata':{'name':'e'},'eventTime':'2026-01-01T00:00:00.000000Z','reportingController':'x.io/"
+       "c','reportingInstance':"
+       "'i','action':'Did','reason':'Because','type':'Normal','regarding':{'kind':'Pod','namespace':'n','name':'p'},"
+       "'note':'words'}");
+  expect(c, "v1/events", "n", "e", "message", "'words'");
+  expect(c, "v1/events", "n", "e", "involvedObject>name", "'p'");
+  expect(c, "v1/events", "n", "e", "reportingComponent", "'x.io/c'");
+  patch(c, "events.k8s.io/v1/events", "n", "e", NULL,
+        "{'series':{'count':2,'lastObservedTime':'2026-01-01T00:00:00.000000Z'}}");
+  expect(c, "v1/events", "n", "e", "series>count", "2");
+  patch(c, "v1/events", "n", "e", NULL, "{'message':'other words'}");
+  expect(c, "events.k8s.io/v1/events", "n", "e", "note", "'other words'");
+  expect(c, "events.k8s.io/v1/events", "n", "e", "message", NULL);
+  del(c, "events.k8s.io/v1/events", "n", "e", NULL);
+  expect_gone(c, "v1/events", "n", "e");
+  cluster_free(c);
+}

@@ -241,6 +241,17 @@ local function has(type, name)
   for _, f in ipairs(schema.types[type].fields) do if f.name == name then return true end end
   return false
 end
+-- {"a=b"} -> {"a", "b"}: name shown, name stored
+local function pairs_of(list)
+  local flat = {}
+  for _, p in ipairs(list) do
+    local shown, stored = p:match("^(%w+)=(%w+)$")
+    assert(shown, "renamed needs shown=stored, not " .. p)
+    flat[#flat + 1], flat[#flat + 2] = shown, stored
+  end
+  return flat
+end
+
 local rows = {}
 for i, r in ipairs(schema.resources) do
   local mask = 0
@@ -255,11 +266,11 @@ for i, r in ipairs(schema.resources) do
     end
     put("  {0}};")
   end
-  rows[#rows + 1] = ("  {%s, %s, %s, %s, %s, %s, %s, %d, %s, %s, %s, &kube_types[%d], %s, %s, %s, %s, %s, %s, %s},"):format(
+  rows[#rows + 1] = ("  {%s, %s, %s, %s, %s, %s, %s, %d, %s, %s, %s, &kube_types[%d], %s, %s, %s, %s, %s, %s, %s, .renamed = %s},"):format(
     c_string(r.group), c_string(r.version), c_string(r.resource), c_string(r.kind:lower()), c_string(r.kind), c_string(r.kind .. "List"),
     r.namespaced, mask, string_list(r.short), string_list(r.categories), string_list(r.subresources), index[r.type],
     c_string(r.stored_group), c_string(r.stored_version), has(r.type, "status"), has(r.type, "spec"), r.virtual, columns,
-    string_list(r.selectable))
+    string_list(r.selectable), #r.renamed > 0 and string_list(pairs_of(r.renamed)) or "NULL")
 end
 put("const kube_resource_t kube_resources[] = {")
 for _, row in ipairs(rows) do put("%s", row) end

@@ -82,6 +82,9 @@ local is_virtual = {Binding = true, SelfSubjectReview = true, TokenReview = true
   SelfSubjectAccessReview = true, SelfSubjectRulesReview = true, SubjectAccessReview = true}
 -- group/version/resource -> group/version it is stored in
 local stored = {["autoscaling/v1/horizontalpodautoscalers"] = "autoscaling/v2", ["events.k8s.io/v1/events"] = "/v1"}
+-- group/version/resource -> fields that have another name there: shown=stored
+local renamed = {["events.k8s.io/v1/events"] = "regarding=involvedObject note=message reportingController=reportingComponent " ..
+  "deprecatedSource=source deprecatedFirstTimestamp=firstTimestamp deprecatedLastTimestamp=lastTimestamp deprecatedCount=count"}
 -- Bodies of subresources and what the machinery itself speaks.
 local roots = {"core.v1.ComponentStatus", "core.v1.RangeAllocation", "core.v1.SerializedReference", "apiextensions.v1.ConversionReview", "autoscaling.v1.Scale", "core.v1.Binding", "policy.v1.Eviction", "authentication.v1.TokenRequest", "core.v1.PodLogOptions",
   "core.v1.PodExecOptions", "core.v1.PodAttachOptions", "core.v1.PodPortForwardOptions", "core.v1.NodeProxyOptions",
@@ -162,6 +165,8 @@ local function resource_lines(out, r)
   list("subresources", sub)
   local at = stored[r.group .. "/" .. r.version .. "/" .. r.resource]
   if at then table.insert(out, "  stored " .. at) end
+  local names = renamed[r.group .. "/" .. r.version .. "/" .. r.resource]
+  if names then table.insert(out, "  renamed " .. names) end
 end
 local function sorted_keys(t)
   local keys = {}

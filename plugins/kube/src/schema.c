@@ -20,6 +20,20 @@ const kube_resource_t *kube_resource_by_kind(kg_str_t group, kg_str_t version, k
   return NULL;
 }
 
+static kg_str_t other_name(const kube_resource_t *r, kg_str_t name, size_t from) {
+  for (const char *const *n = r->renamed; n && *n; n += 2)
+    if (kg_str_is(name, n[from])) return kg_str(n[1 - from]);
+  return name;
+}
+
+kg_str_t kube_stored_name(const kube_resource_t *r, kg_str_t shown) {
+  return other_name(r, shown, 0);
+}
+
+kg_str_t kube_shown_name(const kube_resource_t *r, kg_str_t stored) {
+  return other_name(r, stored, 1);
+}
+
 const kube_resource_t *kube_resource_at(size_t i) {
   return i < kube_resource_count ? &kube_resources[i] : NULL;
 }

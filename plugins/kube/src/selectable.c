@@ -70,7 +70,10 @@ bool kube_selectable(const kube_resource_t *r, kg_view_t object, kg_str_t field,
     *value = number_text(kg_view_int(kube_view_in(object, field.n == 15 ? "status.replicas" : "status.succeeded"), 0));
     return true;
   }
-  kg_view_t v = kube_view_dots(object, field);
+  const char *dot = memchr(field.p, '.', field.n);
+  size_t first = dot ? (size_t)(dot - field.p) : field.n;
+  kg_view_t v = kg_view_get_str(object, kube_stored_name(r, (kg_str_t){field.p, first}));
+  if (dot) v = kube_view_dots(v, (kg_str_t){dot + 1, field.n - first - 1});
   if (kg_view_type(v) == KG_V_STR) *value = kg_view_str(v);
   return true;
 }

@@ -83,6 +83,8 @@ typedef struct kube_resource {
   const kube_column_t *columns; /* ends with name NULL; NULL: Name and Age */
   const char *const
       *selectable; /* selectable fields besides metadata.name and metadata.namespace; NULL-terminated or NULL */
+  const char *const
+      *renamed; /* name shown, name stored, ..., NULL: fields that the stored version calls otherwise; or NULL */
   const struct kube_structural *structural; /* of a custom kind: its schema; NULL: built in */
   const struct kube_scale_paths *scale;     /* of a custom kind that has the subresource */
 } kube_resource_t;
@@ -132,8 +134,12 @@ kube_node_t *kube_patch_merge(kube_arena_t *a, const kube_node_t *object, const 
 kube_node_t *kube_patch_strategic(kube_arena_t *a, const kube_type_t *t, const kube_node_t *object,
                                   const kube_node_t *patch, kg_error_t *err);
 
-/* Field selectors: value of a selectable field ("spec.nodeName", "status.phase", "involvedObject.name"...). false: the
- * kind does not support this label. Missing values give an empty string. */
+/* A top-level field's name in the stored version and in the one shown (events.k8s.io "note" is core "message"); the
+ * same where it has no other. Borrowed from the tables or from the argument. */
+kg_str_t kube_stored_name(const kube_resource_t *r, kg_str_t shown);
+kg_str_t kube_shown_name(const kube_resource_t *r, kg_str_t stored);
+/* Field selectors, on a stored object: value of a selectable field ("spec.nodeName", "status.phase",
+ * "involvedObject.name"...). false: the kind does not support this label. Missing values give an empty string. */
 bool kube_selectable(const kube_resource_t *r, kg_view_t object, kg_str_t field, kg_str_t *value);
 
 /* The meta.k8s.io/v1 Table: column definitions of r, then the cells of one object; now_us for ages. */
