@@ -46,8 +46,8 @@ void gw_ws_free(gw_ws_t *w);
 void gw_ws_accept(gw_ex_t *ex, const char *protocol); /* answers 101; NULL: no subprotocol */
 void gw_ws_send(gw_ws_t *w, const uint8_t *p, size_t n);
 void gw_ws_send_text(gw_ws_t *w, const char *p, size_t n); /* p must be UTF-8 */
-void gw_ws_close(gw_ws_t *w);                         /* queues a close frame */
-bool gw_ws_feed(gw_ws_t *w, const char *p, size_t n); /* false: closed or broken, the exchange should end */
+void gw_ws_close(gw_ws_t *w);                              /* queues a close frame */
+bool gw_ws_feed(gw_ws_t *w, const char *p, size_t n);      /* false: closed or broken, the exchange should end */
 
 /* --- SPDY/3.1 (draft-mbelshe-httpbis-spdy-00 with the window updates of 3.1), the server's side --------------------
  */
