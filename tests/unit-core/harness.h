@@ -8,6 +8,11 @@
 
 #include "kogge/host.h"
 
+/* A sanitizer needs memory and time of its own: such numbers say nothing then. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED
+#endif
+
 kg_kernel_t *new_kernel(void);
 /* Loads a descriptor and fails the test if that does not succeed. */
 void load(kg_kernel_t *k, const char *name, const char *lane, const kg_plugin_t *desc);

@@ -18,7 +18,7 @@ static void refused(const char *file, const char *sentence) {
 }
 
 /* Under the sanitizer a crash ends the process with a code, not by the signal. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef SANITIZED
 #define SEGV "ended its process"
 #else
 #define SEGV "died of signal 11 (Segmentation fault) while it was created"

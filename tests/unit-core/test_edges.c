@@ -352,7 +352,7 @@ static void count_late(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) 
   t.late++;
 }
 
-#ifdef __SANITIZE_ADDRESS__ /* what it keeps around every allocation */
+#ifdef SANITIZED /* what it keeps around every allocation */
 enum { STORM = 1000000, MOST_MIB = 1000 };
 #else
 enum { STORM = 1000000, MOST_MIB = 250 };

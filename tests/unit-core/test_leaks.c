@@ -55,7 +55,7 @@ static void same(const char *what, held_t before, held_t now, int rounds) {
   cr_assert_leq(now.mappings, before.mappings + 8, "%s: mappings %zu -> %zu after %d rounds", what, before.mappings,
                 now.mappings, rounds);
   cr_assert_leq(now.files, before.files, "%s: files %zu -> %zu", what, before.files, now.files);
-#ifndef __SANITIZE_ADDRESS__
+#ifndef SANITIZED
   cr_assert_leq(now.kib, before.kib + 1024, "%s: %zu -> %zu KiB after %d rounds", what, before.kib, now.kib, rounds);
 #endif
 }
@@ -84,7 +84,7 @@ static void finish(kg_kernel_t *k) {
   cr_assert_eq(rmdir(run_dir), 0);
 }
 
-#ifdef __SANITIZE_ADDRESS__ /* starts processes slowly, and finds leaks of its own */
+#ifdef SANITIZED /* starts processes slowly, and finds leaks of its own */
 enum { LIVES = 200, BAD = 5, WARM = 50 };
 #else
 enum { LIVES = 1000, BAD = 50, WARM = 50 };
