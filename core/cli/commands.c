@@ -7,6 +7,7 @@ static const flag_t server_flags[] = {
     {"--config", "FILE", KIND_FILE, "configuration (/etc/kogge/kogge.yaml, or the one that came with this program)"},
     {"--no-supervise", NULL, KIND_NONE, "no parent that starts the kernel again when it crashes"},
     {0}};
+static const flag_t load_flags[] = {{"--config", "FILE", KIND_FILE, "its configuration (YAML)"}, {0}};
 static const flag_t new_flags[] = {{"--dir", "D", KIND_FILE, "the folder to make (./NAME)"}, {0}};
 static const flag_t trace_flags[] = {{"--of", "NAME", KIND_PLUGIN, "only messages from and to this plugin"},
                                      {"--record", "FILE", KIND_FILE, "writes the messages there, whole"},
@@ -72,7 +73,7 @@ const command_t cli_commands[] = {
      .least = 2,
      .most = 3,
      .kinds = {KIND_NONE, KIND_BUILD, KIND_LANE},
-     .flags = no_flags,
+     .flags = load_flags,
      .summary = "a further plugin",
      .more = "FILE is a path, or the name of a file in the plugin path. Lane `process`: a process of its own.",
      .run = cli_plugin_load},

@@ -10,15 +10,6 @@
 
 #define ANSWER_MS 3000 /* what the kernel answers for a plugin takes no time */
 
-static kg_doc_t *args_of(const char *const pairs[][2]) {
-  kg_pack_t p = kg_pack();
-  kg_pack_map(&p);
-  for (; (*pairs)[0]; pairs++)
-    if ((*pairs)[1]) kg_pack_kv_str(&p, (*pairs)[0], (*pairs)[1]);
-  kg_pack_end(&p);
-  return kg_pack_doc(&p);
-}
-
 static int complain(const kg_error_t *err) {
   fprintf(stderr, "kogge: %s\n", err->text);
   return 1;
@@ -96,26 +87,59 @@ const char *cli_absolute(const char *file, char *path) {
   return strchr(file, '/') && realpath(file, path) ? path : file;
 }
 
-static int ask_change(const cli_t *cli, client_t *c, const char *topic, const char *name, const char *file,
-                      const char *lane) {
+/* What is to happen to a plugin. */
+typedef struct change {
+  const char *topic, *name, *file, *lane; /* file, lane: may be NULL */
+  const char *config;                     /* file of its configuration; may be NULL */
+} change_t;
+
+static kg_doc_t *read_config(const char *file, kg_error_t *err) {
+  kg_cfg_t *cfg = kg_cfg_read(file, err);
+  kg_doc_t *doc = cfg ? kg_cfg_doc(cfg) : NULL;
+  kg_cfg_free(cfg);
+  return doc;
+}
+
+static kg_doc_t *change_args(const change_t *h, kg_doc_t *config) {
   char path[PATH_MAX];
-  kg_frame_t f;
-  const char *const pairs[][2] = {
-      {"name", name}, {"file", file ? cli_absolute(file, path) : NULL}, {"lane", lane}, {NULL, NULL}};
-  kg_doc_t *args = args_of(pairs);
-  int rc = client_ask(c, "kernel", topic, args, -1, &f);
-  kg_doc_unref(args);
-  if (rc < 0 && file && !strchr(file, '/') && access(file, R_OK) == 0)
-    fprintf(stderr, "kogge: a file of this directory is meant by ./%s\n", file);
-  if (rc < 0) return 1;
-  kg_view_t pause = kg_view_get(f.args, "pause_us");
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  kg_pack_kv_str(&p, "name", h->name);
+  if (h->file) kg_pack_kv_str(&p, "file", cli_absolute(h->file, path));
+  if (h->lane) kg_pack_kv_str(&p, "lane", h->lane);
+  if (config) kg_pack_kv_view(&p, "config", kg_view_of(config));
+  kg_pack_end(&p);
+  return kg_pack_doc(&p);
+}
+
+static void changed(const cli_t *cli, const change_t *h, const kg_frame_t *f) {
+  kg_view_t pause = kg_view_get(f->args, "pause_us");
   if (strcmp(cli->output, "json") == 0)
-    print_json(f.args);
+    print_json(f->args);
   else if (kg_view_there(pause))
-    printf("%s: done, requests were held for %.2f ms\n", name, (double)kg_view_int(pause, 0) / 1000);
+    printf("%s: done, requests were held for %.2f ms\n", h->name, (double)kg_view_int(pause, 0) / 1000);
   else
-    printf("%s: done\n", name);
-  return 0;
+    printf("%s: done\n", h->name);
+}
+
+static int change(const cli_t *cli, const change_t *h) {
+  client_t c;
+  kg_frame_t f;
+  kg_error_t err = {0};
+  kg_doc_t *config = h->config ? read_config(h->config, &err) : NULL;
+  if (err.code) return complain(&err);
+  kg_doc_t *args = change_args(h, config);
+  int rc = client_open(cli, &c);
+  if (rc == 0) {
+    rc = client_ask(&c, "kernel", h->topic, args, -1, &f);
+    if (rc == 0) changed(cli, h, &f);
+    if (rc < 0 && h->file && !strchr(h->file, '/') && access(h->file, R_OK) == 0)
+      fprintf(stderr, "kogge: a file of this directory is meant by ./%s\n", h->file);
+    client_close(&c);
+  }
+  kg_doc_unref(args);
+  kg_doc_unref(config);
+  return rc < 0 ? 1 : 0;
 }
 
 /* --- the commands ------------------------------------------------------------------------------------------------- */
@@ -129,28 +153,24 @@ int cli_plugin_list(cli_t *cli, int argc, char **argv) {
   return code;
 }
 
-static int change(cli_t *cli, const char *topic, const char *name, const char *file, const char *lane) {
-  client_t c;
-  if (client_open(cli, &c) < 0) return 1;
-  int code = ask_change(cli, &c, topic, name, file, lane);
-  client_close(&c);
-  return code;
-}
-
 int cli_plugin_load(cli_t *cli, int argc, char **argv) {
-  return change(cli, "kernel.load", argv[0], argv[1], argc > 2 ? argv[2] : NULL);
+  change_t h = {.topic = "kernel.load"};
+  const char **words[] = {&h.name, &h.file, &h.lane};
+  for (int i = 0, n = 0; i < argc; i++)
+    if (!cli_option("--config", argv, argc, &i, &h.config)) *words[n++] = argv[i];
+  return change(cli, &h);
 }
 int cli_plugin_swap(cli_t *cli, int argc, char **argv) {
   (void)argc;
-  return change(cli, "kernel.swap", argv[0], argv[1], NULL);
+  return change(cli, &(change_t){.topic = "kernel.swap", .name = argv[0], .file = argv[1]});
 }
 int cli_plugin_unload(cli_t *cli, int argc, char **argv) {
   (void)argc;
-  return change(cli, "kernel.unload", argv[0], NULL, NULL);
+  return change(cli, &(change_t){.topic = "kernel.unload", .name = argv[0]});
 }
 int cli_plugin_reload(cli_t *cli, int argc, char **argv) {
   (void)argc;
-  return change(cli, "kernel.reload", argv[0], NULL, NULL);
+  return change(cli, &(change_t){.topic = "kernel.reload", .name = argv[0]});
 }
 
 int cli_plugin_stats(cli_t *cli, int argc, char **argv) {
@@ -163,29 +183,8 @@ int cli_plugin_ping(cli_t *cli, int argc, char **argv) {
 }
 
 int cli_plugin_config(cli_t *cli, int argc, char **argv) {
-  client_t c;
-  kg_frame_t f;
-  kg_error_t err = {0};
   if (argc == 1) return inherited(cli, "plugin.config", argv[0]);
-  kg_cfg_t *cfg = kg_cfg_read(argv[1], &err);
-  if (!cfg) return complain(&err);
-  kg_doc_t *config = kg_cfg_doc(cfg);
-  kg_cfg_free(cfg);
-  kg_pack_t p = kg_pack();
-  kg_pack_map(&p);
-  kg_pack_kv_str(&p, "name", argv[0]);
-  kg_pack_kv_view(&p, "config", kg_view_of(config));
-  kg_pack_end(&p);
-  kg_doc_t *args = kg_pack_doc(&p);
-  int rc = client_open(cli, &c);
-  if (rc == 0) {
-    rc = client_ask(&c, "kernel", "kernel.configure", args, -1, &f);
-    client_close(&c);
-  }
-  if (rc == 0) printf("%s: done\n", argv[0]);
-  kg_doc_unref(args);
-  kg_doc_unref(config);
-  return rc < 0 ? 1 : 0;
+  return change(cli, &(change_t){.topic = "kernel.configure", .name = argv[0], .config = argv[1]});
 }
 
 int cli_plugin_trace(cli_t *cli, int argc, char **argv) {

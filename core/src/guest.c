@@ -316,7 +316,7 @@ int kg_guest_run(const kg_guest_options_t *o, kg_error_t *err) {
                       err);
   if (!g.k) return -1;
   int rc = connect_to(&g, o, err);
-  if (rc == 0 && kg_source_open(g.k, o->file, NULL, false, &src, err) < 0) {
+  if (rc == 0 && kg_source_open(g.k, o->file, NULL, NULL, false, &src, err) < 0) {
     say_refused(&g, o->name, err);
     rc = -1;
   } else if (rc == 0) {

@@ -153,7 +153,7 @@ static int open_source(kg_kernel_t *k, const kg_plugin_spec_t *spec, bool tried,
     free(path);
     return made;
   }
-  int rc = path ? kg_source_open(k, path, NULL, tried, src, err) : -1;
+  int rc = path ? kg_source_open(k, path, spec->name, spec->config, tried, src, err) : -1;
   free(path);
   return rc;
 }

@@ -140,14 +140,12 @@ static void learn(kg_kernel_t *k, uint64_t hash) {
   more[k->nknown++] = hash;
 }
 
-int kg_source_open(kg_kernel_t *k, const char *path, const kg_ctx_t *like, bool tried, kg_source_t *out,
+int kg_source_open(kg_kernel_t *k, const char *path, const char *name, kg_doc_t *config, bool tried, kg_source_t *out,
                    kg_error_t *err) {
   *out = (kg_source_t){0};
   uint64_t hash = kg_loader_hash(path, err);
   if (!hash) return -1;
-  if (tried && k->trial_command && !known(k, hash) &&
-      kg_trial(k, path, like ? like->name : NULL, like ? like->config : NULL, err) < 0)
-    return -1;
+  if (tried && k->trial_command && !known(k, hash) && kg_trial(k, path, name, config, err) < 0) return -1;
   if (kg_loader_open(k->run_dir, path, &out->loaded, err) < 0) return -1;
   out->desc = out->loaded.desc;
   learn(k, out->loaded.hash);

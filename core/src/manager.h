@@ -31,8 +31,9 @@ int kg_stop(kg_kernel_t *k, kg_ctx_t *ctx, const char *why, kg_error_t *err);
 kg_ctx_t *kg_find(kg_kernel_t *k, const char *name); /* borrowed; NULL if there is none */
 kg_lane_t *kg_lane_named(kg_kernel_t *k, const char *name, kg_error_t *err);
 
-/* Loads the file, after a trial in a process of its own if it was never seen before and `tried`. */
-int kg_source_open(kg_kernel_t *k, const char *path, const kg_ctx_t *like, bool tried, kg_source_t *out,
+/* Loads the file, after a trial in a process of its own, with this name and configuration, if it was never seen before
+ * and `tried`. */
+int kg_source_open(kg_kernel_t *k, const char *path, const char *name, kg_doc_t *config, bool tried, kg_source_t *out,
                    kg_error_t *err);
 /* Same in a process of its own, or from another machine. */
 int kg_source_remote(kg_kernel_t *k, const kg_remote_spec_t *spec, kg_source_t *out, kg_error_t *err);

@@ -114,7 +114,7 @@ static int refused(const kg_ctx_t *old, kg_error_t *err) {
 
 /* Of the same sort as the old one: in its lane, or in a process of its own. */
 static int open_successor(kg_kernel_t *k, const kg_ctx_t *old, const char *path, kg_source_t *src, kg_error_t *err) {
-  if (!old->remote) return kg_source_open(k, path, old, true, src, err);
+  if (!old->remote) return kg_source_open(k, path, old->name, old->config, true, src, err);
   if (strncmp(old->path, "tcp://", 6) == 0)
     return kg_error_set(err, KG_EINVAL, "%s lives on another machine: it is replaced there", old->name);
   return kg_source_remote(k, &(kg_remote_spec_t){.name = old->name, .file = path}, src, err);

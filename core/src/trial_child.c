@@ -70,7 +70,7 @@ static int check_leaks(kg_kernel_t *k, const kg_source_t *src, const char *name,
 static int try(kg_kernel_t *k, const char *file, const char *name, kg_doc_t *config, kg_error_t *err) {
   kg_source_t src;
   phase("loaded");
-  if (kg_source_open(k, file, NULL, false, &src, err) < 0) return -1;
+  if (kg_source_open(k, file, NULL, NULL, false, &src, err) < 0) return -1;
   int rc = live(k, src.desc, name, config, 300, err);
   if (rc < 0)
     kg_error_prefix(err, "plugin %s refused to start", src.desc->name);

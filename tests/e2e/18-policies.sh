@@ -71,3 +71,26 @@ Y
 out=$("$BUILD/kogge" --run-dir "$WORK/none" policy test "$WORK/good.lua" --input "$WORK/input.yaml")
 expect '"team":"shop"' "$out"
 expect "denied: secrets belong into Secrets" "$out"
+
+say "a controller in Lua: namespaces that say so get a quota, kept as it is"
+quota() { k get quota max-pods -n "$1" -o jsonpath='{.spec.hard.pods}'; }
+has() { [ "$(quota "$1")" = "$2" ]; }
+cp "$ROOT/deploy/policies/quota.lua" "$WORK/quota.lua"
+echo "script: $WORK/quota.lua" >"$WORK/quota.yaml"
+kogge plugin load quota controller-lua.so --config "$WORK/quota.yaml" >/dev/null
+k create namespace shop >/dev/null
+k annotate namespace shop example.com/max-pods=3 >/dev/null
+eventually 5 has shop 3
+[ "$(k get quota max-pods -n shop -o jsonpath='{.metadata.managedFields[0].manager} {.metadata.managedFields[0].operation}')" = "lua-quota Apply" ]
+k patch quota max-pods -n shop -p '{"spec":{"hard":{"pods":"99"}}}' >/dev/null
+eventually 5 has shop 3
+sed -i 's/^function reconcile/function reconcil/' "$WORK/quota.lua"
+refuse "quota.lua: there is no function reconcile" kogge plugin reload quota
+k delete quota max-pods -n shop >/dev/null
+eventually 5 has shop 3
+k annotate namespace shop example.com/max-pods=many --overwrite >/dev/null
+eventually 5 sh -c "'$KUBECTL' get events -A | grep -q 'example.com/max-pods is no number: many'"
+k annotate namespace shop example.com/max-pods- >/dev/null
+gone() { ! quota shop 2>/dev/null; }
+eventually 5 gone
+kogge plugin unload quota >/dev/null

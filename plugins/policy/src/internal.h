@@ -43,6 +43,9 @@ const kg_view_t *policy_to_view(lua_State *L, int index); /* NULL: no view; rais
 void policy_pack(lua_State *L, int index, kg_pack_t *p);
 void policy_open_values(lua_State *L); /* array(), copy(), null */
 
+/* documents.c */
+void policy_open_documents(lua_State *L);
+
 /* sandbox.c, tables.c, strings.c, pattern.c */
 void policy_open_sandbox(lua_State *L);
 void policy_open_tables(lua_State *L);

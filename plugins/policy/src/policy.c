@@ -119,6 +119,7 @@ static int open_all(lua_State *L) {
   policy_open_tables(L);
   policy_open_views(L);
   policy_open_values(L);
+  policy_open_documents(L);
   snprintf(chunk, sizeof chunk, "@%s", l->name);
   if (luaL_loadbufferx(L, l->source.p, l->source.n, chunk, "t") != LUA_OK) lua_error(L);
   lua_call(L, 0, 0);

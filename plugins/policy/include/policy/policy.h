@@ -8,12 +8,22 @@
 
 typedef struct policy policy_t;
 
+/* Documents that get() and list() show to the script, from collections whose names it knows. The views must stay for
+ * the call. */
+typedef struct policy_documents {
+  int (*find)(void *arg, kg_str_t collection);                                  /* -1: there is none */
+  kg_view_t (*get)(void *arg, int collection, kg_str_t ns, kg_str_t name);      /* absent: it is not there */
+  bool (*at)(void *arg, int collection, kg_str_t ns, size_t i, kg_view_t *out); /* ns "": all; false: past the end */
+  void *arg;
+} policy_documents_t;
+
 typedef struct policy_options {
   size_t memory;   /* bytes the state may hold; 0: 8 MiB */
   int64_t time_us; /* processor time of one call; 0: 20,000. Noticed with a precision of a quarter */
   uint64_t seed;   /* of math.random */
   void (*log)(void *arg, const char *text); /* print() and log(); NULL: nowhere */
   void *log_arg;
+  const policy_documents_t *documents; /* NULL: there is no get() and no list(); must outlive the policy */
 } policy_options_t;
 
 #define POLICY_MAX_SOURCE (256u << 10)
