@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "instance.h"
 #include "make.h"
 #include "shade.h"
 
@@ -87,18 +88,41 @@ void kg_deliver(kg_lane_t *lane, kg_parcel_t *p) {
     kg_call_answered(p->to, p);
 }
 
-void kg_deliver_job(kg_lane_t *lane, const kg_parcel_t *p) {
-  kg_job_t *job = p->job;
+/* What comes after the job, or NULL. Who waits for the job sees that it is done, but is not woken for that. */
+static kg_job_t *follower(kg_job_t *job, kg_ctx_t *to) {
+  kg_job_t *then = job->then;
+  if (!then || job->later || job->rc < 0) return NULL;
+  pthread_mutex_lock(&job->k->life);
+  then->begun = job->fn != kg_job_drain || to->drained;
+  job->done |= then->begun;
+  pthread_mutex_unlock(&job->k->life);
+  if (!then->begun) return NULL;
+  then->doc = kg_doc_ref(job->doc);
+  return then;
+}
+
+static kg_job_t *run_job(kg_lane_t *lane, kg_ctx_t *to, kg_job_t *job) {
   int untaken = 0;
-  if (!atomic_compare_exchange_strong(&job->taken, &untaken, 1)) return;
-  if (lane->unsent) kg_lane_flush(lane);
+  if (!atomic_compare_exchange_strong(&job->taken, &untaken, 1)) return NULL;
   lane->now_us = kg_time_us(lane->k);
-  atomic_store_explicit(&lane->current, p->to, memory_order_relaxed);
+  atomic_store_explicit(&lane->current, to, memory_order_relaxed);
   kg_pulse_set(lane->pulse, job->what ? job->what : "a step of its life", lane->now_us);
-  job->fn(lane, p->to, job);
+  job->fn(lane, to, job);
   lane->now_us = kg_time_us(lane->k);
   atomic_store_explicit(&lane->current, NULL, memory_order_relaxed);
-  if (!job->later) kg_job_finish(job);
+  kg_job_t *then = follower(job, to);
+  if (!job->later && !then) kg_job_finish(job);
+  return then;
+}
+
+void kg_deliver_job(kg_lane_t *lane, const kg_parcel_t *p) {
+  kg_ctx_t *to = p->to;
+  if (lane->unsent) kg_lane_flush(lane);
+  for (kg_job_t *job = p->job, *then; job; job = then) {
+    kg_ctx_t *next = job->then_to;
+    then = run_job(lane, to, job);
+    to = next;
+  }
 }
 
 void kg_job_finish(kg_job_t *job) {

@@ -57,6 +57,7 @@ void kg_ctx_free(kg_ctx_t *ctx) {
 void kg_job_unref(kg_job_t *job) {
   if (!job || atomic_fetch_sub(&job->refs, 1) != 1) return;
   kg_doc_unref(job->doc);
+  kg_job_unref(job->then);
   free(job);
 }
 

@@ -51,21 +51,24 @@ kg_job_t *kg_run_job(kg_ctx_t *ctx, kg_job_fn fn, kg_job_t *job, int64_t timeout
     kg_error_set(err, KG_EFULL, "out of memory");
     return NULL;
   }
-  job->fn = fn;
-  job->what = what;
-  if (k->sim) return kg_sim_job(ctx, job, timeout_ms, err);
-  atomic_fetch_add(&job->refs, 1);
-  bool done = kg_lane_post_from_manager(k, ctx->lane, (kg_parcel_t){.to = kg_ctx_ref(ctx), .job = job}) < 0;
+  bool done = false;
+  if (!job->begun) { /* its begin was seen under the lock by who waited for the one before it */
+    job->fn = fn;
+    job->what = what;
+    if (k->sim) return kg_sim_job(ctx, job, timeout_ms, err);
+    atomic_fetch_add(&job->refs, 1);
+    done = kg_lane_post_from_manager(k, ctx->lane, (kg_parcel_t){.to = kg_ctx_ref(ctx), .job = job}) < 0;
+  }
   struct timespec until = in_ms(timeout_ms);
   pthread_mutex_lock(&k->life);
   while (!job->done && !done) done = pthread_cond_timedwait(&k->changed, &k->life, &until) == ETIMEDOUT;
   done = job->done;
   pthread_mutex_unlock(&k->life);
   if (done) return job;
-  int untaken = 0;
   /* What comes too late must not happen after all; only an end, and the return to
    * work after a swap, are better late than never. */
-  if (fn != kg_job_destroy && fn != kg_job_resume) atomic_compare_exchange_strong(&job->taken, &untaken, 2);
+  for (kg_job_t *j = job; j && fn != kg_job_destroy && fn != kg_job_resume; j = j->then)
+    atomic_compare_exchange_strong(&j->taken, &(int){0}, 2);
   stuck(ctx, what, timeout_ms, err);
   kg_job_unref(job);
   return NULL;

@@ -24,47 +24,75 @@ void kg_hold(kg_ctx_t *old) {
   kg_names_hold(&old->k->registry, old);
 }
 
-int kg_get_state(kg_ctx_t *old, kg_doc_t **state, kg_error_t *err) {
-  kg_kernel_t *k = old->k;
+/* A step and those that follow it, whose reference it takes over. NULL: out of memory. */
+static kg_job_t *step_before(kg_job_t *then, kg_ctx_t *then_to, kg_kernel_t *k, kg_job_fn fn, const char *what) {
   kg_job_t *job = kg_job_new(k);
-  if (!job) return kg_error_set(err, KG_EFULL, "out of memory");
-  job->fence = true; /* what was sent before the hold is served by the old one */
-  job = kg_run_job(old, kg_job_drain, job, k->drain_timeout_ms, "drain", err);
-  if (!job) return -1;
-  kg_job_unref(job);
-  if (kg_wait_drained(old, k->drain_timeout_ms, err) < 0) return -1;
-  job = kg_run_job(old, kg_job_hand_over, NULL, k->drain_timeout_ms, "get the state of", err);
-  int rc = job ? job->rc : -1;
-  if (job && rc < 0 && err) *err = job->err;
-  if (rc == 0) *state = kg_doc_ref(job->doc);
-  kg_job_unref(job);
+  if (!job) {
+    kg_job_unref(then);
+    return NULL;
+  }
+  job->fn = fn;
+  job->what = what;
+  job->then = then;
+  job->then_to = then_to;
+  return job;
+}
+
+/* Begins a step if the lane has not yet, and waits for it. */
+static int run_step(kg_ctx_t *ctx, kg_job_t *step, kg_error_t *err) {
+  atomic_fetch_add(&step->refs, 1);
+  kg_job_t *done = kg_run_job(ctx, step->fn, step, ctx->k->drain_timeout_ms, step->what, err);
+  if (!done) return -1;
+  if (done->rc < 0 && err) *err = done->err;
+  int rc = done->rc;
+  kg_job_unref(done);
   return rc;
 }
 
-/* A job of the new one that is given a document or an instance. */
-static int give(kg_ctx_t *new, kg_job_fn fn, kg_doc_t *doc, void *arg, const char *what, kg_error_t *err) {
-  kg_job_t *job = kg_job_new(new->k);
-  if (!job) return kg_error_set(err, KG_EFULL, "out of memory");
-  job->doc = kg_doc_ref(doc);
-  job->arg = arg;
-  job = kg_run_job(new, fn, job, new->k->drain_timeout_ms, what, err);
-  int rc = job ? job->rc : -1;
-  if (job && rc < 0 && err) *err = job->err;
-  kg_job_unref(job);
+/* Drain, then state out, then what follows for `to`. */
+static kg_job_t *drain_before(kg_ctx_t *old, kg_job_t *then, kg_ctx_t *to) {
+  kg_job_t *state = step_before(then, to, old->k, kg_job_hand_over, "get the state of");
+  kg_job_t *drain = state ? step_before(state, old, old->k, kg_job_drain, "drain") : NULL;
+  if (drain) drain->fence = true; /* what was sent before the hold is served by the old one */
+  return drain;
+}
+
+static int run_drain(kg_ctx_t *old, kg_job_t *drain, kg_error_t *err) {
+  if (run_step(old, drain, err) < 0 || kg_wait_drained(old, old->k->drain_timeout_ms, err) < 0) return -1;
+  return run_step(old, drain->then, err);
+}
+
+int kg_get_state(kg_ctx_t *old, kg_doc_t **state, kg_error_t *err) {
+  kg_job_t *drain = drain_before(old, NULL, NULL);
+  if (!drain) return kg_error_set(err, KG_EFULL, "out of memory");
+  int rc = run_drain(old, drain, err);
+  if (rc == 0) *state = kg_doc_ref(drain->then->doc);
+  kg_job_unref(drain);
   return rc;
 }
 
 int kg_give_state(kg_ctx_t *new, kg_doc_t *state, kg_error_t *err) {
-  return give(new, kg_job_accept, state, NULL, "give the state to", err);
+  kg_job_t *accept = step_before(NULL, NULL, new->k, kg_job_accept, "give the state to");
+  if (!accept) return kg_error_set(err, KG_EFULL, "out of memory");
+  accept->doc = kg_doc_ref(state);
+  int rc = run_step(new, accept, err);
+  kg_job_unref(accept);
+  return rc;
 }
 
-/* Steps 3 to 6, while messages are held: drain, state out, state in, names over. */
+/* Steps 3 to 6, while messages are held: drain, state out, state in, names over. The lane goes from one to the next by
+ * itself where it can, the manager follows. */
 static int hand_over(kg_ctx_t *old, kg_ctx_t *new, kg_error_t *err) {
-  kg_doc_t *state = NULL;
-  int rc = kg_get_state(old, &state, err);
-  if (rc == 0) rc = kg_give_state(new, state, err);
-  if (rc == 0) rc = give(new, kg_job_take, NULL, old, "activate", err);
-  kg_doc_unref(state);
+  kg_job_t *take = step_before(NULL, NULL, old->k, kg_job_take, "activate");
+  if (take) take->arg = old;
+  kg_job_t *accept = take ? step_before(take, new, old->k, kg_job_accept, "give the state to") : NULL;
+  kg_job_t *drain = accept ? drain_before(old, accept, new) : NULL;
+  if (!drain) return kg_error_set(err, KG_EFULL, "out of memory");
+  int rc = run_drain(old, drain, err);
+  if (rc == 0 && !accept->begun) accept->doc = kg_doc_ref(drain->then->doc);
+  if (rc == 0) rc = run_step(new, accept, err);
+  if (rc == 0) rc = run_step(new, take, err);
+  kg_job_unref(drain);
   return rc;
 }
 
