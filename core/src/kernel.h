@@ -191,8 +191,8 @@ struct kg_job {
   int64_t tap_us;   /* in: when a live plugin got the message `arg`, or minus when it sent it */
   int rc;           /* out */
   kg_error_t err;
-  /* What the lane does next, at once, if this job succeeded and is over (a drain: if the instance is drained). Owned; it
-   * gets this one's doc. Nobody is woken in between: so short is the pause of a swap. */
+  /* What the lane does next, at once, if this job succeeded and is over (a drain: if the instance is drained). Owned;
+   * it gets this one's doc. Nobody is woken in between: so short is the pause of a swap. */
   kg_job_t *then;
   kg_ctx_t *then_to; /* borrowed */
   bool done, begun;  /* under kernel.life; begun: as what follows another job */
