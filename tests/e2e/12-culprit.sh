@@ -32,7 +32,12 @@ refuse "died of signal 6" kogge request unruly unruly.crash
 eventually 5 answers unruly unruly.say
 [ "$(kogge_pids | tail -1)" = "$kernel" ] || kill -0 "$kernel" || fail "the kernel died again"
 
-say "a handler that hangs is named"
-kogge request unruly unruly.hang '{ms: 1500}' >/dev/null
+say "a handler that hangs is named, in the list, by ping, and in the log"
+kogge request unruly unruly.hang '{ms: 20000}' >/dev/null &
+sleep 1.2
+expect "plugin unruly has been stuck for 1" "$(kogge plugin list)"
+expect "in the handler of unruly.hang" "$(kogge plugin list)"
+refuse "plugin unruly has been stuck for " kogge plugin ping unruly
+kill $!
 expect "plugin unruly hangs in its own process" "$(cat "$WORK/kogge.log")"
 expect "in the handler of unruly.hang" "$(cat "$WORK/kogge.log")"

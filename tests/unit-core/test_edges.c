@@ -353,7 +353,7 @@ static void count_late(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) 
 }
 
 #ifdef SANITIZED /* what it keeps around every allocation */
-enum { STORM = 1000000, MOST_MIB = 1000 };
+enum { STORM = 600000, MOST_MIB = 1000 };
 #else
 enum { STORM = 1000000, MOST_MIB = 250 };
 #endif
