@@ -116,18 +116,14 @@ static void tapped(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job) {
 void kg_tap(kg_ctx_t *live, const kg_msg_t *m, bool sent) {
   kg_shade_t *s = live->shadow->shade;
   if (strncmp(kg_msg_topic(m), "plugin.", 7) == 0) return; /* answered by the kernel for any plugin */
-  if (atomic_fetch_add(&s->waiting, 1) >= MOST_WAITING) {
-    atomic_fetch_sub(&s->waiting, 1);
-    atomic_fetch_add(&s->skipped, 1);
-    return;
-  }
-  int64_t now = kg_time_us(live->k);
-  kg_job_t *job = kg_job_new(live->k);
+  bool room = atomic_fetch_add(&s->waiting, 1) < MOST_WAITING;
+  kg_job_t *job = room ? kg_job_new(live->k) : NULL;
   if (!job) {
     atomic_fetch_sub(&s->waiting, 1);
     atomic_fetch_add(&s->skipped, 1);
     return;
   }
+  int64_t now = kg_time_us(live->k);
   job->fn = tapped;
   job->what = "a message to a shadow";
   job->later = true; /* nobody waits for it */
@@ -181,6 +177,7 @@ static void tick(kg_ctx_t *ctx, void *self, void *arg) {
 /* Up to activate() it must not act, only read (plugin.h): so the questions may be asked. */
 static bool may_ask(const kg_ctx_t *ctx, const kg_msg_t *m) {
   const kg_shade_t *s = ctx->shade;
+  if (strcmp(kg_msg_service(m), "kernel") == 0) return false;
   for (char **glob = s->reads; *glob; glob++)
     if (fnmatch(*glob, kg_msg_topic(m), 0) == 0) return true;
   return !s->isolated && !atomic_load(&s->warm) && kg_remote_accepts(ctx->remote);
