@@ -53,7 +53,7 @@ static int usage(const cli_t *c) {
       "       kogge policy list                       what is in force\n"
       "       kogge policy unload NAME                takes it out\n"
       "       kogge policy test FILE --input FILE     runs its functions on an object (YAML or JSON), or on a map of\n"
-      "                                               object, old, node, n; needs no server\n");
+      "                                               object, old, node, n, objects; needs no server\n");
   return c->help ? 0 : 2;
 }
 
@@ -171,6 +171,20 @@ static void test_validate(test_t *t, script_t *s, const admission_t *a) {
   told(t, "validate", rc < 0 ? "failed" : rc ? "denied" : "allowed", kg_str(err.text), true);
 }
 
+static void told_result(test_t *t, function_t fn, int rc, policy_result_t *r, const kg_error_t *err) {
+  if (rc < 0) {
+    t->failed = true;
+    told(t, function_names[fn], "failed", kg_str(err->text), true);
+    return;
+  }
+  char number[40];
+  snprintf(number, sizeof number, r->type == KG_V_BOOL ? (r->truth ? "true" : "false") : "%.14g", r->number);
+  char *json = r->doc ? kg_view_to_json(kg_view_of(r->doc)) : NULL;
+  told(t, function_names[fn], "gave", kg_str(json ? json : r->type == KG_V_NIL ? "null" : number), false);
+  free(json);
+  policy_result_clear(r);
+}
+
 static void test_value(test_t *t, script_t *s, function_t fn, kg_view_t input) {
   policy_arg_t args[3];
   policy_result_t r;
@@ -179,17 +193,14 @@ static void test_value(test_t *t, script_t *s, function_t fn, kg_view_t input) {
   size_t n = policy_scoring_args(input, kg_view_of(sample), args);
   int rc = script_call(s, s->fn[fn], args, n, &r, &err);
   kg_doc_unref(sample);
-  if (rc < 0) {
-    t->failed = true;
-    told(t, function_names[fn], "failed", kg_str(err.text), true);
-    return;
-  }
-  char number[40];
-  snprintf(number, sizeof number, r.type == KG_V_BOOL ? (r.truth ? "true" : "false") : "%.14g", r.number);
-  char *json = r.doc ? kg_view_to_json(kg_view_of(r.doc)) : NULL;
-  told(t, function_names[fn], "gave", kg_str(json ? json : r.type == KG_V_NIL ? "null" : number), false);
-  free(json);
-  policy_result_clear(&r);
+  told_result(t, fn, rc, &r, &err);
+}
+
+static void test_reconcile(test_t *t, script_t *s, kg_view_t input) {
+  policy_result_t r;
+  kg_error_t err = {0};
+  int rc = script_reconcile(t->c->ctx, s, input, &r, &err);
+  told_result(t, FN_RECONCILE, rc, &r, &err);
 }
 
 static int run_test(const cli_t *c, script_t *s, kg_view_t input) {
@@ -205,27 +216,41 @@ static int run_test(const cli_t *c, script_t *s, kg_view_t input) {
   if (wanted && s->fn[FN_VALIDATE]) test_validate(&t, s, &a);
   if (s->fn[FN_FILTER]) test_value(&t, s, FN_FILTER, input);
   if (s->fn[FN_SCORE]) test_value(&t, s, FN_SCORE, input);
+  if (s->fn[FN_RECONCILE]) test_reconcile(&t, s, input);
   if (c->json) say(c, "out", "%.*s}\n", (int)t.json.n, t.json.p ? t.json.p : "{");
   kube_buf_free(&t.json);
   kg_doc_unref(changed);
   return t.failed ? 1 : 0;
 }
 
-static int test(const cli_t *c) {
-  char name[256], path[8200];
-  size_t size = 0, n = 0;
+/* Makes the script just for this: what is in force is not touched. */
+static int test_on(const cli_t *c, kg_view_t input) {
+  char name[256];
+  size_t size = 0;
   kg_error_t err = {0};
+  stock_t stock;
+  stock_open(&stock, input);
   char *source = read_script(c, c->words[1], name, &size, &err);
+  c->pl->options.documents = &stock.documents;
   script_t *s = source ? script_make(c->pl, name, (kg_str_t){source, size}, &err) : NULL;
+  c->pl->options.documents = NULL;
   free(source);
   if (!s) return complain(c, &err);
+  int code = run_test(c, s, input);
+  script_free(s);
+  return code;
+}
+
+static int test(const cli_t *c) {
+  char path[8200];
+  size_t n = 0;
+  kg_error_t err = {0};
   path_of(c, c->input, path);
   char *text = read_text(path, 3u << 20, &n, &err);
   kg_doc_t *input = text ? kg_yaml_doc(c->input, text, n, &err) : NULL;
-  int code = input ? run_test(c, s, kg_view_of(input)) : complain(c, &err);
+  int code = input ? test_on(c, kg_view_of(input)) : complain(c, &err);
   kg_doc_unref(input);
   free(text);
-  script_free(s);
   return code;
 }
 

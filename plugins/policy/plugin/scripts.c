@@ -188,6 +188,12 @@ script_t *script_load(kg_ctx_t *ctx, plugin_t *pl, const char *name, kg_str_t so
   }
   pl->options.seed = kg_random(ctx);
   script_t *s = script_make(pl, name, source, err);
+  if (s && s->fn[FN_RECONCILE]) {
+    kg_error_set(err, KG_EINVAL, "%s is a controller: kogge plugin load %s controller-lua.so --config FILE", name,
+                 name);
+    script_free(s);
+    s = NULL;
+  }
   if (!s || script_try(pl, s, err) < 0 || (keep && write_kept(ctx, s, err) < 0)) {
     script_free(s);
     refused(ctx, old, err);

@@ -62,6 +62,17 @@ void on_wanted(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 
 /* sample.c: what a new script is tried with */
 int script_try(plugin_t *pl, script_t *s, kg_error_t *err);
+/* reconcile.c: objects of a file for a controller's get() and list(): those of its list `objects` */
+enum { STOCK_NAMES = 16 };
+typedef struct stock {
+  kg_view_t input;
+  char names[STOCK_NAMES][200]; /* of collections */
+  int n;
+  policy_documents_t documents;
+} stock_t;
+void stock_open(stock_t *s, kg_view_t input); /* *s must stay where it is */
+int script_reconcile(kg_ctx_t *ctx, script_t *s, kg_view_t input, policy_result_t *r, kg_error_t *err);
+
 /* cli.c */
 void on_cli(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void on_complete(kg_ctx_t *ctx, void *self, const kg_msg_t *m);

@@ -72,6 +72,16 @@ out=$("$BUILD/kogge" --run-dir "$WORK/none" policy test "$WORK/good.lua" --input
 expect '"team":"shop"' "$out"
 expect "denied: secrets belong into Secrets" "$out"
 
+cat >"$WORK/input.yaml" <<'Y'
+object: {apiVersion: v1, kind: Namespace, metadata: {name: shop, annotations: {example.com/max-pods: "3"}}}
+objects:
+  - {apiVersion: v1, kind: ResourceQuota, metadata: {name: max-pods, namespace: shop}, spec: {hard: {pods: "9"}}}
+Y
+expect '"hard":{"pods":"3"}' "$(kogge policy test "$ROOT/deploy/policies/quota.lua" --input "$WORK/input.yaml")"
+sed -i 's/pods: "9"/pods: "3"/' "$WORK/input.yaml"
+expect "reconcile  gave: null" "$(kogge policy test "$ROOT/deploy/policies/quota.lua" --input "$WORK/input.yaml")"
+refuse "is a controller: kogge plugin load quota controller-lua.so" kogge policy load "$ROOT/deploy/policies/quota.lua"
+
 say "a controller in Lua: namespaces that say so get a quota, kept as it is"
 quota() { k get quota max-pods -n "$1" -o jsonpath='{.spec.hard.pods}'; }
 has() { [ "$(quota "$1")" = "$2" ]; }
