@@ -17,13 +17,18 @@ static kg_view_t sandbox_in(kg_view_t list, kg_str_t id) {
   return (kg_view_t){0};
 }
 
+/* Sandboxes are named after their pod's uid (pod_sync.c): nothing is looked up for each of all containers. */
+static bool in_sandbox_of(const pod_t *p, kg_view_t container) {
+  kg_str_t sandbox = VIEW_STR(container, "sandbox");
+  size_t n = strlen(p->uid);
+  return sandbox.n > n && !memcmp(sandbox.p, p->uid, n) && sandbox.p[n] == '-';
+}
+
 /* The two latest containers of this name. */
 static void latest(const box_t *b, kg_view_t list, kg_view_t *now, kg_view_t *before) {
   *now = *before = (kg_view_t){0};
   for (kg_iter_t it = kg_iter(kg_view_get(list, "containers")); kg_iter_next(&it);) {
-    if (!kg_str_is(VIEW_STR(it.value, "name"), b->name)) continue;
-    kg_view_t sandbox = sandbox_in(list, VIEW_STR(it.value, "sandbox"));
-    if (!kg_str_is(VIEW_STR(sandbox, "uid"), b->pod->uid)) continue;
+    if (!in_sandbox_of(b->pod, it.value) || !kg_str_is(VIEW_STR(it.value, "name"), b->name)) continue;
     if (newer(it.value, *now)) {
       *before = *now;
       *now = it.value;
@@ -110,6 +115,20 @@ static void take_sandbox(pod_t *p, kg_view_t s) {
   p->sandbox = SB_READY;
 }
 
+static void old_stopped(pod_t *p, box_t *b, const kg_msg_t *m) {
+  (void)p, (void)b, (void)m;
+}
+
+/* Those that were not finished when kogge was killed, or whose name spaces have gone: they still hold an address. */
+static void stop_old_sandboxes(pod_t *p, kg_view_t list) {
+  for (kg_iter_t it = kg_iter(kg_view_get(list, "sandboxes")); kg_iter_next(&it);) {
+    if (!kg_str_is(VIEW_STR(it.value, "uid"), p->uid) || kg_str_is(VIEW_STR(it.value, "state"), "ready")) continue;
+    char *id = kg_str_dup(VIEW_STR(it.value, "id"));
+    pod_call(p, NULL, "runtime.sandbox.stop", id_args(id ? id : ""), 0, old_stopped);
+    free(id);
+  }
+}
+
 void pod_adopt(pod_t *p, kg_view_t list) {
   kg_view_t s = latest_sandbox(p, list);
   bool ready = kg_str_is(VIEW_STR(s, "state"), "ready");
@@ -118,6 +137,7 @@ void pod_adopt(pod_t *p, kg_view_t list) {
   else if (kg_view_there(s))
     p->sandbox_attempt = kg_view_int(kg_view_get(s, "attempt"), 0) + 1;
   if (p->finished && !ready) p->sandbox = SB_STOPPED;
+  stop_old_sandboxes(p, list);
   backoffs_take(p);
   for (size_t i = 0; i < p->nboxes; i++) {
     box_t *b = &p->boxes[i];

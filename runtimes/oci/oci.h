@@ -120,7 +120,8 @@ sandbox_t *sandbox_find(const oci_t *o, kg_str_t id);
 void sandbox_run(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void sandbox_stop(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void sandbox_remove(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
-bool sandbox_shares_pid(const sandbox_t *s); /* its containers are in one name space of processes, "pid" */
+bool sandbox_shares_pid(const sandbox_t *s);           /* its containers are in one name space of processes, "pid" */
+int pause_find(char path[PATH_SIZE], kg_error_t *err); /* the program kogge-pause */
 void sandbox_drop_namespaces(const oci_t *o, const char *id);
 void sandbox_shm_path(const oci_t *o, const sandbox_t *s, char path[PATH_SIZE]);
 void sandbox_ns_path(const oci_t *o, const char *id, const char *ns, char path[PATH_SIZE]);

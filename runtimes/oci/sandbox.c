@@ -176,7 +176,7 @@ void sandbox_drop_namespaces(const oci_t *o, const char *id) {
 }
 
 /* kogge-pause lies beside the program that runs us, one above, or where it was installed. */
-static int find_pause(char path[PATH_SIZE], kg_error_t *err) {
+int pause_find(char path[PATH_SIZE], kg_error_t *err) {
   static const char *const places[] = {"", "../", "../libexec/kogge/"};
   char self[PATH_SIZE / 2];
   ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
@@ -198,7 +198,7 @@ static int prepare_pid(oci_t *o, const sandbox_t *s, making_t *w, kg_error_t *er
   if (fd < 0) return kg_error_set(err, KG_EINTERNAL, "%s could not be made: %s", w->pid, strerror(errno));
   close(fd);
   cgroup_pause_procs(o, s, w->group);
-  return find_pause(w->pause, err);
+  return pause_find(w->pause, err);
 }
 
 bool sandbox_shares_pid(const sandbox_t *s) {

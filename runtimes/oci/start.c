@@ -1,38 +1,27 @@
 /*
  * The start of a created container. runc's init waits until somebody opens the fifo it writes to (runc's state
- * directory, exec.fifo), then becomes the container's program. `runc start` is a process of 5 ms that does no more than
- * read it and remove it, so it is done here; a runc that has no such fifo is asked to do it itself.
+ * directory, exec.fifo), then becomes the container's program. `runc start` is a Go program of 5 ms that does no more
+ * than read it and remove it; kogge-pause does the same in less. It is a process of its own, as runc would be, because
+ * an init whose reader is killed before the byte has passed dies. A runc that has no such fifo is asked itself.
  *
  * The rest of the way from nothing to running is mostly `runc create`: two starts of a Go program and the kernel's
  * waits for control groups and mounts. `scripts/bench pods` shows it beside a bare `runc run`.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "oci.h"
 
-enum { LOOK_MS = 100 };
-
 struct starting {
-  container_t *c;
   kg_msg_t *request;
-  int fifo;       /* -1: runc does it */
-  uint64_t timer; /* looks whether the process has died: then nobody writes */
 };
 
 static void start_forget(container_t *c) {
   starting_t *s = c->start;
   if (!s) return;
   c->start = NULL;
-  kg_timer_cancel(c->oci->ctx, s->timer);
-  if (s->fifo >= 0) {
-    kg_fd_forget(c->oci->ctx, s->fifo);
-    close(s->fifo);
-  }
   kg_msg_unref(s->request);
   free(s);
 }
@@ -69,9 +58,6 @@ static void fifo_path(const container_t *c, char path[PATH_SIZE]) {
 static void start_done(container_t *c) {
   oci_t *o = c->oci;
   kg_error_t err;
-  char path[PATH_SIZE];
-  fifo_path(c, path); /* its absence is how runc knows that the container runs */
-  unlink(path);
   /* It may have ended already: then the order of events is kept, started before exited. */
   c->started_us = kg_wall_us(o->ctx);
   c->state = C_RUNNING;
@@ -82,54 +68,35 @@ static void start_done(container_t *c) {
   container_reap(c);
 }
 
-static void on_fifo(kg_ctx_t *ctx, void *self, int fd, uint32_t events, void *arg) {
-  (void)ctx, (void)self, (void)events;
-  container_t *c = arg;
-  char byte;
-  ssize_t n = read(fd, &byte, 1);
-  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  if (n <= 0) return start_failed(c, "the container process is already dead");
-  start_done(c);
-}
-
-/* Its process is runc's no more: it was started, and kogge died before it wrote that down. */
+/* It was started, and kogge died before it wrote that down: its process is runc's no more, or its fifo was read. */
 static bool has_begun(const container_t *c) {
+  char fifo[PATH_SIZE];
+  fifo_path(c, fifo);
+  if (c->begun && access(fifo, F_OK) < 0) return true;
   return c->pid > 0 && kill(c->pid, 0) == 0 && !container_is_runc(c);
 }
 
-static void look(kg_ctx_t *ctx, void *self, void *arg) {
-  (void)ctx, (void)self;
-  container_t *c = arg;
-  if (kill(c->pid, 0) < 0 && errno == ESRCH) start_failed(c, "the container process is already dead");
-}
-
-/* 1: there is no fifo. */
-static int start_by_fifo(container_t *c, kg_error_t *err) {
-  char path[PATH_SIZE];
-  fifo_path(c, path);
-  c->start->fifo = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-  if (c->start->fifo < 0) return 1;
-  c->start->timer = kg_timer(c->oci->ctx, LOOK_MS, LOOK_MS, look, c);
-  return kg_fd_watch(c->oci->ctx, c->start->fifo, EPOLLIN, on_fifo, c, err);
-}
-
-static void runc_started(oci_t *o, const proc_end_t *end, void *arg) {
+static void started(oci_t *o, const proc_end_t *end, void *arg) {
   char *id = arg;
   container_t *c = container_find(o, kg_str(id));
   free(id);
   if (!c || !c->start) return;
   if (end->code)
-    start_failed(c, end->err);
+    start_failed(c, *end->err ? end->err : "the container process is already dead");
   else
     start_done(c);
 }
 
-static int start_by_runc(container_t *c, kg_error_t *err) {
+static int start_begin(container_t *c, kg_error_t *err) {
   oci_t *o = c->oci;
-  char root[PATH_SIZE], *id = strdup(c->id);
+  char fifo[PATH_SIZE], root[PATH_SIZE], pause[PATH_SIZE], pid[16], *id = strdup(c->id);
+  fifo_path(c, fifo);
   snprintf(root, sizeof root, "%s/runc", o->run);
-  const char *const argv[] = {o->runc, "--root", root, "start", c->id, NULL};
-  if (id && proc_run(o, argv, NULL, runc_started, id, err) == 0) return 0;
+  snprintf(pid, sizeof pid, "%d", (int)c->pid);
+  const char *const by_runc[] = {o->runc, "--root", root, "start", c->id, NULL};
+  const char *const by_pause[] = {pause, fifo, pid, NULL};
+  bool own = access(fifo, F_OK) == 0 && pause_find(pause, NULL) == 0;
+  if (id && proc_run(o, own ? by_pause : by_runc, NULL, started, id, err) == 0) return 0;
   free(id);
   return -1;
 }
@@ -144,13 +111,11 @@ void container_start(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   if (c->state == C_EXITED) return kg_fail(ctx, m, KG_ECONFLICT, "container %s has ended", c->id);
   c->start = calloc(1, sizeof *c->start);
   if (!c->start) return kg_fail(ctx, m, err.code, "%s", err.text);
-  *c->start = (starting_t){.c = c, .request = kg_msg_ref(m), .fifo = -1};
+  *c->start = (starting_t){.request = kg_msg_ref(m)};
   if (has_begun(c)) return start_done(c);
   c->begun = true; /* written down first: what may have run is never made anew */
   if (record_container(o, c, &err) < 0) kg_log(ctx, KG_LOG_WARN, "container %s: %s", c->id, err.text);
-  int done = start_by_fifo(c, &err);
-  if (done > 0) done = start_by_runc(c, &err);
-  if (done == 0) return;
+  if (start_begin(c, &err) == 0) return;
   kg_fail(ctx, m, err.code, "%s", err.text);
   start_forget(c);
 }

@@ -19,6 +19,12 @@ api() { # api METHOD PATH [BODY]
   curl -s --cacert "$DATA/tls/ca.crt" --cert "$DATA/tls/admin.crt" --key "$DATA/tls/admin.key" -X "$1" \
     -H 'Content-Type: application/json' ${3:+--data-binary "$3"} "https://127.0.0.1:$PORT$2"
 }
-# rss_kb, cpu_ticks: of all processes of this kogge (parent and kernel), not of the containers' monitors.
-rss_kb() { for p in $(kogge_pids); do awk '/^VmRSS/ {print $2}' "/proc/$p/status"; done | awk '{s += $1} END {print s + 0}'; }
+# rss_kb, cpu_ticks: of all processes of this kogge (parent and kernel), not of the containers' monitors. Pages that the two share are
+# counted once: all of the kernel's, and the parent's own.
+rss_kb() {
+  local p
+  for p in $(kogge_pids); do
+    awk '/^Rss:/ {rss = $2} /^Private/ {own += $2} END {print rss, own}' "/proc/$p/smaps_rollup"
+  done | awk '{own += $2; if ($1 - $2 > most) most = $1 - $2} END {print own + most}'
+}
 cpu_ticks() { for p in $(kogge_pids); do awk '{print $14 + $15}' "/proc/$p/stat"; done | awk '{s += $1} END {print s + 0}'; }
