@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 static int usage(void) {
-  fputs("usage: kogge plugin-host --trial FILE [--name NAME] <CONFIG-IN-MSGPACK 3>REPORT\n"
-        "       kogge plugin-host --connect tcp://HOST:PORT --key FILE.key --file PLUGIN.so --name NAME\n"
-        "       kogge agent       same, and starts again when the connection or the plugin breaks\n",
+  fputs("kogge: it needs --connect tcp://HOST:PORT, --key FILE (from kogge plugin key, at the kernel), --file "
+        "PLUGIN.so and "
+        "--name NAME\n",
         stderr);
   return 2;
 }

@@ -51,19 +51,20 @@ int cli_version(cli_t *cli, int argc, char **argv) {
 int cli_help(cli_t *cli, int argc, char **argv) {
   int used;
   const command_t *c = argc ? command_find(argc, argv, &used) : NULL;
-  char *words[] = {argv[0], "--help", NULL};
-  if (c && used == argc)
+  bool group = argc && command_is_group(argv[0]);
+  if (c)
     command_help(stdout, c);
-  else if (!argc || (argc == 1 && command_is_group(argv[0])))
-    commands_help(stdout, argc ? argv[0] : NULL);
+  else if (argc > group)
+    return group ? command_unknown(argv, true) : cli_word(cli, 2, (char *[]){argv[0], "--help", NULL});
   else
-    return c || argc > 1 ? command_unknown(argv, true) : cli_word(cli, 2, words);
+    commands_help(stdout, group ? argv[0] : NULL);
   return 0;
 }
 
 int cli_server_words(cli_t *cli, int argc, char **argv) {
   for (int i = 0; i < argc; i++) {
     if (cli_option("--config", argv, argc, &i, &cli->config)) continue;
+    if (strcmp(argv[i], "--config") == 0) return fprintf(stderr, "kogge: --config needs a value: FILE\n"), 2;
     if (strcmp(argv[i], "--no-supervise") == 0)
       cli->supervise = false;
     else if (strcmp(argv[i], "--supervise") == 0)

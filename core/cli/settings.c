@@ -28,16 +28,12 @@ static int check_keys(const settings_t *s, const kg_cfg_t *map, const char *what
   return 0;
 }
 
-static bool good_name(const char *name) {
-  return name && *name && strlen(name) <= 63 && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-_") == strlen(name);
-}
-
 static int check_plugin(const settings_t *s, const kg_cfg_t *plugins, size_t i, kg_error_t *err) {
   static const char *const keys[] = {"name", "file", "lane", "config", "services", "process", "remote", NULL};
   const kg_cfg_t *p = kg_cfg_at(plugins, i);
   if (check_keys(s, p, "a plugin", keys, err) < 0) return -1;
   const char *name = kg_cfg_text(kg_cfg_get(p, "name"));
-  if (!good_name(name))
+  if (!kg_cfg_good_name(name))
     return wrong(s, p, err, "a plugin needs a name of a-z, 0-9 and dashes, but has ", name ? name : "none");
   const char *process = kg_cfg_text(kg_cfg_get(p, "process")), *remote = kg_cfg_text(kg_cfg_get(p, "remote"));
   if (process && strcmp(process, "true") != 0 && strcmp(process, "false") != 0)
@@ -47,7 +43,8 @@ static int check_plugin(const settings_t *s, const kg_cfg_t *plugins, size_t i, 
   if (!remote && !kg_cfg_text(kg_cfg_get(p, "file"))) return wrong(s, p, err, "there is no file for plugin ", name);
   const kg_cfg_t *lane = kg_cfg_get(p, "lane"), *config = kg_cfg_get(p, "config"),
                  *services = kg_cfg_get(p, "services");
-  if (lane && !good_name(kg_cfg_text(lane))) return wrong(s, lane, err, "this is no name for a lane: plugin ", name);
+  if (lane && !kg_cfg_good_name(kg_cfg_text(lane)))
+    return wrong(s, lane, err, "this is no name for a lane: plugin ", name);
   if (config && kg_cfg_kind(config) != KG_CFG_MAP) return wrong(s, config, err, "config must be a map: plugin ", name);
   if (services && kg_cfg_kind(services) != KG_CFG_LIST)
     return wrong(s, services, err, "services must be a list: plugin ", name);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "config.h"
 #include "control.h"
 #include "manager.h"
 #include "pending.h"
@@ -67,7 +68,10 @@ static void load(kg_kernel_t *k, const kg_msg_t *m, kg_job_t *job) {
   char *name = text_arg(m, "name", &job->err), *file = name ? text_arg(m, "file", &job->err) : NULL;
   char *lane = text_arg(m, "lane", NULL);
   kg_doc_t *config = doc_arg(m, "config");
-  if (file) {
+  if (file && (!kg_cfg_good_name(name) || (lane && !kg_cfg_good_name(lane)))) {
+    kg_error_set(&job->err, KG_EINVAL, "a name is of a-z, 0-9, - and _: not \"%s\"",
+                 kg_cfg_good_name(name) ? lane : name);
+  } else if (file) {
     pthread_mutex_lock(&k->manage);
     kg_plugin_spec_t spec = {
         .name = name, .file = file, .lane = lane, .config = config, .process = lane && strcmp(lane, "process") == 0};

@@ -26,6 +26,10 @@ typedef struct parse {
   kg_error_t *err;
 } parse_t;
 
+bool kg_cfg_good_name(const char *name) {
+  return name && *name && strlen(name) <= 63 && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-_") == strlen(name);
+}
+
 void kg_cfg_free(kg_cfg_t *n) {
   if (!n) return;
   for (size_t i = 0; i < n->count; i++) {

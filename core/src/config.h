@@ -4,6 +4,9 @@
 #include "kogge/doc.h"
 #include "kogge/pack.h"
 
+/* A name for an instance or a lane: 1 to 63 of a-z, 0-9, - and _. NULL is none. */
+bool kg_cfg_good_name(const char *name);
+
 typedef struct kg_cfg kg_cfg_t; /* one node */
 
 typedef enum { KG_CFG_SCALAR, KG_CFG_LIST, KG_CFG_MAP } kg_cfg_kind_t;

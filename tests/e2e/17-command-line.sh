@@ -36,7 +36,18 @@ mkdir "$WORK/shared" && chmod 755 "$WORK/shared" && touch "$WORK/shared/file"
 refuse "chmod 700 it" "$BUILD/kogge" server --no-supervise --config "$WORK/c.yaml" --data-dir "$WORK/other" --run-dir "$WORK/shared"
 [ "$(stat -c %a "$WORK/shared")" = 755 ] || fail "a foreign directory was changed"
 
+say "help in all its forms"
+for h in "-h" "--help" "help" "plugin -h" "help plugin swap" "plugin swap --help" "help completion bash" "server --help" "policy --help" "help policy" "--output json --help"; do
+  # shellcheck disable=SC2086
+  code 0 kogge $h
+  grep -q usage "$WORK/out" || fail "no usage: kogge $h"
+done
+
 say "mistakes"
+code 2 kogge help plugin lits; says "is plugin list meant?"
+code 2 kogge server --config; says "--config needs a value"
+code 2 kogge agent; says "it needs --connect"
+code 1 kogge plugin load Hello hello.so; says "a name is of a-z"
 code 2 kogge; says "usage: kogge COMMAND"
 code 2 kogge plugin; says "usage: kogge plugin COMMAND"
 code 2 kogge plugin swop hello x; says "is plugin swap meant?"
