@@ -1,5 +1,4 @@
 /* The kernel as a whole: making, loading, unloading, ending. */
-#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
+#include "files.h"
 #include "mail.h"
 #include "manager.h"
 #include "pending.h"
@@ -277,13 +277,6 @@ void kg_kernel_end_lanes(kg_kernel_t *k) {
   for (unsigned i = 0; i < KG_MAX_LANES; i++) kg_outlet_close(&k->outlets[i]);
 }
 
-static void remove_run_dir(kg_kernel_t *k) {
-  DIR *d = opendir(k->run_dir);
-  for (struct dirent *e; d && (e = readdir(d)) != NULL;) unlinkat(dirfd(d), e->d_name, 0);
-  if (d) closedir(d);
-  rmdir(k->run_dir);
-}
-
 void kg_kernel_free(kg_kernel_t *k) {
   pthread_mutex_lock(&k->manage);
   kg_pending_drop(k, NULL);
@@ -298,7 +291,7 @@ void kg_kernel_free(kg_kernel_t *k) {
   if (k->zap) pthread_join(k->guard, NULL);
   if (k->net) zmq_ctx_term(k->net);
   if (k->zmq) zmq_ctx_term(k->zmq);
-  if (k->own_run_dir && k->run_dir) remove_run_dir(k);
+  if (k->own_run_dir && k->run_dir) kg_remove_tree(k->run_dir);
   if (k->command_fd >= 0) close(k->command_fd);
   kg_log_close(&k->log);
   free(k->instances);
