@@ -291,7 +291,11 @@ static void take_put(api_t *api, kg_str_t key, int64_t mod, int64_t create, kg_d
   if (!c) return;
   object_t *old = sorted_get(&c->objects, rest);
   if (old && old->rev >= mod) return;
-  kg_doc_t *stamped = stamp(doc, mod);
+  kg_doc_t *stamped = stamp(doc, mod), *bare = stamped;
+  if (stamped && c->r->structural) {
+    stamped = custom_defaulted(c->r, bare);
+    kg_doc_unref(bare);
+  }
   object_t *now = stamped ? object_new(rest, mod, create, stamped) : NULL;
   kg_doc_unref(stamped);
   if (!now || sorted_put(&c->objects, now, &old) < 0) {

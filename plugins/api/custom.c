@@ -237,6 +237,27 @@ static void drop(api_t *api, kg_str_t name) {
   }
 }
 
+kg_doc_t *custom_defaulted(const kube_resource_t *r, kg_doc_t *doc) {
+  kube_arena_t *a = kube_arena_new();
+  kube_node_t *object = a ? kube_tree_parse(a, kg_view_of(doc)) : NULL;
+  if (object) kube_default(a, r, object);
+  kg_doc_t *now = object ? kube_tree_doc(object) : NULL;
+  kube_arena_free(a);
+  if (now && !kg_view_equal(kg_view_of(now), kg_view_of(doc))) return now;
+  kg_doc_unref(now);
+  return kg_doc_ref(doc);
+}
+
+/* Objects that were stored before their schema had a default are read with it. */
+static void default_stored(collection_t *c) {
+  sorted_pos_t pos = {0, 0};
+  for (object_t *o; (o = sorted_at(&c->objects, &pos));) {
+    kg_doc_t *was = o->doc;
+    o->doc = custom_defaulted(c->r, was);
+    kg_doc_unref(was);
+  }
+}
+
 static void take(api_t *api, const object_t *o) {
   custom_t *k = find_custom(api, object_key(o));
   if (k) retire(api, k, false);
@@ -248,6 +269,7 @@ static void take(api_t *api, const object_t *o) {
   k->deleting = kube_deleting(object_view(o));
   compile(api, k);
   ensure_collection(api, k);
+  if (k->c && k->c->r->structural) default_stored(k->c);
 }
 
 void custom_seen(api_t *api, const object_t *now, kg_str_t name) {

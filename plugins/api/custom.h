@@ -43,4 +43,8 @@ void definition_created(write_t *w, kube_node_t *object);
 void definition_updated(write_t *w, kube_node_t *object, const kube_node_t *old);
 bool definition_delete(write_t *w, kube_node_t *object); /* marks it as terminating */
 
+/* A stored object with the defaults that the schema of its kind has now; caller owns the reference (to the same
+ * document when nothing was missing). */
+kg_doc_t *custom_defaulted(const kube_resource_t *r, kg_doc_t *doc);
+
 #endif

@@ -275,7 +275,9 @@ bool service_update(write_t *w, kube_node_t *object, const kube_node_t *old) {
   service_undo(w); /* of the try before */
   drop_unfit(spec, before);
   if (is_external(spec)) {
-    if (!is_external(before)) kube_del(spec, "clusterIP"), kube_del(spec, "clusterIPs");
+    static const char *const addresses[] = {"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"};
+    for (size_t i = 0; i < sizeof addresses / sizeof *addresses && !is_external(before); i++)
+      kube_del(spec, addresses[i]);
     return node_ports(w, spec, old);
   }
   kg_str_t was = kube_node_str(kube_get(before, "clusterIP")), is = kube_node_str(kube_get(spec, "clusterIP"));

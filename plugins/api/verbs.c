@@ -13,13 +13,13 @@ static bool judge_fields(write_t *w, const kube_resource_t *r, const kube_node_t
   if (kg_str_is(mode, "Ignore") || (!unknown->c.n && !kg_view_count(duplicates))) return true;
   char text[1200] = "";
   size_t n = 0;
-  for (kg_iter_t it = kg_iter(duplicates); kg_iter_next(&it);) {
-    char *line = kube_arena_fmt(w->arena, "duplicate field \"" KG_STR_FMT "\"", KG_STR_ARG(kg_view_str(it.value)));
-    kube_push(w->arena, w->warnings, kube_str(w->arena, line));
-  }
   for (uint32_t i = 0; i < unknown->c.n; i++) {
     char *line =
         kube_arena_fmt(w->arena, "unknown field \"" KG_STR_FMT "\"", KG_STR_ARG(kube_node_str(unknown->c.items[i])));
+    kube_push(w->arena, w->warnings, kube_str(w->arena, line));
+  }
+  for (kg_iter_t it = kg_iter(duplicates); kg_iter_next(&it);) {
+    char *line = kube_arena_fmt(w->arena, "duplicate field \"" KG_STR_FMT "\"", KG_STR_ARG(kg_view_str(it.value)));
     kube_push(w->arena, w->warnings, kube_str(w->arena, line));
   }
   if (!kg_str_is(mode, "Strict")) return true;
@@ -104,7 +104,7 @@ bool config_read(write_t *w, kube_node_t **config) {
   if (kube_decode_given(w->arena, w->q.r, *config, unknown, &err) < 0)
     return fault_bad(&w->fault, "%s in version \"%s\" cannot be handled as a %s: %s", w->q.r->kind, w->q.r->version,
                      w->q.r->kind, err.text);
-  if (!unknown->c.n || w->q.r->structural) return judge_fields(w, w->q.r, unknown);
+  if (!unknown->c.n) return true;
   return fault_other(&w->fault, 500, "",
                      "failed to create typed patch object (" KG_STR_FMT "/" KG_STR_FMT "; %s/%s, Kind=%s): ." KG_STR_FMT
                      ": field not declared in schema",

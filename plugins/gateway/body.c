@@ -17,12 +17,30 @@ static bool looks_like_json(const kube_buf_t *b) {
   return i < b->n && (b->p[i] == '{' || b->p[i] == '[');
 }
 
+/* Keys that come twice: the last one counts, or, where the client wants it strict, none. */
+static kg_doc_t *yaml_doc(gw_ex_t *ex, kg_error_t *err) {
+  kube_buf_t twice = {0};
+  char *mode = gw_query(ex, "fieldValidation", NULL);
+  kg_doc_t *doc = gw_yaml_parse(ex->body.p, ex->body.n, &twice, err);
+  if (!doc) {
+    kg_error_prefix(err, "yaml parse error");
+  } else if (twice.n && mode && !strcmp(mode, "Strict")) {
+    kg_error_set(err, KG_EINVAL,
+                 "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:%.*s", (int)twice.n,
+                 twice.p);
+    kg_doc_unref(doc);
+    doc = NULL;
+  }
+  free(mode);
+  kube_buf_free(&twice);
+  return doc;
+}
+
 static kg_doc_t *parse(gw_ex_t *ex, bool yaml, kg_pack_t *duplicates, kg_error_t *err) {
   kube_json_limits_t limits = {.max_bytes = GW_MAX_BODY};
   kg_doc_t *doc;
   if (yaml && !looks_like_json(&ex->body)) {
-    doc = gw_yaml_parse(ex->body.p, ex->body.n, err);
-    if (!doc) kg_error_prefix(err, "yaml parse error");
+    doc = yaml_doc(ex, err);
   } else {
     doc = kube_json_parse(ex->body.p ? ex->body.p : "", ex->body.n, &limits, duplicates, err);
     if (!doc) kg_error_prefix(err, "json parse error");

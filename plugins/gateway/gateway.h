@@ -327,7 +327,8 @@ void gw_protobuf_meta(kube_buf_t *b, kg_view_t object);             /* PartialOb
 bool gw_protobuf_list(kube_buf_t *b, const kg_msg_t *m, bool meta); /* m: the answer of api.list */
 void gw_openapi_protobuf(kube_buf_t *b, kg_view_t document);        /* openapi_protobuf.c: of the v2 document */
 bool gw_protobuf_event(kube_buf_t *b, const char *type, bool meta, kg_view_t object);
-kg_doc_t *gw_yaml_parse(const char *text, size_t n, kg_error_t *err);
+/* twice (may be NULL) gets a line for each key that comes twice in a mapping; the last one counts. */
+kg_doc_t *gw_yaml_parse(const char *text, size_t n, kube_buf_t *twice, kg_error_t *err);
 void gw_negotiate(gw_ex_t *ex);
 void gw_api_call(gw_ex_t *ex, const char *topic, kg_doc_t *args, kg_doc_t *body, bool stream, kg_reply_fn fn);
 kg_pack_t gw_what(gw_ex_t *ex); /* an open map with g, v, r, sub, ns, name */

@@ -60,6 +60,13 @@ static gw_form_t form_of(const clause_t *c) {
   return GW_FORM_NONE;
 }
 
+/* Reviews are answered, not kept: they are in no table and have no metadata of their own. */
+static bool has_no_metadata(const gw_ex_t *ex, gw_form_t form) {
+  const char *group = ex->route.group;
+  return (form == GW_FORM_TABLE || form == GW_FORM_META) && !strcmp(ex->method, "POST") &&
+         (!strcmp(group, "authorization.k8s.io") || !strcmp(group, "authentication.k8s.io"));
+}
+
 void gw_negotiate(gw_ex_t *ex) {
   const char *accept = gw_header(ex, "accept");
   ex->form = accept && *accept ? GW_FORM_NONE : GW_FORM_JSON;
@@ -69,7 +76,7 @@ void gw_negotiate(gw_ex_t *ex) {
     clause_t c;
     parse_clause(p, n, &c);
     gw_form_t form = form_of(&c);
-    if (form != GW_FORM_NONE && c.q > best) {
+    if (form != GW_FORM_NONE && c.q > best && !has_no_metadata(ex, form)) {
       ex->form = form;
       ex->protobuf = is_protobuf(&c);
       ex->meta_one = !strcmp(c.as, "PartialObjectMetadata");

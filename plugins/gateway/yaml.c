@@ -10,10 +10,17 @@
 
 enum { MAX_NODES = 500000 };
 
+/* A key of a mapping and its place there. */
+typedef struct place {
+  const yaml_node_t *key;
+  size_t at;
+} place_t;
+
 typedef struct reader {
   yaml_document_t *doc;
   kg_pack_t *p;
   unsigned nodes;
+  kube_buf_t *twice; /* may be NULL: lines for keys that come twice */
   kg_error_t *err;
 } reader_t;
 
@@ -59,17 +66,57 @@ static void scalar(reader_t *r, const yaml_node_t *n) {
 
 static int value(reader_t *r, int index, unsigned depth);
 
-static int mapping(reader_t *r, const yaml_node_t *n, unsigned depth) {
-  kg_pack_map(r->p);
-  for (yaml_node_pair_t *pair = n->data.mapping.pairs.start; pair < n->data.mapping.pairs.top; pair++) {
-    yaml_node_t *key = yaml_document_get_node(r->doc, pair->key);
+static kg_str_t text_of(const yaml_node_t *n) {
+  return (kg_str_t){(char *)n->data.scalar.value, n->data.scalar.length};
+}
+
+static int by_key(const void *x, const void *y) {
+  const place_t *a = x, *b = y;
+  int order = kg_str_cmp(text_of(a->key), text_of(b->key));
+  return order ? order : a->at < b->at ? -1 : a->at > b->at;
+}
+
+/* Of keys that come twice the last counts: marks the others (skip has a place for each pair) and notes where. */
+static int find_twice(reader_t *r, const yaml_node_t *n, bool *skip, place_t *places, size_t pairs) {
+  for (size_t i = 0; i < pairs; i++) {
+    const yaml_node_t *key = yaml_document_get_node(r->doc, n->data.mapping.pairs.start[i].key);
     if (!key || key->type != YAML_SCALAR_NODE)
       return kg_error_set(r->err, KG_EINVAL, "line %zu: a key is no scalar", n->start_mark.line + 1);
-    kg_pack_strn(r->p, (kg_str_t){(char *)key->data.scalar.value, key->data.scalar.length});
+    places[i] = (place_t){key, i};
+  }
+  qsort(places, pairs, sizeof *places, by_key);
+  for (size_t i = 1; i < pairs; i++) {
+    kg_str_t key = text_of(places[i].key);
+    if (!kg_str_eq(text_of(places[i - 1].key), key)) continue;
+    skip[places[i - 1].at] = true;
+    if (r->twice)
+      kube_buf_fmt(r->twice, "\n  line %zu: key \"" KG_STR_FMT "\" already set in map",
+                   places[i].key->start_mark.line + 1, KG_STR_ARG(key));
+  }
+  return 0;
+}
+
+static int members(reader_t *r, const yaml_node_t *n, const bool *skip, unsigned depth) {
+  const yaml_node_pair_t *start = n->data.mapping.pairs.start;
+  kg_pack_map(r->p);
+  for (const yaml_node_pair_t *pair = start; pair < n->data.mapping.pairs.top; pair++) {
+    if (skip[pair - start]) continue;
+    kg_pack_strn(r->p, text_of(yaml_document_get_node(r->doc, pair->key)));
     if (value(r, pair->value, depth + 1)) return -1;
   }
   kg_pack_end(r->p);
   return 0;
+}
+
+static int mapping(reader_t *r, const yaml_node_t *n, unsigned depth) {
+  size_t pairs = (size_t)(n->data.mapping.pairs.top - n->data.mapping.pairs.start);
+  bool *skip = calloc(pairs + 1, sizeof *skip);
+  place_t *places = calloc(pairs + 1, sizeof *places);
+  int rc = skip && places ? find_twice(r, n, skip, places, pairs) : kg_error_set(r->err, KG_EINTERNAL, "out of memory");
+  free(places);
+  if (!rc) rc = members(r, n, skip, depth);
+  free(skip);
+  return rc;
 }
 
 /* Aliases make a node be met many times: the count bounds what a "billion laughs" can cost. */
@@ -90,7 +137,7 @@ static int value(reader_t *r, int index, unsigned depth) {
   return 0;
 }
 
-kg_doc_t *gw_yaml_parse(const char *text, size_t n, kg_error_t *err) {
+kg_doc_t *gw_yaml_parse(const char *text, size_t n, kube_buf_t *twice, kg_error_t *err) {
   yaml_parser_t parser;
   yaml_document_t doc;
   kg_doc_t *out = NULL;
@@ -107,7 +154,7 @@ kg_doc_t *gw_yaml_parse(const char *text, size_t n, kg_error_t *err) {
     return NULL;
   }
   yaml_node_t *root = yaml_document_get_root_node(&doc);
-  reader_t r = {.doc = &doc, .p = &p, .err = err};
+  reader_t r = {.doc = &doc, .p = &p, .twice = twice, .err = err};
   if (!root)
     kg_error_set(err, KG_EINVAL, "the document is empty");
   else if (value(&r, 1, 0))

@@ -29,7 +29,7 @@ Test(route, paths_name_resources) {
 }
 
 static gw_form_t negotiated(const char *accept) {
-  gw_ex_t ex = {.query = ""};
+  gw_ex_t ex = {.query = "", .method = "GET"};
   kube_buf_add(&ex.head, "/", 2);
   ex.headers = 2;
   kube_buf_add(&ex.head, "accept", 7);
@@ -51,9 +51,23 @@ Test(negotiate, clients_get_the_first_form_we_speak) {
   cr_assert(eq(int, negotiated(""), GW_FORM_JSON));
 }
 
+Test(yaml, of_keys_that_come_twice_the_last_counts_and_the_line_is_told) {
+  static const char text[] = "a: 1\nb: {x: 1, y: 2, x: 3}\na: 2\n";
+  kg_error_t err = {0};
+  kube_buf_t twice = {0};
+  kg_doc_t *d = gw_yaml_parse(text, strlen(text), &twice, &err);
+  cr_assert(d != NULL, "%s", err.text);
+  char *got = kg_view_to_json(kg_view_of(d));
+  cr_assert(eq(str, got, "{\"b\":{\"y\":2,\"x\":3},\"a\":2}"));
+  cr_assert(eq(str, twice.p, "\n  line 3: key \"a\" already set in map\n  line 2: key \"x\" already set in map"));
+  free(got);
+  kg_doc_unref(d);
+  kube_buf_free(&twice);
+}
+
 static void yaml(const char *text, const char *want) {
   kg_error_t err = {0};
-  kg_doc_t *d = gw_yaml_parse(text, strlen(text), &err);
+  kg_doc_t *d = gw_yaml_parse(text, strlen(text), NULL, &err);
   cr_assert(d != NULL, "%s", err.text);
   char *got = kg_view_to_json(kg_view_of(d));
   cr_assert(eq(str, got, (char *)want));
@@ -76,7 +90,7 @@ Test(yaml, laughter_is_bounded) {
     strcat(text, line);
   }
   kg_error_t err = {0};
-  cr_assert(gw_yaml_parse(text, strlen(text), &err) == NULL);
+  cr_assert(gw_yaml_parse(text, strlen(text), NULL, &err) == NULL);
   cr_assert(strstr(err.text, "too many") != NULL, "%s", err.text);
 }
 

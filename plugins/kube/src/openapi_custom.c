@@ -51,9 +51,13 @@ static void pack_gvk(kg_pack_t *p, const kube_resource_t *r, const char *kind) {
   kg_pack_end(p);
 }
 
-static void pack_string(kg_pack_t *p, const char *name) {
+static const char api_version_says[] = "APIVersion defines by group and version which schema this object follows.";
+static const char kind_says[] = "Kind says which of the group's resources this object is.";
+
+static void pack_string(kg_pack_t *p, const char *name, const char *description) {
   kg_pack_key(p, name);
   kg_pack_map(p);
+  kg_pack_kv_str(p, "description", description);
   kg_pack_kv_str(p, "type", "string");
   kg_pack_end(p);
 }
@@ -68,8 +72,8 @@ static void pack_meta(const kube_openapi_t *o, const char *type) {
 static void pack_properties(const kube_openapi_t *o, kg_view_t properties) {
   kg_pack_key(o->p, "properties");
   kg_pack_map(o->p);
-  pack_string(o->p, "apiVersion");
-  pack_string(o->p, "kind");
+  pack_string(o->p, "apiVersion", api_version_says);
+  pack_string(o->p, "kind", kind_says);
   pack_meta(o, "meta.v1.ObjectMeta");
   for (kg_iter_t it = kg_iter(properties); kg_iter_next(&it);) {
     kg_str_t key = kg_view_str(it.key);
@@ -92,8 +96,8 @@ static void pack_list(const kube_openapi_t *o, const kube_resource_t *r) {
   kg_pack_end(o->p);
   kg_pack_key(o->p, "properties");
   kg_pack_map(o->p);
-  pack_string(o->p, "apiVersion");
-  pack_string(o->p, "kind");
+  pack_string(o->p, "apiVersion", api_version_says);
+  pack_string(o->p, "kind", kind_says);
   pack_meta(o, "meta.v1.ListMeta");
   kg_pack_key(o->p, "items");
   kg_pack_map(o->p);
@@ -106,12 +110,7 @@ static void pack_list(const kube_openapi_t *o, const kube_resource_t *r) {
   kg_pack_end(o->p);
 }
 
-void kube_openapi_custom(const kube_openapi_t *o, const kube_resource_t *r) {
-  char name[512];
-  kg_view_t schema = kg_view_of(r->structural->doc);
-  custom_name(name, sizeof name, r, false);
-  kg_pack_key(o->p, name);
-  kg_pack_map(o->p);
+static void pack_schema(const kube_openapi_t *o, kg_view_t schema) {
   for (kg_iter_t it = kg_iter(schema); kg_iter_next(&it);) {
     kg_str_t key = kg_view_str(it.key);
     if (kg_str_is(key, "properties")) continue;
@@ -119,6 +118,19 @@ void kube_openapi_custom(const kube_openapi_t *o, const kube_resource_t *r) {
     kg_pack_view(o->p, it.value);
   }
   pack_properties(o, kg_view_get(schema, "properties"));
+}
+
+void kube_openapi_custom(const kube_openapi_t *o, const kube_resource_t *r) {
+  char name[512];
+  kg_view_t schema = kg_view_of(r->structural->doc);
+  custom_name(name, sizeof name, r, false);
+  kg_pack_key(o->p, name);
+  kg_pack_map(o->p);
+  /* In v2 an object that may have any field has none listed: kubectl takes the fields it reads for all there are. */
+  if (!o->v3 && kg_view_bool(kg_view_get(schema, "x-kubernetes-preserve-unknown-fields"), false))
+    kg_pack_kv_str(o->p, "type", "object");
+  else
+    pack_schema(o, schema);
   pack_gvk(o->p, r, r->kind);
   kg_pack_end(o->p);
   pack_list(o, r);

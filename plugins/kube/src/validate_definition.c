@@ -191,7 +191,7 @@ static void check_version(kube_check_t *c, const kube_node_t *v, uint32_t i) {
   size_t n = kube_path_push(c, "versions");
   kube_path_index(c, i);
   dns1035(c, "name", kube_text(v, "name"));
-  if (!schema || schema->type == KG_V_NIL) kube_required(c, "schema.openAPIV3Schema", "schemas are required");
+  if (!schema || schema->type == KG_V_NIL) kube_required(c, "schema.openAPIV3Schema", "");
   if (kube_text(v, "deprecationWarning").n && !kube_node_bool(kube_get(v, "deprecated"), false))
     kube_invalid(c, "deprecationWarning", kube_get(v, "deprecationWarning"), "can only be set for deprecated versions");
   check_selectable(c, kube_get(v, "selectableFields"), schema);
