@@ -1,5 +1,4 @@
 /* The script: from the configuration into force, and which keys a change concerns. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,18 +57,6 @@ bool script_same_watches(const script_t *a, const script_t *b) {
 
 /* --- reading ------------------------------------------------------------------------------------------------------ */
 
-static char *read_file(const char *path, size_t *size, kg_error_t *err) {
-  FILE *f = fopen(path, "re");
-  char *text = malloc(POLICY_MAX_SOURCE + 1);
-  *size = f && text ? fread(text, 1, POLICY_MAX_SOURCE + 1, f) : 0;
-  if (!f) kg_error_set(err, KG_ENOTFOUND, "script %s cannot be read: %s", path, strerror(errno));
-  if (f) fclose(f);
-  if (f && *size && *size <= POLICY_MAX_SOURCE) return text;
-  if (f) kg_error_set(err, KG_EINVAL, "script %s is %s", path, *size ? "too long" : "empty");
-  free(text);
-  return NULL;
-}
-
 static void log_line(void *ctx, const char *text) {
   kg_log(ctx, KG_LOG_INFO, "%s", text);
 }
@@ -107,15 +94,10 @@ static int make(kg_ctx_t *ctx, lua_controller_t *c, const char *name, kg_str_t s
 }
 
 int script_read(kg_ctx_t *ctx, lua_controller_t *c, kg_view_t config, script_t *out, kg_error_t *err) {
-  kg_str_t file = kg_view_str(kg_view_get(config, "script")), source = kg_view_str(kg_view_get(config, "source"));
-  char path[4096];
+  char name[256];
   size_t size;
-  if (source.n) return make(ctx, c, "source", source, out, err);
-  if (!file.n) return kg_error_set(err, KG_EINVAL, "the configuration needs script: FILE, or source: TEXT");
-  snprintf(path, sizeof path, KG_STR_FMT, KG_STR_ARG(file));
-  char *text = read_file(path, &size, err);
-  const char *slash = strrchr(path, '/');
-  int rc = text ? make(ctx, c, slash ? slash + 1 : path, (kg_str_t){text, size}, out, err) : -1;
+  char *text = policy_configured(config, name, &size, err);
+  int rc = text ? make(ctx, c, name, (kg_str_t){text, size}, out, err) : -1;
   free(text);
   return rc;
 }

@@ -1,5 +1,4 @@
 /* The script: from the configuration into force, and the questions to it. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,18 +11,6 @@ static const char house_script[] = "function score(pod, node, n)\n"
                                    "  return left(n.cpu, n.cpu_used + n.pod_cpu) +\n"
                                    "         left(n.memory, n.memory_used + n.pod_memory)\n"
                                    "end\n";
-
-static char *read_file(const char *path, size_t *size, kg_error_t *err) {
-  FILE *f = fopen(path, "re");
-  char *text = malloc(POLICY_MAX_SOURCE + 1);
-  *size = f && text ? fread(text, 1, POLICY_MAX_SOURCE + 1, f) : 0;
-  if (!f) kg_error_set(err, KG_ENOTFOUND, "script %s cannot be read: %s", path, strerror(errno));
-  if (f) fclose(f);
-  if (f && *size && *size <= POLICY_MAX_SOURCE) return text;
-  if (f) kg_error_set(err, KG_EINVAL, "script %s is %s", path, *size ? "too long" : "empty");
-  free(text);
-  return NULL;
-}
 
 static void log_line(void *ctx, const char *text) {
   kg_log(ctx, KG_LOG_INFO, "%s", text);
@@ -62,15 +49,12 @@ static int put(kg_ctx_t *ctx, lua_t *l, const char *name, kg_str_t source, kg_er
 }
 
 int script_configure(kg_ctx_t *ctx, lua_t *l, kg_view_t config, kg_error_t *err) {
-  kg_str_t file = kg_view_str(kg_view_get(config, "script"));
-  char path[4096];
+  char name[256];
   size_t size;
-  kg_str_t source = kg_view_str(kg_view_get(config, "source"));
-  if (source.n) return put(ctx, l, "source", source, err);
-  if (!file.n) return put(ctx, l, "default", KG_STR(house_script), err);
-  snprintf(path, sizeof path, KG_STR_FMT, KG_STR_ARG(file));
-  char *text = read_file(path, &size, err);
-  int rc = text ? put(ctx, l, strrchr(path, '/') ? strrchr(path, '/') + 1 : path, (kg_str_t){text, size}, err) : -1;
+  if (!kg_view_there(kg_view_get(config, "script")) && !kg_view_there(kg_view_get(config, "source")))
+    return put(ctx, l, "default", KG_STR(house_script), err);
+  char *text = policy_configured(config, name, &size, err);
+  int rc = text ? put(ctx, l, name, (kg_str_t){text, size}, err) : -1;
   free(text);
   return rc;
 }

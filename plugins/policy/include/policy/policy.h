@@ -28,6 +28,9 @@ typedef struct policy_options {
 
 #define POLICY_MAX_SOURCE (256u << 10)
 
+/* The script that a configuration names: the text `source`, or the file `script`. Caller frees; NULL and why. */
+char *policy_configured(kg_view_t config, char name[256], size_t *size, kg_error_t *err);
+
 /* Compiles the script and runs its top level once. The caller owns the policy. NULL and a sentence with the line. */
 KG_NODISCARD policy_t *policy_new(const char *name, kg_str_t source, const policy_options_t *o, kg_error_t *err);
 void policy_free(policy_t *p); /* NULL is allowed */
