@@ -7,6 +7,7 @@
 
 #include "make.h"
 #include "recording.h"
+#include "remote_internal.h"
 #include "shade.h"
 
 #define AT_ONCE 256   /* requests that may be open while the recording is replayed as fast as possible */
@@ -28,7 +29,7 @@ typedef struct replay {
   kg_shadow_t *shadow;
   int64_t began_us, word_us;
   uint64_t heard;
-  bool complete, failed;
+  bool complete, failed, strange;
   sem_t done;
   /* who is in the recording */
   char *names[32], *topics[256], *receivers[256]; /* receivers[i]: whose copy of events topics[i] counts */
@@ -81,6 +82,7 @@ static int collect(void *arg, const kg_recorded_t *r) {
   replay_t *p = arg;
   line_t line = {.time_us = r->time_us, .number = (uint32_t)p->count, .got = strcmp(r->to, p->name) == 0};
   line.sent = strcmp(kg_msg_source(r->m), p->name) == 0 && !is_a_copy(p, r);
+  if (kg_msg_type(r->m) != KG_MSG_EVENT && kg_msg_id(r->m) < KG_FIRST_REQUEST_ID) return p->strange = true;
   if ((!line.got && !line.sent) || strncmp(kg_msg_topic(r->m), "plugin.", 7) == 0) return 0;
   if (p->count == p->room) {
     size_t room = p->room ? p->room * 2 : 1024;
@@ -104,6 +106,7 @@ static int read_all(replay_t *p, kg_error_t *err) {
   const kg_replay_spec_t *s = p->spec;
   if (kg_recording_read(s->data, s->size, count_receiver, p, NULL, err) < 0 || choose(p, err) < 0) return -1;
   if (kg_recording_read(s->data, s->size, collect, p, NULL, err) < 0) return -1;
+  if (p->strange) return kg_error_set(err, KG_EINVAL, "a request in it has an id that no kernel gives (rule 14)");
   if (p->failed) return kg_error_set(err, KG_EFULL, "out of memory");
   qsort(p->lines, p->count, sizeof *p->lines, by_time); /* lanes tell the recorder in any order */
   return 0;

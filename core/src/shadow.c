@@ -122,7 +122,7 @@ static void answer(kg_shadow_t *s, kg_exchange_t *e, bool live, const kg_msg_t *
 /* --- requests to the plugin --------------------------------------------------------------------------------------- */
 
 static void request_came(kg_shadow_t *s, const kg_msg_t *m, int64_t at_us) {
-  if (s->exchanges.count >= KG_SHADOW_EXCHANGES) {
+  if (s->exchanges.count >= KG_SHADOW_EXCHANGES || kg_table_get(&s->exchanges, kg_msg_id(m))) {
     s->skipped++;
     return;
   }

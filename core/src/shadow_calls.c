@@ -115,7 +115,8 @@ static void pass_all(kg_shadow_t *s, kg_asked_t *a) {
 /* Of those that have found their partners one is enough, in case the candidate asks again. */
 static void forget_earlier(kg_shadow_t *s, const kg_asked_t *a) {
   kg_asked_t *first;
-  while ((first = kg_table_get(&s->by_hash, a->hash)) != a && first->matched && first->ended && !first->consumer)
+  while ((first = kg_table_get(&s->by_hash, a->hash)) != NULL && first != a && first->matched && first->ended &&
+         !first->consumer)
     forget(s, first);
 }
 

@@ -31,6 +31,7 @@ static int grow(kg_table_t *t) {
 }
 
 int kg_table_put(kg_table_t *t, uint64_t key, void *value) {
+  if (!key) return -1;
   if ((t->count + 1) * 4 > t->room * 3 && grow(t) < 0) return -1;
   struct kg_table_slot *s = find(t, key);
   if (!s->key) t->count++;

@@ -14,7 +14,7 @@ typedef struct kg_table {
 } kg_table_t;
 
 void *kg_table_get(const kg_table_t *t, uint64_t key);      /* NULL if absent */
-int kg_table_put(kg_table_t *t, uint64_t key, void *value); /* replaces; -1 out of memory */
+int kg_table_put(kg_table_t *t, uint64_t key, void *value); /* replaces; -1 out of memory, or key 0 */
 void *kg_table_remove(kg_table_t *t, uint64_t key);         /* what was there, or NULL */
 void kg_table_free(kg_table_t *t);                          /* the slots, not the values */
 

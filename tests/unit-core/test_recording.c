@@ -17,7 +17,9 @@ static void add(uint8_t *frame, size_t size, int n) {
   free(frame);
 }
 
-static kg_doc_t *envelope(int version, const char *topic) {
+static uint64_t ids[] = {0, (1ull << 40) + 7, (1ull << 40) + 7, (1ull << 40) + 7, 7};
+
+static kg_doc_t *envelope(int version, const char *topic, uint64_t id) {
   kg_pack_t p = kg_pack();
   kg_pack_array(&p);
   kg_pack_int(&p, version);
@@ -25,7 +27,8 @@ static kg_doc_t *envelope(int version, const char *topic) {
   kg_pack_str(&p, topic);
   kg_pack_str(&p, "asker");
   kg_pack_str(&p, "echo");
-  for (int i = 0; i < 4; i++) kg_pack_int(&p, 7 * (i == 0));
+  kg_pack_uint(&p, id);
+  for (int i = 0; i < 3; i++) kg_pack_int(&p, 0);
   kg_pack_str(&p, "");
   kg_pack_int(&p, 0);
   kg_pack_end(&p);
@@ -35,7 +38,7 @@ static kg_doc_t *envelope(int version, const char *topic) {
 static void add_message(int n, int version, const char *topic) {
   uint8_t *frame;
   size_t size;
-  kg_doc_t *e = envelope(version, topic), *args = int_args("n", n);
+  kg_doc_t *e = envelope(version, topic, ids[n]), *args = int_args("n", n);
   kg_pack_t p = kg_pack();
   kg_pack_array(&p);
   kg_pack_bin(&p, kg_doc_data(args), kg_doc_size(args));
@@ -64,7 +67,7 @@ static int check(void *arg, const kg_recorded_t *r) {
   cr_assert_eq(r->time_us, 1000 + n);
   cr_assert_str_eq(r->to, "echo");
   cr_assert_str_eq(kg_msg_topic(r->m), "echo.say");
-  cr_assert_eq(kg_msg_id(r->m), 7);
+  cr_assert_eq(kg_msg_id(r->m), (1ull << 40) + 7);
   cr_assert_eq(int_of(r->m, "n"), n);
   cr_assert_eq(kg_view_int(kg_view_get(kg_view_of(kg_msg_doc(r->m, 0)), "n"), 0), n);
   return 0;
@@ -133,4 +136,25 @@ Test(recording, that_breaks_the_rules_is_refused_with_the_place) {
   refused("at byte 0");
   f.size = 0;
   refused("at byte 0: there is no beginning of a recording");
+}
+
+static kg_doc_t *replayed(kg_error_t *err) {
+  return kg_replay(&(kg_replay_spec_t){.data = f.data,
+                                       .size = f.size,
+                                       .file = KOGGE_BUILD_DIR "/tests/plugins/unruly.so",
+                                       .trial_command = KOGGE_BUILD_DIR "/kogge"},
+                   err);
+}
+
+Test(recording, with_an_id_used_thrice_or_one_that_no_kernel_gives_harms_no_replay) {
+  kg_error_t err = {0};
+  make();
+  kg_doc_t *report = replayed(&err);
+  cr_assert(report, "%s", err.text);
+  cr_assert_eq(kg_view_int(kg_view_get(kg_view_of(report), "messages"), 0), 3);
+  cr_assert_eq(kg_view_int(kg_view_get(kg_view_of(report), "skipped"), 0), 2);
+  kg_doc_unref(report);
+  add_message(4, 1, "echo.say");
+  cr_assert_not(replayed(&err));
+  cr_assert(strstr(err.text, "an id that no kernel gives"), "%s", err.text);
 }
