@@ -69,6 +69,10 @@ typedef struct reader {
 } reader_t;
 
 static int number(reader_t *r, const char *what, uint64_t max, uint64_t *out) {
+  if (r->p < r->end && *r->p < 0x80 && *r->p <= max) { /* most are one byte */
+    *out = *r->p++;
+    return 0;
+  }
   kg_head_t h = kg_head_read(r->p, r->end);
   bool is = h.type == KG_V_INT || h.type == KG_V_UINT;
   uint64_t n = is ? kg_view_uint((kg_view_t){r->p, r->end}, UINT64_MAX) : UINT64_MAX;

@@ -128,7 +128,8 @@ typedef struct kg_watch kg_watch_t;
 typedef struct kg_timer_entry kg_timer_entry_t;
 
 struct kg_ctx {
-  atomic_uint refs;
+  atomic_uint refs; /* written by every lane that sends to it: what they only read lies in other cache lines */
+  char apart[64 - sizeof(atomic_uint)];
   uint32_t number; /* unique in this kernel */
   kg_kernel_t *k;
   kg_lane_t *lane;
