@@ -6,6 +6,13 @@
 
 /* --- the body ---------------------------------------------------------------------------------------------------- */
 
+/* An apply is decoded twice, and says the same both times. */
+static void warn_once(write_t *w, const char *line) {
+  for (uint32_t i = 0; i < w->warnings->c.n; i++)
+    if (node_is(w->warnings->c.items[i], line)) return;
+  kube_push(w->arena, w->warnings, kube_str(w->arena, line));
+}
+
 /* Unknown and duplicate fields: refused, warned of or ignored, as the client wants it. */
 static bool judge_fields(write_t *w, const kube_resource_t *r, const kube_node_t *unknown) {
   kg_str_t mode = arg_str(w->q.args, "fieldValidation");
@@ -16,11 +23,11 @@ static bool judge_fields(write_t *w, const kube_resource_t *r, const kube_node_t
   for (uint32_t i = 0; i < unknown->c.n; i++) {
     char *line =
         kube_arena_fmt(w->arena, "unknown field \"" KG_STR_FMT "\"", KG_STR_ARG(kube_node_str(unknown->c.items[i])));
-    kube_push(w->arena, w->warnings, kube_str(w->arena, line));
+    warn_once(w, line);
   }
   for (kg_iter_t it = kg_iter(duplicates); kg_iter_next(&it);) {
     char *line = kube_arena_fmt(w->arena, "duplicate field \"" KG_STR_FMT "\"", KG_STR_ARG(kg_view_str(it.value)));
-    kube_push(w->arena, w->warnings, kube_str(w->arena, line));
+    warn_once(w, line);
   }
   if (!kg_str_is(mode, "Strict")) return true;
   for (uint32_t i = 0; i < w->warnings->c.n && n < sizeof text; i++) {

@@ -5,7 +5,7 @@
 #include "validate.h"
 
 /* The metadata is that of any object; unknown fields in it are told as the rest's are. */
-static int decode_metadata(kube_arena_t *a, kube_node_t *object, kube_node_t *unknown, kg_error_t *err) {
+int kube_custom_metadata(kube_arena_t *a, kube_node_t *object, kube_node_t *unknown, kg_error_t *err) {
   static const kube_resource_t any = {0};
   kube_resource_t r = any;
   kube_node_t *meta = kube_get(object, "metadata"), *own = kube_map(a);
@@ -29,8 +29,8 @@ int kube_custom_decode(kube_arena_t *a, const kube_resource_t *r, kube_node_t *o
                        kg_error_t *err) {
   kube_node_t *extra = kube_array(a);
   if (object->type != KG_V_MAP) return kg_error_set(err, KG_EINVAL, "the body must be an object");
-  if (decode_metadata(a, object, extra, err) < 0) return -1;
-  kube_structural_prune(a, r->structural, object, unknown);
+  if (kube_custom_metadata(a, object, extra, err) < 0) return -1;
+  if (kube_structural_prune(a, r->structural, object, unknown, extra, err) < 0) return -1;
   for (uint32_t i = 0; unknown && i < extra->c.n; i++) kube_push(a, unknown, extra->c.items[i]);
   (void)given;
   return 0;

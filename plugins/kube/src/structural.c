@@ -178,7 +178,9 @@ const kube_structural_t *kube_structural_field(const kube_structural_t *s, kg_st
 
 typedef struct pruner {
   kube_arena_t *a;
-  kube_node_t *unknown;
+  kube_node_t *unknown, *metadata; /* what is not known; metadata: in that of objects within the object */
+  kg_error_t *err;
+  bool failed;
 } pruner_t;
 
 static void prune(pruner_t *p, const kube_structural_t *s, kube_node_t *n, const char *path, bool resource);
@@ -195,6 +197,15 @@ static void sort_keys(kube_arena_t *a, kube_node_t *n) {
 
 static bool of_resource(kg_str_t key) {
   return kg_str_is(key, "apiVersion") || kg_str_is(key, "kind") || kg_str_is(key, "metadata");
+}
+
+/* An object within the object has metadata as any other. */
+static void prune_metadata(pruner_t *p, kube_node_t *n, const char *path) {
+  kube_node_t *unknown = kube_array(p->a);
+  p->failed |= kube_custom_metadata(p->a, n, unknown, p->err) < 0;
+  for (uint32_t i = 0; i < unknown->c.n; i++)
+    kube_push(p->a, p->metadata,
+              kube_strf(p->a, "%s." KG_STR_FMT, path, KG_STR_ARG(kube_node_str(unknown->c.items[i]))));
 }
 
 static void prune_object(pruner_t *p, const kube_structural_t *s, kube_node_t *n, const char *path, bool resource) {
@@ -218,6 +229,7 @@ static void prune_object(pruner_t *p, const kube_structural_t *s, kube_node_t *n
 
 static void prune(pruner_t *p, const kube_structural_t *s, kube_node_t *n, const char *path, bool resource) {
   if (n->type == KG_V_MAP) {
+    if (resource && *path) prune_metadata(p, n, path);
     prune_object(p, s, n, path, resource);
   } else if (n->type == KG_V_ARRAY && s->items) {
     for (uint32_t i = 0; i < n->c.n; i++)
@@ -225,9 +237,11 @@ static void prune(pruner_t *p, const kube_structural_t *s, kube_node_t *n, const
   }
 }
 
-void kube_structural_prune(kube_arena_t *a, const kube_structural_t *s, kube_node_t *object, kube_node_t *unknown) {
-  pruner_t p = {a, unknown};
+int kube_structural_prune(kube_arena_t *a, const kube_structural_t *s, kube_node_t *object, kube_node_t *unknown,
+                          kube_node_t *metadata, kg_error_t *err) {
+  pruner_t p = {.a = a, .unknown = unknown, .metadata = metadata, .err = err};
   prune(&p, s, object, "", true);
+  return p.failed ? -1 : 0;
 }
 
 /* --- defaults --------------------------------------------------------------------------------------------------- */

@@ -45,6 +45,8 @@ struct kube_structural {
 const kube_structural_t *kube_structural_field(const kube_structural_t *s, kg_str_t name); /* NULL: not known */
 
 /* custom.c */
+/* Decodes the metadata of an object; unknown gets the paths of what is not known there. */
+int kube_custom_metadata(kube_arena_t *a, kube_node_t *object, kube_node_t *unknown, kg_error_t *err);
 int kube_custom_decode(kube_arena_t *a, const kube_resource_t *r, kube_node_t *object, kube_node_t *unknown, bool given,
                        kg_error_t *err);
 struct kube_check;

@@ -138,7 +138,8 @@ static void check_default(kube_check_t *c, const kube_node_t *n) {
   kube_node_t *causes = kube_array(c->a), *unknown = kube_array(c->a), *value = kube_tree_clone(c->a, dflt);
   if (s) {
     kube_structural_validate(c->a, s, dflt, causes);
-    if (value->type == KG_V_MAP) kube_structural_prune(c->a, s, value, unknown);
+    if (value->type == KG_V_MAP && kube_structural_prune(c->a, s, value, unknown, unknown, &err))
+      kube_invalid(c, "default", dflt, err.text);
   }
   for (uint32_t i = 0; i < causes->c.n; i++) {
     kg_str_t message = kube_text(causes->c.items[i], "message"), field = kube_text(causes->c.items[i], "field");

@@ -329,3 +329,37 @@ KUBE_CALL(csi_drivers) {
     }
   }
 }
+
+/* --- trust bundles: the name begins with that of the signer ------------------------------------------------------- */
+
+typedef struct bundle_name {
+  kube_check_t *c;
+  kg_str_t name;
+} bundle_name_t;
+
+static void complain_of_name(void *arg, const char *sentence) {
+  bundle_name_t *b = arg;
+  kube_invalid_str(b->c, "metadata.name", b->name, sentence);
+}
+
+KUBE_CALL(trust_bundle) {
+  (void)r, (void)old;
+  kg_str_t signer = kube_node_str(kube_node_look(v, "spec.signerName"));
+  bundle_name_t b = {c, kube_node_str(kube_node_look(v, "metadata.name"))};
+  char *prefix = kube_arena_fmt(c->a, KG_STR_FMT "%s", KG_STR_ARG(signer), signer.n ? ":" : "");
+  size_t n = strlen(prefix);
+  for (char *p = strchr(prefix, '/'); p; p = strchr(p, '/')) *p = ':';
+  kg_str_t bundle = kube_node_str(kube_node_look(v, "spec.trustBundle"));
+  static const char begin[] = "-----BEGIN CERTIFICATE-----";
+  if (bundle.n && !memmem(bundle.p, bundle.n, begin, sizeof begin - 1))
+    kube_invalid_str(c, "spec.trustBundle", KG_STR("<value omitted>"), "at least one trust anchor must be provided");
+  if (!b.name.n) return;
+  if (!signer.n && memchr(b.name.p, ':', b.name.n))
+    complain_of_name(&b, "ClusterTrustBundle without signer name must not have \":\" in its name");
+  else if (b.name.n < n || memcmp(b.name.p, prefix, n) != 0)
+    complain_of_name(&b, kube_arena_fmt(c->a,
+                                        "ClusterTrustBundle for signerName " KG_STR_FMT " must be named with prefix %s",
+                                        KG_STR_ARG(signer), prefix));
+  else
+    kube_form_dns1123_subdomain((kg_str_t){b.name.p + n, b.name.n - n}, complain_of_name, &b);
+}

@@ -19,7 +19,9 @@ void kube_structural_free(kube_structural_t *s); /* NULL is allowed */
 void kube_structural_check(kube_arena_t *a, const kube_node_t *schema, const char *path, kube_node_t *causes);
 
 /* Drops fields that the schema does not know (paths are appended to `unknown`, if not NULL) and puts keys in order. */
-void kube_structural_prune(kube_arena_t *a, const kube_structural_t *s, kube_node_t *object, kube_node_t *unknown);
+/* metadata gets what is not known in the metadata of objects within it. -1: such metadata cannot be decoded. */
+int kube_structural_prune(kube_arena_t *a, const kube_structural_t *s, kube_node_t *object, kube_node_t *unknown,
+                          kube_node_t *metadata, kg_error_t *err);
 /* Drops nulls that are not allowed, fills in defaults. */
 void kube_structural_default(kube_arena_t *a, const kube_structural_t *s, kube_node_t *object);
 /* Appends causes. */
