@@ -17,6 +17,19 @@ static bool looks_like_json(const kube_buf_t *b) {
   return i < b->n && (b->p[i] == '{' || b->p[i] == '[');
 }
 
+static void warn_of(gw_ex_t *ex, const kube_buf_t *twice) {
+  kube_buf_t text = {0}, header = {0};
+  kube_buf_fmt(&text, "yaml: unmarshal errors:%.*s", (int)twice->n, twice->p);
+  for (size_t i = 0; i < text.n; i++)
+    if (text.p[i] == '\n') text.p[i] = ' ';
+  kube_buf_addz(&header, "299 - ");
+  kube_json_string(&header, (kg_str_t){text.p, text.n});
+  kube_buf_add(&header, "", 1);
+  if (!text.failed && !header.failed) gw_add_header(ex, "warning", header.p);
+  kube_buf_free(&text);
+  kube_buf_free(&header);
+}
+
 /* Keys that come twice: the last one counts, or, where the client wants it strict, none. */
 static kg_doc_t *yaml_doc(gw_ex_t *ex, kg_error_t *err) {
   kube_buf_t twice = {0};
@@ -30,6 +43,8 @@ static kg_doc_t *yaml_doc(gw_ex_t *ex, kg_error_t *err) {
                  twice.p);
     kg_doc_unref(doc);
     doc = NULL;
+  } else if (twice.n && !(mode && !strcmp(mode, "Ignore"))) {
+    warn_of(ex, &twice);
   }
   free(mode);
   kube_buf_free(&twice);

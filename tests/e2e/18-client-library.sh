@@ -49,7 +49,7 @@ expect 'Too large resource version' "$(api GET "$maps?resourceVersion=999999999"
 
 say "options: dry run, field validation, preconditions, generated names, managers"
 expect '"code":422' "$(api POST "$maps?dryRun=some" '{"metadata":{"name":"x"}}')"
-expect 'strict decoding error: duplicate field \"data.a\", unknown field \"nope\"' "$(api POST "$maps?fieldValidation=Strict" '{"metadata":{"name":"x"},"data":{"a":"1","a":"2"},"nope":1}')"
+expect 'strict decoding error: unknown field \"nope\", duplicate field \"data.a\"' "$(api POST "$maps?fieldValidation=Strict" '{"metadata":{"name":"x"},"data":{"a":"1","a":"2"},"nope":1}')"
 expect 'line 3: key \"a\" already set in map' "$(api POST "$maps?fieldValidation=Strict" $'metadata: {name: x}\ndata: {a: "1",\n  a: "2"}' application/yaml)"
 expect 'does not match the UID in record' "$(api DELETE $maps/one '{"preconditions":{"uid":"other"}}')"
 expect 'orphanDependents and deletionPropagation cannot be both set' "$(api DELETE $maps/one '{"orphanDependents":true,"propagationPolicy":"Orphan"}')"
