@@ -83,11 +83,15 @@ void gw_conn_deadline(gw_conn_t *c, int64_t in_ms) {
 /* --- writing
  * ----------------------------------------------------------------------------------------------------------- */
 
+static size_t waiting(const gw_conn_t *c) {
+  return c->out.bytes + c->nleft;
+}
+
 void gw_conn_interest(gw_conn_t *c) {
   uint32_t want = EPOLLRDHUP;
   if (!c->no_read && !c->eof) want |= EPOLLIN;
   if (c->eof || c->half_closed) want &= ~(uint32_t)EPOLLRDHUP;
-  if (c->out.bytes) want |= EPOLLOUT;
+  if (waiting(c)) want |= EPOLLOUT;
   if (want == c->events || c->broken) return;
   c->events = want;
   kg_fd_change(c->gw->ctx, c->fd, want);
@@ -174,27 +178,31 @@ static void linger(gw_conn_t *c) {
 
 /* Writes what waits, as far as the socket takes it. */
 static size_t write_out(gw_conn_t *c) {
-  size_t wrote = 0, n;
+  size_t wrote = 0, n, left = c->nleft;
   if (c->is_h2) gw_http2_pump(c);
-  while (!c->broken && c->out.bytes && (n = write_some(c))) {
+  if (!waiting(c)) return 0;
+  int open = gw_wire_begin(c);
+  wrote += left - c->nleft;
+  while (open > 0 && !c->broken && c->out.bytes && gw_wire_has_room(c->gw) && (n = write_some(c))) {
     wrote += n;
     if (c->is_h2 && c->out.bytes < GW_BACKLOG_LOW) gw_http2_pump(c);
   }
+  if (open < 0 || (open > 0 && gw_wire_end(c) < 0)) gw_conn_break(c);
   return wrote;
 }
 
 void gw_conn_flush(gw_conn_t *c) {
   size_t wrote = 0, n;
-  for (int i = 0; i < ROUNDS && (n = write_out(c)); i++) {
+  for (int i = 0; i < ROUNDS && (n = write_out(c)) && !c->broken; i++) {
     wrote += n;
     if (c->out.bytes < GW_BACKLOG_LOW) drained(c);
   }
   if (c->broken) return;
-  if (!c->out.bytes && c->close_after)
+  if (!waiting(c) && c->close_after)
     linger(c);
-  else if (c->out.bytes && (wrote || !c->deadline_ms))
+  else if (waiting(c) && (wrote || !c->deadline_ms))
     gw_conn_deadline(c, STALLED_MS);
-  else if (!c->out.bytes && wrote && c->exchanges && !c->reading)
+  else if (!waiting(c) && wrote && c->exchanges && !c->reading)
     gw_conn_deadline(c, 0);
   gw_conn_interest(c);
 }
@@ -291,7 +299,8 @@ static gw_conn_t *conn_new(gw_t *gw, int fd) {
   c->events = EPOLLIN | EPOLLRDHUP;
   c->ssl = SSL_new(gw->tls);
   kg_error_t err;
-  if (!c->ssl || !SSL_set_fd(c->ssl, fd) || kg_fd_watch(gw->ctx, fd, c->events, conn_event, c, &err)) {
+  if (!c->ssl || !SSL_set_fd(c->ssl, fd) || gw_wire_open(c) < 0 ||
+      kg_fd_watch(gw->ctx, fd, c->events, conn_event, c, &err)) {
     SSL_free(c->ssl);
     free(c);
     return NULL;
@@ -329,6 +338,7 @@ void gw_conn_close(gw_conn_t *c) {
   SSL_free(c->ssl);
   close(c->fd);
   gw_queue_clear(&c->out);
+  free(c->left);
   gw_user_unref(c->user);
   free(c);
 }

@@ -388,7 +388,8 @@ void gw_stream_abort(gw_ex_t *ex) {
 }
 
 size_t gw_backlog(const gw_ex_t *ex) {
-  return ex->stream ? ex->out.bytes + ex->conn->out.bytes / 4 : ex->conn->out.bytes;
+  size_t waiting = ex->conn->out.bytes + ex->conn->nleft;
+  return ex->stream ? ex->out.bytes + waiting / 4 : waiting;
 }
 
 /* --- upgraded connections

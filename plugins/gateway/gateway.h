@@ -24,6 +24,7 @@
 #define GW_BACKLOG_LOW (64u << 10) /* a stream is asked for more below this */
 #define GW_GZIP_MIN (128u << 10)
 #define GW_MAX_LISTEN 8
+#define GW_RECORD (17u << 10) /* a TLS record is no longer */
 
 typedef struct gw gw_t;
 typedef struct gw_conn gw_conn_t;
@@ -185,6 +186,8 @@ struct gw_conn {
   uint32_t events;     /* watched now */
   int64_t deadline_ms; /* 0: none */
   gw_queue_t out;
+  char *left; /* TLS records that the socket did not take yet: nleft bytes from left_from on */
+  size_t nleft, left_from;
   gw_user_t *user; /* by client certificate; NULL: none; */
   bool bad_cert;
   gw_ex_t *exchanges;
@@ -201,6 +204,19 @@ struct gw_conn {
   void *h2;
   uint64_t h2_reset; /* streams reset by the client: rapid reset is bounded */
 };
+
+/* wire_out.c: records of one connection are gathered between begin and end. */
+typedef struct gw_wire {
+  BIO_METHOD *method;
+  gw_conn_t *conn; /* whose records are gathered now */
+  size_t n;
+  char p[6 * GW_RECORD];
+} gw_wire_t;
+int gw_wire_open(gw_conn_t *c);        /* after SSL_set_fd: what it writes goes this way */
+int gw_wire_begin(gw_conn_t *c);       /* 1: write; 0: the socket takes nothing now; -1: the connection is broken */
+bool gw_wire_has_room(const gw_t *gw); /* for a record */
+int gw_wire_end(gw_conn_t *c);         /* sends; -1: the connection is broken */
+void gw_wire_free(gw_t *gw);
 
 int gw_listen(gw_t *gw, const char *address, int port, kg_error_t *err);
 /* self.c: Endpoints and EndpointSlice of Service default/kubernetes lead to this address. */
@@ -271,6 +287,7 @@ struct gw {
   gw_series_t **series; /* hash table of what is counted */
   size_t nseries;
   uint64_t accepted, requests, handshake_failures, bad_requests, tls_errors;
+  gw_wire_t wire;
   char scratch[32 << 10]; /* reading and gathering */
   char gather[16 << 10];
 };

@@ -272,6 +272,7 @@ static void gateway_destroy(kg_ctx_t *ctx, void *self) {
   gw_watch_cache_free(gw);
   gw_hubs_free(gw);
   gw_runs_free(gw);
+  gw_wire_free(gw);
   gw_token_cache_free(gw);
   gw_series_free(gw);
   gw_user_unref(gw->anonymous);
