@@ -224,6 +224,7 @@ void harness_stop(void) {
   gw_hubs_free(gw);
   gw_runs_free(gw);
   gw_wire_free(gw);
+  gw_series_free(gw);
   gw_token_cache_free(gw);
   gw_user_unref(gw->anonymous);
   SSL_CTX_free(gw->tls);
