@@ -287,6 +287,33 @@ static bool not_ready(write_t *w, kube_node_t *object) {
   return true;
 }
 
+/* --- DefaultStorageClass: the newest of those that say they are the default, the first by name of equals ---------- */
+
+static kg_str_t default_storage_class(const write_t *w) {
+  collection_t *c = cache_find(w->q.api, "storage.k8s.io", "storageclasses");
+  sorted_pos_t pos = {0, 0};
+  kg_str_t name = {0}, newest = {0};
+  for (object_t *o; c && (o = sorted_at(&c->objects, &pos));) {
+    kg_view_t v = object_view(o);
+    kg_str_t made = kg_view_str(kg_view_path(v, "metadata", "creationTimestamp", NULL));
+    bool is = kg_str_is(kg_view_str(kube_annotation(v, "storageclass.kubernetes.io/is-default-class")), "true") ||
+              kg_str_is(kg_view_str(kube_annotation(v, "storageclass.beta.kubernetes.io/is-default-class")), "true");
+    if (!is || (name.n && kg_str_cmp(made, newest) <= 0)) continue;
+    name = object_key(o);
+    newest = made;
+  }
+  return name;
+}
+
+static bool admit_claim(write_t *w, kube_node_t *object) {
+  kube_node_t *spec = kube_sub(w->arena, object, "spec");
+  bool told = kube_get(spec, "storageClassName") ||
+              kube_path(object, "metadata", "annotations", "volume.beta.kubernetes.io/storage-class", NULL);
+  kg_str_t class = told ? (kg_str_t){0} : default_storage_class(w);
+  if (class.n) kube_set(w->arena, spec, "storageClassName", kube_strn(w->arena, class));
+  return limits_admit(w, object);
+}
+
 bool admit_create(write_t *w, kube_node_t *object) {
   const kube_resource_t *r = w->q.r;
   if (r->namespaced && !namespace_open(w)) return false;
@@ -294,7 +321,7 @@ bool admit_create(write_t *w, kube_node_t *object) {
   if (is_resource(r, "", "pods")) return admit_pod(w, object);
   if (is_resource(r, "", "nodes")) return not_ready(w, object);
   if (is_resource(r, "", "services")) return service_create(w, object);
-  if (is_resource(r, "", "persistentvolumeclaims")) return limits_admit(w, object);
+  if (is_resource(r, "", "persistentvolumeclaims")) return admit_claim(w, object);
   return true;
 }
 

@@ -16,9 +16,18 @@ static podwrite_t *podwrite(ctl_sync_t *s, ctl_base_t *c, ctl_ahead_t *ahead, kg
   return w;
 }
 
+/* The namespace is on its way out, and the owner with it: to try again would be of no use. */
+static bool namespace_ends(const kg_msg_t *m) {
+  kg_view_t causes = kg_view_path(kg_view_of(kg_msg_doc(m, 0)), "details", "causes", NULL);
+  for (kg_iter_t it = kg_iter(causes); kg_iter_next(&it);)
+    if (kg_str_is(kg_view_str(kg_view_get(it.value, "reason")), "NamespaceTerminating")) return true;
+  return false;
+}
+
 static void created(kg_ctx_t *ctx, void *self, ctl_sync_t *s, const kg_msg_t *m, void *arg) {
   const podwrite_t *w = arg;
   if (w->also) w->also(ctx, self, s, m, w->arg);
+  if (kg_msg_type(m) == KG_MSG_ERROR && namespace_ends(m)) return ctl_sync_forgive(s);
   if (kg_msg_type(m) == KG_MSG_ERROR) {
     if (kg_msg_code(m) != KG_ENOTFOUND) /* a namespace that goes has no use for events */
       kube_event(ctx, w->c->recorder, kg_view_of(w->object), "Warning", "FailedCreate", "Error creating: %s",

@@ -299,3 +299,4 @@ for version in 1.35 1.32 1.20; do
   [ $version = 1.32 ] || { describes; rollouts; nodes; }
   deletes
 done
+! grep "is being terminated" "$WORK/kogge.log" || fail "controllers tried to make pods in namespaces that were going"

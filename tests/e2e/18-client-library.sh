@@ -58,6 +58,11 @@ expect 'may not be specified for non-apply patch' "$(api PATCH "$maps/one?force=
 expect 'uid mismatch' "$(api PATCH "$maps/new?fieldManager=me" '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"uid":"x"}}' application/apply-patch+yaml)"
 expect 'MethodNotAllowed' "$(api POST $maps/one '{}')"
 
+say "admission: a claim without a class gets the default one"
+k create -f - <<<'{"apiVersion":"storage.k8s.io/v1","kind":"StorageClass","metadata":{"name":"standard","annotations":{"storageclass.kubernetes.io/is-default-class":"true"}},"provisioner":"example.com/none"}'
+claim=$(api POST "/api/v1/namespaces/default/persistentvolumeclaims?dryRun=All" '{"metadata":{"name":"c"},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}}')
+[ "$(jq -r .spec.storageClassName <<<"$claim")" = standard ] || fail "$claim"
+
 say "discovery and OpenAPI have tags; health is told one by one; metrics have their names"
 aggregated='Accept: application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList'
 tag=$(headers /apis "$aggregated" | tr -d '\r' | sed -n 's/^etag: //Ip')
