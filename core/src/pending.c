@@ -142,10 +142,11 @@ bool kg_pending_drop(kg_kernel_t *k, const char *name) {
 /* The source that kg_load_source() takes over, or none and p->why. */
 static int greet(kg_pending_t *p, kg_source_t *src, kg_error_t *err) {
   kg_kernel_t *k = p->k;
+  int64_t wait_ms = p->remote ? GREETING_MS : 0; /* at a new door nobody is expected yet */
   if (!p->remote &&
       !(p->remote = kg_remote_open(k, &(kg_remote_spec_t){.name = p->spec.name, .listen = p->spec.remote}, err)))
     return -1;
-  if (kg_remote_greet(p->remote, GREETING_MS, err) < 0) return -1;
+  if (kg_remote_greet(p->remote, wait_ms, err) < 0) return -1;
   *src = (kg_source_t){.desc = kg_remote_descriptor(p->remote), .remote = p->remote};
   p->remote = NULL;
   return 0;
@@ -161,7 +162,7 @@ static bool is_there(kg_pending_t *p) {
     kg_logf(p->k, KG_LOG_INFO, p->spec.name, "its host has come to %s: it runs", p->spec.remote);
     return true;
   }
-  if (p->remote && !bound && err.code == KG_EDEADLINE) { /* now there is a door, at which nobody is yet */
+  if (p->remote && !bound && err.code == KG_EDEADLINE) { /* now there is a door */
     wait_on(p);
     return false;
   }
@@ -169,7 +170,9 @@ static bool is_there(kg_pending_t *p) {
   p->remote = NULL;
   if (strcmp(err.text, p->why.text) != 0)
     kg_logf(p->k, KG_LOG_WARN, p->spec.name, "%s: it is tried again and again", err.text);
+  pthread_mutex_lock(&p->k->list); /* it is shown to those who ask for the list */
   p->why = err;
+  pthread_mutex_unlock(&p->k->list);
   p->pause_ms = p->pause_ms * 2 < KG_LONGEST_PAUSE_MS ? p->pause_ms * 2 : KG_LONGEST_PAUSE_MS;
   wait_on(p);
   return false;
