@@ -81,10 +81,21 @@ static const char *refused_amount(const pod_t *p, const kube_node_t *allocatable
   return NULL;
 }
 
+static const char *refused_ports(const pod_t *p, char **message) {
+  if (!kube_wants_host_port(pod_spec(p))) return NULL;
+  for (const pod_t *other = p->agent->list; other; other = other->next) {
+    if (other == p || !takes_part(other) || !kube_host_ports_clash(pod_spec(p), pod_spec(other))) continue;
+    *message = format("Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports");
+    return "NodePorts";
+  }
+  return NULL;
+}
+
 const char *pod_refused(const pod_t *p, char **message) {
   const char *reason = refused_sysctl(p, message);
   kg_doc_t *node = reason ? NULL : kube_informer_get(p->agent->node, KG_STR(""), kg_str(p->agent->name));
   if (node) reason = refused_place(p, kg_view_of(node), message);
+  if (!reason) reason = refused_ports(p, message);
   if (reason) return reason;
   kube_arena_t *ar = kube_arena_new();
   reason = refused_amount(p, kube_get(node_facts(p->agent, ar), "allocatable"), message);

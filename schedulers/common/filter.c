@@ -36,42 +36,12 @@ static bool filter_unschedulable(kg_view_t pod_spec, kg_view_t node_spec) {
   return false;
 }
 
-/* Does the pod, which counts on this node, hold one of the host ports that `spec` wants? */
-static bool ports_clash(kg_view_t spec, kg_view_t other) {
-  kg_iter_t containers = kg_iter(kg_view_get(spec, "containers"));
-  while (kg_iter_next(&containers)) {
-    kg_iter_t ports = kg_iter(kg_view_get(containers.value, "ports"));
-    while (kg_iter_next(&ports)) {
-      int64_t want = kg_view_int(kg_view_get(ports.value, "hostPort"), 0);
-      kg_iter_t theirs = kg_iter(kg_view_get(other, "containers"));
-      while (want && kg_iter_next(&theirs)) {
-        kg_iter_t held = kg_iter(kg_view_get(theirs.value, "ports"));
-        while (kg_iter_next(&held))
-          if (kg_view_int(kg_view_get(held.value, "hostPort"), 0) == want &&
-              kg_str_eq(field(held.value, "protocol"), field(ports.value, "protocol")))
-            return true;
-      }
-    }
-  }
-  return false;
-}
-
-static bool wants_host_port(kg_view_t spec) {
-  kg_iter_t containers = kg_iter(kg_view_get(spec, "containers"));
-  while (kg_iter_next(&containers)) {
-    kg_iter_t ports = kg_iter(kg_view_get(containers.value, "ports"));
-    while (kg_iter_next(&ports))
-      if (kg_view_int(kg_view_get(ports.value, "hostPort"), 0)) return true;
-  }
-  return false;
-}
-
 static bool filter_ports(const sched_t *s, kg_view_t spec, const sched_node_t *node) {
-  if (!wants_host_port(spec)) return true;
+  if (!kube_wants_host_port(spec)) return true;
   int32_t index = (int32_t)(node - s->nodes);
   for (size_t b = 0; b < SCHED_BUCKETS; b++)
     for (const sched_pod_t *p = s->pods[b]; p; p = p->next)
-      if (p->node == index && ports_clash(spec, kg_view_get(kg_view_of(p->doc), "spec"))) return false;
+      if (p->node == index && kube_host_ports_clash(spec, kg_view_get(kg_view_of(p->doc), "spec"))) return false;
   return true;
 }
 

@@ -32,6 +32,14 @@ bound place2 "\"nodeSelector\":{\"disk\":\"ssd\"},$(box)"
 k wait --for=condition=Ready pod/place2 --timeout=30s
 k delete pod place2 --now >/dev/null
 
+say "a host port that another pod has"
+ports() { printf '"containers":[{"name":"c","image":"kogge/busybox:latest","imagePullPolicy":"IfNotPresent","command":["sleep","1000"],"ports":[{"containerPort":80,"hostPort":18080}]}]'; }
+bound port "$(ports)"
+k wait --for=condition=Ready pod/port --timeout=30s
+bound port2 "$(ports)"
+refused port2 NodePorts "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
+k delete pod port port2 --now >/dev/null
+
 say "too many pods"
 for i in $(seq 8); do bound "p$i" "$(box)"; done
 k wait --for=condition=Ready pod/p1 pod/p8 --timeout=30s

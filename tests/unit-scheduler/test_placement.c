@@ -263,3 +263,27 @@ Test(queue, the_more_important_first) {
   expect_waits(c, "big", "0/1 nodes are available: 1 Insufficient cpu.");
   cluster_free(c);
 }
+
+#define HOST_PORT(more) "{'name':'c','image':'i','ports':[{'containerPort':80,'hostPort':8080" more "}]}"
+
+static void port_pod(cluster_t *c, const char *name, const char *container) {
+  make(c, PODS, "default",
+       "{'metadata':{'name':'%s'},'spec':{'nodeSelector':{'kubernetes.io/hostname':'a'},'containers':[%s]}}", name,
+       container);
+}
+
+Test(host_ports, clash_on_the_same_address_and_protocol) {
+  cluster_t *c = three_nodes();
+  port_pod(c, "one", HOST_PORT(",'hostIP':'127.0.0.1'"));
+  cr_assert(runs_on(c, "one", "a"));
+  port_pod(c, "other-address", HOST_PORT(",'hostIP':'10.0.0.1'"));
+  cr_assert(runs_on(c, "other-address", "a"));
+  port_pod(c, "other-protocol", HOST_PORT(",'hostIP':'127.0.0.1','protocol':'UDP'"));
+  cr_assert(runs_on(c, "other-protocol", "a"));
+  port_pod(c, "all-addresses", HOST_PORT(""));
+  expect_waits(
+      c, "all-addresses",
+      "0/3 nodes are available: 1 node(s) didn't have free ports for the requested pod ports, 2 node(s) didn't "
+      "match Pod's node affinity/selector.");
+  cluster_free(c);
+}

@@ -74,3 +74,60 @@ bool kube_selects_node(kg_view_t pod_spec, kg_view_t labels) {
   }
   return true;
 }
+
+/* --- host ports --------------------------------------------------------------------------------------------------- */
+
+/* Goes through the host ports of a pod: of its containers, then of its sidecars. */
+typedef struct ports {
+  kg_iter_t containers, ports;
+  kg_view_t inits;
+  bool in_init, open;
+  kg_str_t ip, protocol;
+  int64_t port;
+} ports_t;
+
+static ports_t ports_of(kg_view_t spec) {
+  return (ports_t){.containers = kg_iter(kg_view_get(spec, "containers")),
+                   .inits = kg_view_get(spec, "initContainers")};
+}
+
+static bool next_container(ports_t *p) {
+  for (;;) {
+    if (kg_iter_next(&p->containers)) {
+      if (p->in_init && !kg_str_is(field(p->containers.value, "restartPolicy"), "Always")) continue;
+      p->ports = kg_iter(kg_view_get(p->containers.value, "ports"));
+      return p->open = true;
+    }
+    if (p->in_init) return false;
+    p->in_init = true;
+    p->containers = kg_iter(p->inits);
+  }
+}
+
+static bool next_port(ports_t *p) {
+  while (p->open || next_container(p)) {
+    while (kg_iter_next(&p->ports)) {
+      p->port = kg_view_int(kg_view_get(p->ports.value, "hostPort"), 0);
+      p->protocol = field(p->ports.value, "protocol");
+      p->ip = field(p->ports.value, "hostIP");
+      if (!p->protocol.n) p->protocol = KG_STR("TCP");
+      if (kg_str_is(p->ip, "0.0.0.0") || kg_str_is(p->ip, "::")) p->ip.n = 0;
+      if (p->port) return true;
+    }
+    p->open = false;
+  }
+  return false;
+}
+
+bool kube_wants_host_port(kg_view_t pod_spec) {
+  ports_t p = ports_of(pod_spec);
+  return next_port(&p);
+}
+
+bool kube_host_ports_clash(kg_view_t pod_spec, kg_view_t other_spec) {
+  for (ports_t a = ports_of(pod_spec); next_port(&a);)
+    for (ports_t b = ports_of(other_spec); next_port(&b);)
+      if (a.port == b.port && kg_str_eq(a.protocol, b.protocol) && (!a.ip.n || !b.ip.n || kg_str_eq(a.ip, b.ip)))
+        return true;
+  return false;
+}

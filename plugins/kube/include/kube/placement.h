@@ -13,4 +13,9 @@ bool kube_node_term_matches(kg_view_t term, kg_view_t node_labels, kg_str_t node
 /* Required node affinity of a pod. */
 bool kube_affine_to_node(kg_view_t pod_spec, kg_view_t node_labels, kg_str_t node_name);
 
+/* Host ports: of containers and of init containers that stay (sidecars). Two clash that have the same port and
+ * protocol, on the same address or where one is on all of them. The views are the specs of two pods. */
+bool kube_wants_host_port(kg_view_t pod_spec);
+bool kube_host_ports_clash(kg_view_t pod_spec, kg_view_t other_spec);
+
 #endif
