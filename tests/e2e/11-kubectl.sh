@@ -21,9 +21,9 @@ is() {
 }
 # editor SED: what EDITOR does to the file.
 editor() {
-  printf '#!/bin/sh\nsed -i "%s" "$1"\n' "$1" >"$WORK/editor"
-  chmod +x "$WORK/editor"
-  export EDITOR=$WORK/editor
+  printf '#!/bin/sh\nsed -i "%s" "$1"\n' "$1" >"$OWN/editor"
+  chmod +x "$OWN/editor"
+  export EDITOR=$OWN/editor
 }
 old() { [ "$KUBECTL" = "$KUBECTL120" ]; }
 newest() { [ "$KUBECTL" = "$KUBECTL135" ]; }
@@ -97,7 +97,7 @@ outputs() {
   refuse 'deployments.apps "nope" not found' k get deployment nope
   refuse 'the server doesn'"'"'t have a resource type "nope"' k get nope
   ! newest || sees "v1 Endpoints is deprecated in v1.33+" k get endpoints web
-  timeout 60 "$KUBECTL" get cm cm --watch -o jsonpath='{.metadata.labels.seen}{"\n"}' >"$WORK/watch" &
+  timeout 60 "$KUBECTL" get cm cm --watch -o jsonpath='{.metadata.labels.seen}{"\n"}' >"$OWN/watch" &
   local watcher=$!
   eventually 20 watch_sees_label
   kill $watcher 2>/dev/null || true
@@ -106,7 +106,7 @@ outputs() {
 # Between its get and its watch (from revision 0) kubectl itself misses a change, so there is more than one.
 watch_sees_label() {
   k label cm cm seen="yes-$RANDOM" --overwrite
-  grep -q yes "$WORK/watch"
+  grep -q yes "$OWN/watch"
 }
 
 describes() {
@@ -186,16 +186,16 @@ applies() {
   say "apply on either side, diff, replace, kustomize"
   sees "deployment.apps/idle created" k apply -f "$file"
   sees "deployment.apps/idle unchanged" k apply -f "$file"
-  sed 's/replicas: 0/replicas: 1/' "$file" >"$WORK/idle.yaml"
-  expect "+  replicas: 1" "$(k diff -f "$WORK/idle.yaml" || true)"
-  sees "deployment.apps/idle configured" k apply -f "$WORK/idle.yaml"
+  sed 's/replicas: 0/replicas: 1/' "$file" >"$OWN/idle.yaml"
+  expect "+  replicas: 1" "$(k diff -f "$OWN/idle.yaml" || true)"
+  sees "deployment.apps/idle configured" k apply -f "$OWN/idle.yaml"
   sees "replicas: 1" k apply view-last-applied deployment idle
-  sees "serverside-applied" k apply --server-side --field-manager=me --force-conflicts -f "$WORK/idle.yaml"
+  sees "serverside-applied" k apply --server-side --field-manager=me --force-conflicts -f "$OWN/idle.yaml"
   refuse 'with "me"' k apply --server-side --field-manager=you -f "$file"
   sees "serverside-applied" k apply --server-side --field-manager=you --force-conflicts -f "$file"
-  k get cm cm -o yaml >"$WORK/stale.yaml"
+  k get cm cm -o yaml >"$OWN/stale.yaml"
   k label cm cm now=later >/dev/null
-  refuse "the object has been modified" k replace -f "$WORK/stale.yaml"
+  refuse "the object has been modified" k replace -f "$OWN/stale.yaml"
   sees "deployment.apps/idle replaced" k replace --force -f "$file"
   refuse 'namespaces "absent" not found' k -n absent apply -f "$file"
   sees "deployment.apps/x-kus created" k apply -k "$ROOT/tests/e2e/data/kustomize/over"
@@ -292,11 +292,37 @@ deletes() {
   refuse "this namespace may not be deleted" k delete namespace default
 }
 
-for version in 1.35 1.32 1.20; do
-  KUBECTL=$BUILD/clients/kubectl-$version NS=k${version/./}
-  say "kubectl $version"
+# Each client has a namespace and a configuration of its own; what changes nodes comes when all others are through.
+client() {
+  KUBECTL=$BUILD/clients/kubectl-$1 NS=k${1/./} OWN=$WORK/k${1/./}
+  export KUBECONFIG=$OWN/config
+}
+session() {
   creates; outputs; changes; applies; waits; finds
-  [ $version = 1.32 ] || { describes; rollouts; nodes; }
+  [ "$1" = 1.32 ] || { describes; rollouts; }
+}
+sessions=()
+for version in 1.35 1.32 1.20; do
+  (
+    mkdir "$WORK/k${version/./}"
+    cp "$DATA/admin.kubeconfig" "$WORK/k${version/./}/config"
+    client $version
+    session $version
+  ) >"$WORK/$version.log" 2>&1 &
+  sessions+=($!)
+done
+for version in 1.35 1.32 1.20; do
+  status=0
+  wait "${sessions[0]}" || status=1
+  sessions=("${sessions[@]:1}")
+  say "kubectl $version"
+  cat "$WORK/$version.log"
+  [ $status = 0 ] || fail "the session of kubectl $version"
+done
+for version in 1.35 1.32 1.20; do
+  say "kubectl $version, at last"
+  client $version
+  [ $version = 1.32 ] || nodes
   deletes
 done
 ! grep "is being terminated" "$WORK/kogge.log" || fail "controllers tried to make pods in namespaces that were going"
