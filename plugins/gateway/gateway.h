@@ -210,7 +210,7 @@ typedef struct gw_wire {
   BIO_METHOD *method;
   gw_conn_t *conn; /* whose records are gathered now */
   size_t n;
-  char p[6 * GW_RECORD];
+  char p[12 * GW_RECORD];
 } gw_wire_t;
 int gw_wire_open(gw_conn_t *c);        /* after SSL_set_fd: what it writes goes this way */
 int gw_wire_begin(gw_conn_t *c);       /* 1: write; 0: the socket takes nothing now; -1: the connection is broken */

@@ -9,6 +9,7 @@
 
 enum { SHORT_DOCS = 64, SHORT_BYTES = 128 << 10 }; /* up to here a list is answered at once, with its length */
 enum { RUN_BYTES = 14000, RUN_MAX = 64, RUN_CUT = 64, SLOTS = 4096, WAYS = 4, KEPT_BYTES = 32 << 20, KEEP_MS = 10000 };
+enum { AHEAD = 176 << 10 }; /* bytes made before they are written, with one system call */
 
 typedef struct run {
   gw_blob_t *blob; /* framed; begins with a comma */
@@ -190,8 +191,7 @@ static bool send_piece(gw_ex_t *ex, listing_t *l, gw_blob_t *b) {
 static void go_on(gw_ex_t *ex) {
   listing_t *l = ex->op;
   bool ok = true;
-  while (ok && l->at < l->n && gw_backlog(ex) < GW_BACKLOG_LOW && !ex->conn->broken)
-    ok = send_piece(ex, l, next_run(ex, l));
+  while (ok && l->at < l->n && gw_backlog(ex) < AHEAD && !ex->conn->broken) ok = send_piece(ex, l, next_run(ex, l));
   if (ok && l->at < l->n) return;
   if (ok) ok = send_piece(ex, l, gw_blob_framed("]}", 2));
   if (ok && l->zipped) ok = send_zipped(ex, l, NULL, 0, Z_FINISH);
