@@ -42,19 +42,6 @@ static bool usages_fit(const struct signer *s, kg_view_t usages) {
   return required;
 }
 
-static char *base64(kube_arena_t *a, kg_str_t s) {
-  static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  char *out = kube_arena_alloc(a, (s.n + 2) / 3 * 4 + 1), *p = out;
-  for (size_t i = 0; i < s.n; i += 3) {
-    uint32_t v = 0;
-    size_t n = s.n - i < 3 ? s.n - i : 3;
-    for (size_t k = 0; k < 3; k++) v = v << 8 | (k < n ? (uint8_t)s.p[i + k] : 0);
-    for (size_t k = 0; k < 4; k++) *p++ = k <= n ? digits[v >> (18 - 6 * k) & 63] : '=';
-  }
-  *p = '\0';
-  return out;
-}
-
 static void fail(kg_ctx_t *ctx, ctl_sync_t *s, kg_view_t csr, kube_node_t *status, const char *reason,
                  const char *message) {
   kube_arena_t *a = ctl_arena(s);
@@ -84,8 +71,8 @@ static void signed_(kg_ctx_t *ctx, void *self, ctl_sync_t *s, const kg_msg_t *m,
   }
   if (kg_msg_type(m) == KG_MSG_ERROR) return;
   ctl_keep_msg(s, m);
-  kg_str_t pem = kg_view_str(kg_view_get(kg_msg_args(m), "pem"));
-  kube_set(ctl_arena(s), status, "certificate", kube_str(ctl_arena(s), base64(ctl_arena(s), pem)));
+  kube_set(ctl_arena(s), status, "certificate",
+           kube_strn(ctl_arena(s), kg_view_str(kg_view_get(kg_msg_args(m), "certificate"))));
   ctl_send_status(ctx, s, CSRS, csr, status);
 }
 

@@ -310,8 +310,10 @@ char *gw_read_file(const char *path, size_t *n, kg_error_t *err);
 /* Of a file under tls_dir; caller owns; NULL: there is none. */
 EVP_PKEY *gw_pki_key(gw_t *gw, const char *name);
 X509 *gw_pki_cert(gw_t *gw, const char *name);
-/* sign.c: a certificate in PEM for {request: base64 of PEM, usages, seconds}, appended to pem. */
-int gw_sign_request(gw_t *gw, kg_view_t args, kube_buf_t *pem, kg_error_t *err);
+/* Adds an extension in OpenSSL's words. -1: it cannot be. */
+int gw_pki_extend(X509 *cert, X509 *issuer, int nid, const char *value);
+/* sign.c: a certificate for {request, usages, seconds}, appended to out; request and certificate: base64 of PEM. */
+int gw_sign_request(gw_t *gw, kg_view_t args, kube_buf_t *out, kg_error_t *err);
 
 /* jwt.c */
 char *gw_jwt_sign(gw_t *gw, kg_view_t claims, kg_error_t *err); /* malloc'ed compact JWS */

@@ -153,7 +153,7 @@ typedef struct subject {
   int days;
 } subject_t;
 
-static int extend(X509 *cert, X509 *issuer, int nid, const char *value) {
+int gw_pki_extend(X509 *cert, X509 *issuer, int nid, const char *value) {
   X509V3_CTX ctx;
   X509V3_set_ctx(&ctx, issuer, cert, NULL, NULL, 0);
   X509_EXTENSION *ext = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
@@ -176,14 +176,15 @@ static int fill(X509 *cert, EVP_PKEY *key, X509 *issuer, const subject_t *s, int
   if (ok && s->org) ok = X509_NAME_add_entry_by_txt(name, "O", MBSTRING_UTF8, (const unsigned char *)s->org, -1, -1, 0);
   ok = ok && X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *)s->name, -1, -1, 0) &&
        X509_set_issuer_name(cert, X509_get_subject_name(issuer));
-  if (!ok || extend(cert, issuer, NID_basic_constraints, s->ca ? "critical,CA:TRUE" : "critical,CA:FALSE")) return -1;
-  if (extend(cert, issuer, NID_key_usage,
-             s->ca ? "critical,digitalSignature,keyEncipherment,keyCertSign" : "critical,digitalSignature"))
+  if (!ok || gw_pki_extend(cert, issuer, NID_basic_constraints, s->ca ? "critical,CA:TRUE" : "critical,CA:FALSE"))
     return -1;
-  if (s->usage && extend(cert, issuer, NID_ext_key_usage, s->usage)) return -1;
-  if (extend(cert, issuer, NID_subject_key_identifier, "hash")) return -1;
-  if (!s->ca && extend(cert, issuer, NID_authority_key_identifier, "keyid")) return -1;
-  return s->alt ? extend(cert, issuer, NID_subject_alt_name, s->alt) : 0;
+  if (gw_pki_extend(cert, issuer, NID_key_usage,
+                    s->ca ? "critical,digitalSignature,keyEncipherment,keyCertSign" : "critical,digitalSignature"))
+    return -1;
+  if (s->usage && gw_pki_extend(cert, issuer, NID_ext_key_usage, s->usage)) return -1;
+  if (gw_pki_extend(cert, issuer, NID_subject_key_identifier, "hash")) return -1;
+  if (!s->ca && gw_pki_extend(cert, issuer, NID_authority_key_identifier, "keyid")) return -1;
+  return s->alt ? gw_pki_extend(cert, issuer, NID_subject_alt_name, s->alt) : 0;
 }
 
 /* issuer NULL: signed by itself. */

@@ -327,17 +327,17 @@ static void on_sign(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
 /* A certificate for an approved request (controller-certificates). */
 static void on_sign_request(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   kg_error_t err = {0};
-  kube_buf_t pem = {0};
-  if (gw_sign_request(self, kg_msg_args(m), &pem, &err)) {
+  kube_buf_t out = {0};
+  if (gw_sign_request(self, kg_msg_args(m), &out, &err)) {
     kg_fail(ctx, m, err.code, "%s", err.text);
-    kube_buf_free(&pem);
+    kube_buf_free(&out);
     return;
   }
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
-  kg_pack_kv_strn(&p, "pem", (kg_str_t){pem.p, pem.n});
+  kg_pack_kv_strn(&p, "certificate", (kg_str_t){out.p, out.n});
   kg_pack_end(&p);
-  kube_buf_free(&pem);
+  kube_buf_free(&out);
   kg_doc_t *args = kg_pack_doc(&p);
   kg_reply(ctx, m, args, NULL, 0);
   kg_doc_unref(args);

@@ -33,15 +33,6 @@ static X509_REQ *read_request(kg_str_t text) {
   return req;
 }
 
-static int extend(X509 *cert, X509 *issuer, int nid, const char *value) {
-  X509V3_CTX ctx;
-  X509V3_set_ctx(&ctx, issuer, cert, NULL, NULL, 0);
-  X509_EXTENSION *ext = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
-  int ok = ext && X509_add_ext(cert, ext, -1);
-  X509_EXTENSION_free(ext);
-  return ok;
-}
-
 /* The usages of a request in OpenSSL's words, those of keys or the extended ones. */
 static void usages_of(kg_view_t usages, bool extended, char out[256]) {
   static const struct {
@@ -87,20 +78,23 @@ static int fill(X509 *cert, X509_REQ *req, X509 *ca, kg_view_t usages, int64_t f
          X509_set_issuer_name(cert, X509_get_subject_name(ca)) &&
          ASN1_TIME_set(X509_getm_notBefore(cert), (time_t)(from - BACKDATED_S)) &&
          ASN1_TIME_set(X509_getm_notAfter(cert), (time_t)(from + seconds)) &&
-         extend(cert, ca, NID_basic_constraints, "critical,CA:FALSE") &&
-         (!*key_usage || extend(cert, ca, NID_key_usage, key_usage)) &&
-         (!*extended || extend(cert, ca, NID_ext_key_usage, extended)) &&
-         extend(cert, ca, NID_authority_key_identifier, "keyid") && take_alt_names(cert, req);
+         !gw_pki_extend(cert, ca, NID_basic_constraints, "critical,CA:FALSE") &&
+         (!*key_usage || !gw_pki_extend(cert, ca, NID_key_usage, key_usage)) &&
+         (!*extended || !gw_pki_extend(cert, ca, NID_ext_key_usage, extended)) &&
+         !gw_pki_extend(cert, ca, NID_authority_key_identifier, "keyid") && take_alt_names(cert, req);
 }
 
-static int write_pem(X509 *cert, kube_buf_t *pem) {
+/* base64 of PEM, as status.certificate has it. */
+static int write_pem(X509 *cert, kube_buf_t *out) {
   BIO *bio = BIO_new(BIO_s_mem());
   char *p = NULL;
   int ok = bio && PEM_write_bio_X509(bio, cert);
   long n = ok ? BIO_get_mem_data(bio, &p) : 0;
-  if (n > 0) kube_buf_add(pem, p, (size_t)n);
+  unsigned char *text = n > 0 ? malloc((size_t)n * 4 / 3 + 5) : NULL;
+  if (text) kube_buf_add(out, text, (size_t)EVP_EncodeBlock(text, (unsigned char *)p, (int)n));
+  free(text);
   BIO_free(bio);
-  return n > 0 && !pem->failed;
+  return out->n && !out->failed;
 }
 
 /* Whoever is of that group may do everything, and nobody could take it from him: that is not for requests to ask. */
@@ -115,7 +109,7 @@ static bool asks_for_masters(X509_REQ *req) {
   return false;
 }
 
-int gw_sign_request(gw_t *gw, kg_view_t args, kube_buf_t *pem, kg_error_t *err) {
+int gw_sign_request(gw_t *gw, kg_view_t args, kube_buf_t *out, kg_error_t *err) {
   X509_REQ *req = read_request(kg_view_str(kg_view_get(args, "request")));
   if (!req) return refuse(err, "unable to parse the certificate request");
   if (asks_for_masters(req)) {
@@ -129,7 +123,7 @@ int gw_sign_request(gw_t *gw, kg_view_t args, kube_buf_t *pem, kg_error_t *err) 
   bool genuine = X509_REQ_verify(req, X509_REQ_get0_pubkey(req)) == 1;
   bool ok = genuine && ca && key && cert &&
             fill(cert, req, ca, kg_view_get(args, "usages"), kg_wall_us(gw->ctx) / 1000000, seconds) &&
-            X509_sign(cert, key, EVP_sha256()) && write_pem(cert, pem);
+            X509_sign(cert, key, EVP_sha256()) && write_pem(cert, out);
   X509_free(cert);
   X509_free(ca);
   EVP_PKEY_free(key);

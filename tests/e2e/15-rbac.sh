@@ -47,3 +47,11 @@ refuse "attempting to grant RBAC permissions not currently held" k --as=carol cr
 k create clusterrolebinding carol-edit --clusterrole=edit --user=carol
 [ "$(k --as=carol auth can-i impersonate serviceaccounts)" = yes ] || fail "edit may act as service accounts"
 [ "$(k --as=carol auth can-i impersonate users || true)" = no ] || fail "edit may not act as users"
+
+say "no request for a certificate makes a superuser"
+openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$WORK/eve.key" -subj "/O=system:masters/CN=eve" -out "$WORK/eve.csr" 2>/dev/null
+k create -f - <<<"{\"apiVersion\":\"certificates.k8s.io/v1\",\"kind\":\"CertificateSigningRequest\",\"metadata\":{\"name\":\"eve\"},
+  \"spec\":{\"request\":\"$(base64 -w0 <"$WORK/eve.csr")\",\"signerName\":\"kubernetes.io/kube-apiserver-client\",\"usages\":[\"client auth\"]}}"
+k certificate approve eve
+eventually 10 sh -c "'$KUBECTL' get csr eve | grep -q Approved,Failed"
+[ -z "$(k get csr eve -o jsonpath='{.status.certificate}')" ] || fail "a certificate for system:masters"
