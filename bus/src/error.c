@@ -1,4 +1,4 @@
-#include "kogge/error.h"
+#include "kogge/view.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,6 +11,7 @@ int kg_error_set(kg_error_t *err, int code, const char *fmt, ...) {
   err->code = code;
   vsnprintf(err->text, sizeof err->text, fmt, ap);
   va_end(ap);
+  kg_str_mend(err->text);
   return -1;
 }
 
@@ -23,5 +24,6 @@ int kg_error_prefix(kg_error_t *err, const char *fmt, ...) {
   int n = vsnprintf(err->text, sizeof err->text, fmt, ap);
   va_end(ap);
   if (n >= 0 && (size_t)n < sizeof err->text) snprintf(err->text + n, sizeof err->text - (size_t)n, ": %s", old);
+  kg_str_mend(err->text);
   return -1;
 }

@@ -32,3 +32,12 @@ char *kg_str_dup(kg_str_t s) {
 bool kg_str_utf8(kg_str_t s) {
   return kg_utf8_ok((const uint8_t *)s.p, s.n);
 }
+
+void kg_str_mend(char *z) {
+  size_t n = strlen(z), k = n;
+  while (k && n - k < 3 && ((unsigned char)z[k - 1] & 0xc0) == 0x80) k--;
+  if (!k) return;
+  unsigned char first = (unsigned char)z[k - 1];
+  size_t whole = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : first >= 0xc0 ? 2 : 1;
+  if (whole > 1 && n - k + 1 < whole) z[k - 1] = '\0';
+}

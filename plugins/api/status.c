@@ -18,6 +18,7 @@ static void details(fault_t *f, const kube_resource_t *r, kg_str_t name, const c
 static bool fill(fault_t *f, int code, const char *reason, const char *fmt, va_list args) {
   *f = (fault_t){.code = code, .reason = reason};
   vsnprintf(f->message, sizeof f->message, fmt, args);
+  kg_str_mend(f->message);
   return false;
 }
 
@@ -56,6 +57,7 @@ bool fault_conflict(fault_t *f, const kube_resource_t *r, const char *sub, kg_st
   va_list args;
   va_start(args, fmt);
   vsnprintf(why, sizeof why, fmt, args);
+  kg_str_mend(why);
   va_end(args);
   fault_other(f, 409, "Conflict", "Operation cannot be fulfilled on " QUALIFIED "%s%s \"" KG_STR_FMT "\": %s",
               QUALIFIED_ARG(r, r->resource), sub ? "/" : "", sub ? sub : "", KG_STR_ARG(name), why);
@@ -73,6 +75,7 @@ bool fault_forbidden(fault_t *f, const kube_resource_t *r, kg_str_t name, const 
   va_list args;
   va_start(args, fmt);
   vsnprintf(why, sizeof why, fmt, args);
+  kg_str_mend(why);
   va_end(args);
   fault_other(f, 403, "Forbidden", QUALIFIED " \"" KG_STR_FMT "\" is forbidden: %s", QUALIFIED_ARG(r, r->resource),
               KG_STR_ARG(name), why);
@@ -116,6 +119,7 @@ void cause_add(kube_arena_t *a, kube_node_t *causes, const char *reason, const c
   va_list args;
   va_start(args, fmt);
   vsnprintf(text, sizeof text, fmt, args);
+  kg_str_mend(text);
   va_end(args);
   kube_node_t *cause = kube_map(a);
   kube_set(a, cause, "reason", kube_str(a, reason));

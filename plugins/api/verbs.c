@@ -341,6 +341,8 @@ static bool patch_fault(write_t *w, const kg_error_t *err) {
     w->fault.bare = true;
     return false;
   }
+  if (err->code == 413)
+    return fault_other(&w->fault, 413, "RequestEntityTooLarge", "Request entity too large: %s", err->text);
   const char *reason = err->code == 409 ? "Conflict" : err->code == 422 ? "Invalid" : "BadRequest";
   return fault_other(&w->fault, err->code ? err->code : 400, reason, "%s", err->text);
 }

@@ -12,6 +12,7 @@ static uint32_t fnv32a(const void *data, size_t n, uint32_t h) {
 /* Two documents of one template may order their keys differently (a patch does that): the hash must not see it. */
 static void sort_keys(kube_node_t *n) {
   if (n->type != KG_V_MAP && n->type != KG_V_ARRAY) return;
+  n->c.index = NULL; /* keys change their places; nobody looks them up here */
   for (uint32_t i = 0; i < n->c.n; i++) {
     sort_keys(n->c.items[i]);
     if (n->type == KG_V_ARRAY) continue;

@@ -292,6 +292,7 @@ void gw_status(gw_ex_t *ex, int code, const char *reason, const char *details, c
   va_start(args, fmt);
   vsnprintf(text, sizeof text, fmt, args);
   va_end(args);
+  kg_str_mend(text);
   kube_buf_t b = {0};
   gw_status_json(&b, code, reason, details, text);
   gw_respond(ex, code, "application/json", &b);

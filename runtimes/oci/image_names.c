@@ -41,7 +41,7 @@ char *image_name_full(kg_str_t name, kg_error_t *err) {
   static const char invalid[] = "couldn't parse image name \"" KG_STR_FMT "\": invalid reference format";
   const char *slash = name.n ? memchr(name.p, '/', name.n) : NULL, *at = name.n ? memchr(name.p, '@', name.n) : NULL;
   bool host = slash && is_registry(name.p, (size_t)(slash - name.p));
-  const char *path = host ? slash + 1 : name.p, *end = at ? at : name.p + name.n, *tag = NULL;
+  const char *path = host ? slash + 1 : name.p, *end = at && at >= path ? at : name.p + name.n, *tag = NULL;
   for (const char *p = end; p > path && p[-1] != '/'; p--)
     if (p[-1] == ':') tag = p;
   size_t npath = (size_t)((tag ? tag - 1 : end) - path);

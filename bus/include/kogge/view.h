@@ -44,6 +44,7 @@ KG_PUBLIC bool kg_str_eq(kg_str_t a, kg_str_t b);    /* absent equals empty */
 KG_PUBLIC bool kg_str_is(kg_str_t a, const char *z); /* z must not be NULL */
 KG_PUBLIC int kg_str_cmp(kg_str_t a, kg_str_t b);    /* bytewise, like memcmp */
 KG_PUBLIC bool kg_str_utf8(kg_str_t s);              /* whether it is well-formed UTF-8 (RFC 3629) */
+KG_PUBLIC void kg_str_mend(char *z);                 /* takes away a character that snprintf() cut at the end */
 KG_PUBLIC char *kg_str_dup(kg_str_t s);              /* malloc'ed C string; caller frees */
 
 KG_PUBLIC kg_view_t kg_view_of(const kg_doc_t *doc); /* doc may be NULL: absent */

@@ -249,6 +249,7 @@ static void sort_map(decoder_t *d, kube_node_t *n) {
     n->c.keys[i] = pairs[i].key;
     n->c.items[i] = pairs[i].value;
   }
+  kube_reindex(d->a, n);
 }
 
 static kube_node_t *decode_map(decoder_t *d, const frame_t *at, const kube_field_t *f, kube_node_t *n) {
@@ -333,7 +334,7 @@ static kube_node_t *decode_field(decoder_t *d, const frame_t *at, const kube_fie
  * ---------------------------------------------------------------------------------------------------------- */
 
 static void note_unknown(decoder_t *d, const frame_t *at, kg_str_t key) {
-  if (!d->unknown) return;
+  if (!d->unknown || d->unknown->c.n >= KUBE_MOST_UNKNOWN) return;
   const char *up = path_of(d, at, true);
   kube_push(d->a, d->unknown, kube_strf(d->a, "%s%s" KG_STR_FMT, up, *up ? "." : "", KG_STR_ARG(key)));
 }

@@ -129,10 +129,11 @@ static void take_from_map(kube_arena_t *a, const kube_place_t *p, kube_node_t *n
     if (!v) continue;
     kube_place_t f = kube_place_field(p, name, NULL);
     if (!still && kube_fields_member(last->c.items[i]))
-      kube_deln(n, name);
+      kube_strike(n, name);
     else
       take_out(a, &f, v, last->c.items[i], still);
   }
+  kube_settle(a, n);
 }
 
 static void take_from_list(kube_arena_t *a, const kube_place_t *p, kube_node_t *n, const kube_node_t *last,

@@ -14,11 +14,12 @@ kube_node_t *kube_patch_merge(kube_arena_t *a, const kube_node_t *object, const 
     kg_str_t key = patch->c.keys[i];
     const kube_node_t *v = patch->c.items[i];
     if (v->type == KG_V_NIL) {
-      kube_deln(out, key);
+      kube_strike(out, key);
     } else {
       kube_setn(a, out, key, kube_patch_merge(a, kube_getn(out, key), v));
     }
   }
+  kube_settle(a, out);
   return out;
 }
 
@@ -97,6 +98,34 @@ static kube_node_t *value_at(kube_node_t *root, const place_t *place) {
   return kube_getn(place->parent, place->key);
 }
 
+/* --- what a hostile patch may cost: copies of copies double, paths nest what is nested already */
+
+enum { MOST_OPERATIONS = 10000, MOST_COPIED = 3 << 20 };
+
+typedef struct patcher {
+  kube_arena_t *a;
+  kube_node_t *root;
+  int64_t copied; /* bytes, as JSON would have them */
+  kg_error_t *err;
+} patcher_t;
+
+/* About the bytes of n as JSON, and how deep it is. */
+static int64_t weigh(const kube_node_t *n, unsigned depth, unsigned *deepest) {
+  int64_t sum = 8 + (n->type == KG_V_STR ? (int64_t)n->s.n : 0);
+  if (depth > *deepest) *deepest = depth;
+  if (n->type != KG_V_MAP && n->type != KG_V_ARRAY) return sum;
+  for (uint32_t i = 0; i < n->c.n; i++)
+    sum += weigh(n->c.items[i], depth + 1, deepest) + (n->type == KG_V_MAP ? (int64_t)n->c.keys[i].n : 0);
+  return sum;
+}
+
+static bool too_deep(const kube_node_t *v, kg_str_t path, int64_t *weight) {
+  unsigned deepest = 0, steps = 0;
+  for (size_t i = 0; i < path.n; i++) steps += path.p[i] == '/';
+  *weight = weigh(v, 0, &deepest);
+  return steps + deepest >= KG_DOC_MAX_DEPTH - 1;
+}
+
 static void insert(kube_arena_t *a, kube_node_t **root, const place_t *place, kube_node_t *v) {
   if (!place->parent) {
     *root = v;
@@ -126,38 +155,50 @@ static bool text_of(const kube_node_t *op, const char *key, kg_str_t *out) {
   return n && n->type == KG_V_STR;
 }
 
-static int apply_from(kube_arena_t *a, kube_node_t **root, const kube_node_t *op, bool move, kg_error_t *err) {
+static int apply_from(patcher_t *p, const kube_node_t *op, bool move) {
+  int64_t weight;
   kg_str_t from, path = kube_node_str(kube_get(op, "path"));
   place_t source, target;
-  if (!text_of(op, "from", &from) || find_place(a, *root, from, false, &source) != 0) {
-    return refuse(err, move ? "move" : "copy", from, "there is nothing to take");
+  if (!text_of(op, "from", &from) || find_place(p->a, p->root, from, false, &source) != 0) {
+    return refuse(p->err, move ? "move" : "copy", from, "there is nothing to take");
   }
-  kube_node_t *v = value_at(*root, &source);
+  kube_node_t *v = value_at(p->root, &source);
+  if (too_deep(v, path, &weight)) return refuse(p->err, move ? "move" : "copy", path, "it would be nested too deep");
+  if (!move && (p->copied += weight) > MOST_COPIED)
+    return kg_error_set(
+        p->err, 422,
+        "Unable to complete the copy, the accumulated size increase of copy is %lld, exceeding the limit %d",
+        (long long)p->copied, MOST_COPIED);
   if (move) {
-    take_out(root, &source, a);
+    take_out(&p->root, &source, p->a);
   } else {
-    v = kube_tree_clone(a, v);
+    v = kube_tree_clone(p->a, v);
   }
-  if (find_place(a, *root, path, true, &target) != 0)
-    return refuse(err, move ? "move" : "copy", path, "there is no such place");
-  insert(a, root, &target, v);
+  if (find_place(p->a, p->root, path, true, &target) != 0)
+    return refuse(p->err, move ? "move" : "copy", path, "there is no such place");
+  insert(p->a, &p->root, &target, v);
   return 0;
 }
 
-static int apply_one(kube_arena_t *a, kube_node_t **root, const kube_node_t *op, kg_error_t *err) {
+static int apply_one(patcher_t *p, const kube_node_t *op) {
+  kube_arena_t *a = p->a;
+  kube_node_t **root = &p->root;
+  kg_error_t *err = p->err;
+  int64_t weight;
   kg_str_t name, path;
   if (!text_of(op, "op", &name) || !text_of(op, "path", &path)) {
     return kg_error_set(err, 422, "a patch operation needs `op` and `path`");
   }
   const kube_node_t *value = kube_get(op, "value");
   place_t place;
+  if (value && too_deep(value, path, &weight)) return refuse(err, "with a value", path, "it would be nested too deep");
   if (kg_str_is(name, "add")) {
     if (!value) return refuse(err, "add", path, "it has no value");
     if (find_place(a, *root, path, true, &place) != 0) return refuse(err, "add", path, "there is no such place");
     insert(a, root, &place, kube_tree_clone(a, value));
     return 0;
   }
-  if (kg_str_is(name, "move") || kg_str_is(name, "copy")) return apply_from(a, root, op, kg_str_is(name, "move"), err);
+  if (kg_str_is(name, "move") || kg_str_is(name, "copy")) return apply_from(p, op, kg_str_is(name, "move"));
   bool test = kg_str_is(name, "test"), replace = kg_str_is(name, "replace"), gone = kg_str_is(name, "remove");
   if (!test && !replace && !gone)
     return refuse(err, "of an unknown kind", path, "add, remove, replace, move, copy and test are known");
@@ -183,9 +224,13 @@ kube_node_t *kube_patch_json(kube_arena_t *a, const kube_node_t *object, const k
                  "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp");
     return NULL;
   }
-  kube_node_t *root = kube_tree_clone(a, object);
-  for (uint32_t i = 0; i < patch->c.n; i++) {
-    if (apply_one(a, &root, patch->c.items[i], err) != 0) return NULL;
+  if (patch->c.n > MOST_OPERATIONS) {
+    kg_error_set(err, 413, "The allowed maximum operations in a JSON patch is %d, got %u", MOST_OPERATIONS, patch->c.n);
+    return NULL;
   }
-  return root;
+  patcher_t p = {.a = a, .root = kube_tree_clone(a, object), .err = err};
+  for (uint32_t i = 0; i < patch->c.n; i++) {
+    if (apply_one(&p, patch->c.items[i]) != 0) return NULL;
+  }
+  return p.root;
 }

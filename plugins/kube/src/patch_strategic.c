@@ -216,7 +216,7 @@ static int merge_key(kube_arena_t *a, const kube_type_t *t, kube_node_t *out, co
   } else if (is_directive(key)) {
     return 0;
   } else if (v->type == KG_V_NIL) {
-    kube_deln(out, key);
+    kube_strike(out, key);
   } else {
     const kube_node_t *had = kube_getn(out, key);
     kube_node_t *merged =
@@ -244,6 +244,7 @@ static kube_node_t *merge_map(kube_arena_t *a, const kube_type_t *t, const kube_
   for (uint32_t i = 0; i < patch->c.n; i++) {
     if (merge_key(a, t, out, patch, i, err) != 0) return NULL;
   }
+  kube_settle(a, out);
   return out;
 }
 

@@ -193,6 +193,7 @@ static void sort_keys(kube_arena_t *a, kube_node_t *n) {
   for (uint32_t i = 0; i < n->c.n; i++) pairs[i] = (kube_property_t){n->c.keys[i], (void *)n->c.items[i]};
   qsort(pairs, n->c.n, sizeof *pairs, by_name);
   for (uint32_t i = 0; i < n->c.n; i++) n->c.keys[i] = pairs[i].name, n->c.items[i] = (void *)pairs[i].s;
+  kube_reindex(a, n);
 }
 
 static bool of_resource(kg_str_t key) {
@@ -220,11 +221,11 @@ static void prune_object(pruner_t *p, const kube_structural_t *s, kube_node_t *n
     if (field) {
       prune(p, field, n->c.items[i], inner, field->embedded);
     } else if (!s->preserve) {
-      if (p->unknown) kube_push(p->a, p->unknown, kube_str(p->a, inner));
-      kube_deln(n, key);
-      i--;
+      if (p->unknown && p->unknown->c.n < KUBE_MOST_UNKNOWN) kube_push(p->a, p->unknown, kube_str(p->a, inner));
+      n->c.items[i] = NULL;
     }
   }
+  kube_settle(p->a, n);
 }
 
 static void prune(pruner_t *p, const kube_structural_t *s, kube_node_t *n, const char *path, bool resource) {

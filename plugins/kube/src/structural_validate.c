@@ -160,25 +160,24 @@ static void check_string(checker_t *k, const kube_structural_t *s, const kube_no
 
 /* --- structures ------------------------------------------------------------------------------------------------- */
 
+/* What must be there once: the element itself, or its keys. */
+static kube_node_t *identity(checker_t *k, const kube_structural_t *s, kube_node_t *element) {
+  if (s->list == KUBE_LIST_SET) return element;
+  kube_node_t *mine = kube_map(k->c.a);
+  for (const char *const *key = s->list_keys; key && *key; key++) {
+    kube_node_t *v = kube_get(element, *key);
+    if (v) kube_set(k->c.a, mine, *key, v);
+  }
+  return mine;
+}
+
 static void check_keys(checker_t *k, const kube_structural_t *s, const kube_node_t *list) {
-  for (uint32_t i = 1; i < list->c.n; i++) {
-    kube_node_t *mine = kube_map(k->c.a);
-    bool same = false;
-    for (uint32_t j = 0; j < i && !same; j++) {
-      if (s->list == KUBE_LIST_SET) {
-        same = kube_tree_equal(list->c.items[i], list->c.items[j]);
-        continue;
-      }
-      same = true;
-      for (const char *const *key = s->list_keys; key && *key; key++) {
-        kube_node_t *a = kube_get(list->c.items[i], *key);
-        same = same && kube_tree_equal(a, kube_get(list->c.items[j], *key));
-        if (a) kube_set(k->c.a, mine, *key, a);
-      }
-    }
-    if (!same) continue;
+  kube_node_t *seen = kube_map(k->c.a);
+  for (uint32_t i = 0; i < list->c.n; i++) {
+    kube_node_t *mine = identity(k, s, list->c.items[i]);
+    if (!kube_noted(&k->c, seen, kube_value_text(&k->c, mine))) continue;
     size_t n = kube_path_index(&k->c, i);
-    kube_duplicate(&k->c, NULL, s->list == KUBE_LIST_SET ? list->c.items[i] : mine);
+    kube_duplicate(&k->c, NULL, mine);
     kube_path_pop(&k->c, n);
   }
 }

@@ -107,6 +107,49 @@ static void reserve(kube_arena_t *a, kube_node_t *n, uint32_t room) {
   n->c.room = want;
 }
 
+/* --- finding keys: a map of many keys has an index, or strangers' objects would cost the square of their size --------
+ */
+
+enum { INDEX_FROM = 24, INDEX_HEAD = 2 }; /* in front of the slots: their number - 1, and the seed of the hash */
+
+static uint32_t slot_of(const uint32_t *index, kg_str_t key) {
+  uint64_t h = index[1] | 0xcbf29ce400000000ull;
+  for (size_t i = 0; i < key.n; i++) h = (h ^ (uint8_t)key.p[i]) * 0x100000001b3ull;
+  return (uint32_t)(h ^ h >> 32) & index[0];
+}
+
+static void index_add(kube_node_t *m, uint32_t i) {
+  uint32_t *slots = m->c.index + INDEX_HEAD, mask = m->c.index[0], s = slot_of(m->c.index, m->c.keys[i]);
+  while (slots[s]) s = (s + 1) & mask;
+  slots[s] = i + 1;
+}
+
+void kube_reindex(kube_arena_t *a, kube_node_t *m) {
+  m->c.index = NULL;
+  if (m->c.n < INDEX_FROM) return;
+  uint32_t n = 64;
+  while (n < 4 * m->c.n) n *= 2;
+  m->c.index = kube_arena_alloc(a, (INDEX_HEAD + n) * sizeof *m->c.index);
+  m->c.index[0] = n - 1;
+  m->c.index[1] = (uint32_t)((uintptr_t)m->c.index >> 4); /* nobody outside knows it */
+  for (uint32_t i = 0; i < m->c.n; i++) index_add(m, i);
+}
+
+static int64_t place_of(const kube_node_t *m, kg_str_t key) {
+  if (!m || m->type != KG_V_MAP) return -1;
+  if (!m->c.index) {
+    for (uint32_t i = 0; i < m->c.n; i++)
+      if (kg_str_eq(m->c.keys[i], key)) return i;
+    return -1;
+  }
+  const uint32_t *slots = m->c.index + INDEX_HEAD;
+  for (uint32_t s = slot_of(m->c.index, key); slots[s]; s = (s + 1) & m->c.index[0])
+    if (kg_str_eq(m->c.keys[slots[s] - 1], key)) return slots[s] - 1;
+  return -1;
+}
+
+/* --- parsing and packing, again --------------------------------------------------------------------------------- */
+
 static kube_node_t *parse(kube_arena_t *a, kg_view_t v, unsigned depth);
 
 static kube_node_t *parse_container(kube_arena_t *a, kg_view_t v, kg_vtype_t type, unsigned depth) {
@@ -124,6 +167,7 @@ static kube_node_t *parse_container(kube_arena_t *a, kg_view_t v, kg_vtype_t typ
     if (!item) return NULL;
     n->c.items[n->c.n++] = item;
   }
+  if (type == KG_V_MAP) kube_reindex(a, n);
   return n->c.n == count ? n : NULL;
 }
 
@@ -224,6 +268,7 @@ kube_node_t *kube_tree_clone(kube_arena_t *a, const kube_node_t *n) {
     copy->c.items[i] = kube_tree_clone(a, n->c.items[i]);
   }
   copy->c.n = n->c.n;
+  if (n->type == KG_V_MAP) kube_reindex(a, copy);
   return copy;
 }
 
@@ -315,13 +360,6 @@ kube_node_t *kube_strf(kube_arena_t *a, const char *fmt, ...) {
 
 /* --- editing ----------------------------------------------------------------------------------------------------- */
 
-static int64_t place_of(const kube_node_t *m, kg_str_t key) {
-  if (!m || m->type != KG_V_MAP) return -1;
-  for (uint32_t i = 0; i < m->c.n; i++)
-    if (kg_str_eq(m->c.keys[i], key)) return i;
-  return -1;
-}
-
 kube_node_t *kube_getn(const kube_node_t *m, kg_str_t key) {
   int64_t i = place_of(m, key);
   return i < 0 ? NULL : m->c.items[i];
@@ -346,6 +384,10 @@ void kube_setn(kube_arena_t *a, kube_node_t *m, kg_str_t key, kube_node_t *v) {
     reserve(a, m, m->c.n + 1);
     i = m->c.n++;
     m->c.keys[i] = kube_arena_str(a, key);
+    if (!m->c.index || 2 * m->c.n > m->c.index[0])
+      kube_reindex(a, m);
+    else
+      index_add(m, (uint32_t)i);
   }
   m->c.items[i] = v;
 }
@@ -361,7 +403,25 @@ bool kube_deln(kube_node_t *m, kg_str_t key) {
   memmove(m->c.keys + i, m->c.keys + i + 1, after * sizeof *m->c.keys);
   memmove(m->c.items + i, m->c.items + i + 1, after * sizeof *m->c.items);
   m->c.n--;
+  m->c.index = NULL;
   return true;
+}
+
+void kube_strike(kube_node_t *m, kg_str_t key) {
+  int64_t i = place_of(m, key);
+  if (i >= 0) m->c.items[i] = NULL;
+}
+
+void kube_settle(kube_arena_t *a, kube_node_t *m) {
+  uint32_t n = 0;
+  for (uint32_t i = 0; i < m->c.n; i++) {
+    if (!m->c.items[i]) continue;
+    m->c.keys[n] = m->c.keys[i];
+    m->c.items[n++] = m->c.items[i];
+  }
+  if (n == m->c.n) return;
+  m->c.n = n;
+  kube_reindex(a, m);
 }
 
 bool kube_del(kube_node_t *m, const char *key) {

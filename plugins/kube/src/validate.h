@@ -36,6 +36,7 @@ struct kube_check {
   const kube_node_t *root, *old_root; /* old_root NULL: a creation */
   const kube_node_t *self;            /* the struct whose rules run */
   const kube_type_t *type;            /* and its type */
+  kube_node_t *volumes;               /* names of the pod's volumes, once a mount asked for them */
   char path[1024];
   size_t n; /* length of path */
   bool updating;
@@ -99,6 +100,10 @@ typedef struct kube_passes {
 void kube_check_metadata(kube_check_t *c, kube_form_fn name_form, const kube_passes_t *passes);
 /* Runs the rules of t and of what it contains on a new struct, at the path. */
 void kube_check_struct(kube_check_t *c, const kube_type_t *t, const kube_node_t *n);
+/* Whether `key` was noted in the map `seen` before; notes it. Comparing each with each would cost the square. */
+bool kube_noted(kube_check_t *c, kube_node_t *seen, const char *key);
+/* A value as errors show it: text in quotes, everything else as JSON. */
+const char *kube_value_text(kube_check_t *c, const kube_node_t *v);
 /* The elements of an array of strings: "a", "b" */
 const char *kube_value_list(kube_check_t *c, const kube_node_t *list);
 

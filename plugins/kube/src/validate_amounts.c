@@ -377,14 +377,13 @@ KUBE_CALL(limit_type) {
 /* One entry for each type of thing. */
 KUBE_CALL(limit_types) {
   (void)r, (void)old;
-  for (uint32_t i = 1; i < kube_count(v); i++) {
-    for (uint32_t k = 0; k < i; k++) {
-      if (!kg_str_eq(kube_text(v->c.items[i], "type"), kube_text(v->c.items[k], "type"))) continue;
-      size_t n = kube_path_push(c, "limits");
-      kube_path_index(c, i);
-      kube_duplicate(c, "type", kube_get(v->c.items[i], "type"));
-      kube_path_pop(c, n);
-      break;
-    }
+  kube_node_t *seen = kube_map(c->a);
+  for (uint32_t i = 0; i < kube_count(v); i++) {
+    const kube_node_t *type = kube_get(v->c.items[i], "type");
+    if (!kube_noted(c, seen, kube_value_text(c, type))) continue;
+    size_t n = kube_path_push(c, "limits");
+    kube_path_index(c, i);
+    kube_duplicate(c, "type", type);
+    kube_path_pop(c, n);
   }
 }

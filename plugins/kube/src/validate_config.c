@@ -209,15 +209,13 @@ KUBE_CALL(flow_url) {
 KUBE_CALL(review_versions) {
   (void)r, (void)old;
   const kube_node_t *list = kube_get(v, "admissionReviewVersions");
+  kube_node_t *seen = kube_map(c->a);
   bool known = false;
   for (uint32_t i = 0; i < kube_count(list); i++) {
     kg_str_t s = kube_node_str(list->c.items[i]);
     known |= kg_str_is(s, "v1") || kg_str_is(s, "v1beta1");
-    for (uint32_t k = 0; k < i; k++)
-      if (kg_str_eq(kube_node_str(list->c.items[k]), s)) {
-        kube_invalid(c, kube_arena_fmt(c->a, "admissionReviewVersions[%u]", i), list->c.items[i], "duplicate version");
-        break;
-      }
+    if (kube_noted(c, seen, kube_arena_fmt(c->a, KG_STR_FMT, KG_STR_ARG(s))))
+      kube_invalid(c, kube_arena_fmt(c->a, "admissionReviewVersions[%u]", i), list->c.items[i], "duplicate version");
   }
   if (kube_count(list) && !known)
     kube_invalid(c, "admissionReviewVersions", list, "must include at least one of v1, v1beta1");
@@ -296,12 +294,9 @@ KUBE_CALL(signer_name) {
 /* Errors call the struct, not the element: once for either of the two that are the same. */
 KUBE_CALL(unique_here) {
   (void)r, (void)old;
-  for (uint32_t i = 1; i < kube_count(v); i++)
-    for (uint32_t k = 0; k < i; k++)
-      if (kube_tree_equal(v->c.items[i], v->c.items[k])) {
-        kube_duplicate(c, NULL, v->c.items[i]);
-        break;
-      }
+  kube_node_t *seen = kube_map(c->a);
+  for (uint32_t i = 0; i < kube_count(v); i++)
+    if (kube_noted(c, seen, kube_value_text(c, v->c.items[i]))) kube_duplicate(c, NULL, v->c.items[i]);
 }
 
 static void csi_driver_changed(kube_check_t *c, const kube_node_t *driver) {

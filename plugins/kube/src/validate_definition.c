@@ -126,6 +126,7 @@ static const kube_node_t *schema_at(const kube_node_t *schema, kg_str_t path) {
 }
 
 static void check_selectable(kube_check_t *c, const kube_node_t *list, const kube_node_t *schema) {
+  kube_node_t *seen = kube_map(c->a);
   if (kube_count(list) > 8) kube_too_many(c, "selectableFields", kube_count(list), 8);
   for (uint32_t i = 0; i < kube_count(list); i++) {
     kg_str_t path = kube_text(list->c.items[i], "jsonPath");
@@ -140,11 +141,8 @@ static void check_selectable(kube_check_t *c, const kube_node_t *list, const kub
       kube_invalid_str(c, field, path, "is an invalid path: does not refer to a valid field");
     else if (!kg_str_is(type, "string") && !kg_str_is(type, "boolean") && !kg_str_is(type, "integer"))
       kube_invalid_str(c, field, path, "must point to a field of type string, boolean or integer");
-    for (uint32_t k = 0; k < i; k++)
-      if (path.n && kg_str_eq(kube_text(list->c.items[k], "jsonPath"), path)) {
-        kube_duplicate(c, field, kube_get(list->c.items[i], "jsonPath"));
-        break;
-      }
+    if (path.n && kube_noted(c, seen, kube_arena_fmt(c->a, KG_STR_FMT, KG_STR_ARG(path))))
+      kube_duplicate(c, field, kube_get(list->c.items[i], "jsonPath"));
   }
 }
 
@@ -201,11 +199,12 @@ static void check_version(kube_check_t *c, const kube_node_t *v, uint32_t i) {
 static unsigned check_versions(kube_check_t *c, const kube_node_t *versions) {
   unsigned stored = 0;
   bool twice = false;
+  kube_node_t *seen = kube_map(c->a);
   kube_node_t nothing = {.type = KG_V_ARRAY};
   for (uint32_t i = 0; i < kube_count(versions); i++) {
     const kube_node_t *v = versions->c.items[i];
     stored += kube_node_bool(kube_get(v, "storage"), false);
-    for (uint32_t k = 0; k < i; k++) twice |= kg_str_eq(kube_text(versions->c.items[k], "name"), kube_text(v, "name"));
+    twice |= kube_noted(c, seen, kube_arena_fmt(c->a, KG_STR_FMT, KG_STR_ARG(kube_text(v, "name"))));
     check_version(c, v, i);
   }
   const kube_node_t *all = versions && versions->type == KG_V_ARRAY ? versions : &nothing;

@@ -151,11 +151,10 @@ static void check_no_new_finalizers(kube_check_t *c, const kube_node_t *meta, co
   const kube_node_t *now = kube_get(meta, "finalizers"), *before = kube_get(old, "finalizers");
   kube_node_t *extra = kube_array(c->a);
   if (kube_node_empty(kube_get(old, "deletionTimestamp"))) return;
-  for (uint32_t i = 0; i < kube_count(now); i++) {
-    bool known = false;
-    for (uint32_t k = 0; k < kube_count(before); k++) known |= kube_tree_equal(now->c.items[i], before->c.items[k]);
-    if (!known) kube_push(c->a, extra, now->c.items[i]);
-  }
+  kube_node_t *known = kube_map(c->a);
+  for (uint32_t i = 0; i < kube_count(before); i++) kube_setn(c->a, known, kube_node_str(before->c.items[i]), known);
+  for (uint32_t i = 0; i < kube_count(now); i++)
+    if (!kube_getn(known, kube_node_str(now->c.items[i]))) kube_push(c->a, extra, now->c.items[i]);
   if (extra->c.n)
     kube_forbidden(
         c, "finalizers",

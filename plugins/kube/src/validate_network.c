@@ -37,25 +37,25 @@ KUBE_CALL(nonspecial_ip) {
 /* --- services --------------------------------------------------------------------------------------------------- */
 
 static void service_ports(kube_check_t *c, const kube_node_t *ports, bool cluster, bool balanced) {
+  kube_node_t *seen = kube_map(c->a), *nodes = kube_map(c->a);
   for (uint32_t i = 0; i < kube_count(ports); i++) {
     const kube_node_t *p = ports->c.items[i], *node = kube_get(p, "nodePort");
+    kg_str_t protocol = kube_text(p, "protocol");
     size_t n = kube_path_push(c, "ports");
     kube_path_index(c, i);
     if (kube_count(ports) > 1 && !kube_text(p, "name").n) kube_required(c, "name", NULL);
     if (balanced && kube_node_int(kube_get(p, "port"), 0) == 10250)
       kube_invalid(c, "port", kube_get(p, "port"), "may not expose port 10250 externally since it is used by kubelet");
     if (cluster && kube_node_int(node, 0)) kube_forbidden(c, "nodePort", "may not be used when `type` is 'ClusterIP'");
-    for (uint32_t k = 0; k < i; k++) {
-      const kube_node_t *q = ports->c.items[k];
-      if (!kg_str_eq(kube_text(p, "protocol"), kube_text(q, "protocol"))) continue;
-      if (kube_tree_equal(kube_get(p, "port"), kube_get(q, "port"))) {
-        kube_node_t *key = kube_map(c->a);
-        kube_set(c->a, key, "port", kube_get(p, "port"));
-        kube_set(c->a, key, "protocol", kube_get(p, "protocol"));
-        kube_duplicate(c, NULL, key);
-      }
-      if (kube_node_int(node, 0) && kube_tree_equal(node, kube_get(q, "nodePort"))) kube_duplicate(c, "nodePort", node);
+    const char *on = kube_arena_fmt(c->a, KG_STR_FMT "/", KG_STR_ARG(protocol));
+    if (kube_noted(c, seen, kube_arena_fmt(c->a, "%s%s", on, kube_value_text(c, kube_get(p, "port"))))) {
+      kube_node_t *key = kube_map(c->a);
+      kube_set(c->a, key, "port", kube_get(p, "port"));
+      kube_set(c->a, key, "protocol", kube_get(p, "protocol"));
+      kube_duplicate(c, NULL, key);
     }
+    if (kube_node_int(node, 0) && kube_noted(c, nodes, kube_arena_fmt(c->a, "%s%s", on, kube_value_text(c, node))))
+      kube_duplicate(c, "nodePort", node);
     kube_path_pop(c, n);
   }
 }

@@ -4,22 +4,22 @@
 #include "kube/values.h"
 #include "validate.h"
 
-static bool named(const kube_node_t *list, kg_str_t name) {
-  for (uint32_t i = 0; i < kube_count(list); i++)
-    if (kg_str_eq(kube_text(list->c.items[i], "name"), name)) return true;
-  return false;
+static void note_names(kube_check_t *c, const kube_node_t *list, kube_node_t *seen) {
+  for (uint32_t i = 0; i < kube_count(list); i++) kube_setn(c->a, seen, kube_text(list->c.items[i], "name"), seen);
 }
 
 /* Init containers may not be called as containers are, ephemeral ones not as either. */
 KUBE_CALL(container_names) {
   (void)r, (void)old;
   static const char *const later[] = {"initContainers", "ephemeralContainers"};
+  kube_node_t *seen = kube_map(c->a);
+  note_names(c, kube_get(v, "containers"), seen);
   for (int l = 0; l < 2; l++) {
     const kube_node_t *list = kube_get(v, later[l]);
+    if (l) note_names(c, kube_get(v, "initContainers"), seen);
     for (uint32_t i = 0; i < kube_count(list); i++) {
       kg_str_t name = kube_text(list->c.items[i], "name");
-      bool taken = named(kube_get(v, "containers"), name) || (l && named(kube_get(v, "initContainers"), name));
-      if (!name.n || !taken) continue;
+      if (!name.n || !kube_getn(seen, name)) continue;
       size_t n = kube_path_push(c, later[l]);
       kube_path_index(c, i);
       kube_duplicate(c, "name", kube_get(list->c.items[i], "name"));
@@ -34,36 +34,23 @@ static const kube_node_t *port_at(const kube_node_t *containers, uint32_t i, uin
   return kube_at(kube_get(kube_at(containers, i), "ports"), k);
 }
 
-static bool same_host_port(const kube_node_t *a, const kube_node_t *b) {
-  return kube_node_int(kube_get(a, "hostPort"), 0) == kube_node_int(kube_get(b, "hostPort"), 0) &&
-         kg_str_eq(kube_text(a, "protocol"), kube_text(b, "protocol")) &&
-         kg_str_eq(kube_text(a, "hostIP"), kube_text(b, "hostIP"));
-}
-
-static bool taken_before(const kube_node_t *list, uint32_t i, uint32_t k) {
-  const kube_node_t *port = port_at(list, i, k), *other;
-  for (uint32_t x = 0; x <= i; x++)
-    for (uint32_t y = 0; (x < i || y < k) && (other = port_at(list, x, y)); y++)
-      if (same_host_port(port, other)) return true;
-  return false;
-}
-
 /* A port of the host can be had once in a pod. */
 KUBE_CALL(host_ports) {
   (void)old;
   const kube_node_t *port;
+  kube_node_t *seen = kube_map(c->a);
   for (uint32_t i = 0; i < kube_count(v); i++) {
     for (uint32_t k = 0; (port = port_at(v, i, k)); k++) {
       int64_t number = kube_node_int(kube_get(port, "hostPort"), 0);
-      if (!number || !taken_before(v, i, k)) continue;
       kg_str_t protocol = kube_text(port, "protocol"), ip = kube_text(port, "hostIP");
+      const char *key = kube_arena_fmt(c->a, KG_STR_FMT "/" KG_STR_FMT "/%lld", KG_STR_ARG(protocol), KG_STR_ARG(ip),
+                                       (long long)number);
+      if (!number || !kube_noted(c, seen, key)) continue;
       size_t n = kube_path_push(c, r->field);
       kube_path_index(c, i);
       kube_path_push(c, "ports");
       kube_path_index(c, k);
-      kube_duplicate(
-          c, "hostPort",
-          kube_strf(c->a, KG_STR_FMT "/" KG_STR_FMT "/%lld", KG_STR_ARG(protocol), KG_STR_ARG(ip), (long long)number));
+      kube_duplicate(c, "hostPort", kube_str(c->a, key));
       kube_path_pop(c, n);
     }
   }
@@ -224,16 +211,22 @@ static const kube_node_t *pod_spec(const kube_check_t *c) {
 }
 
 /* A mount needs a volume; a StatefulSet's may come from its claims. */
-static bool has_volume(const kube_check_t *c, kg_str_t name) {
+static bool has_volume(kube_check_t *c, kg_str_t name) {
   const kube_node_t *claims = kube_path(c->root, "spec", "volumeClaimTemplates", NULL);
-  for (uint32_t i = 0; i < kube_count(claims); i++)
-    if (kg_str_eq(kube_node_str(kube_path(claims->c.items[i], "metadata", "name", NULL)), name)) return true;
-  return named(kube_get(pod_spec(c), "volumes"), name);
+  if (!c->volumes) {
+    c->volumes = kube_map(c->a);
+    for (uint32_t i = 0; i < kube_count(claims); i++)
+      kube_setn(c->a, c->volumes, kube_node_str(kube_path(claims->c.items[i], "metadata", "name", NULL)), c->volumes);
+    note_names(c, kube_get(pod_spec(c), "volumes"), c->volumes);
+  }
+  return kube_getn(c->volumes, name) != NULL;
 }
 
 KUBE_CALL(mounts) {
   (void)r, (void)old;
-  const kube_node_t *list = kube_get(v, "volumeMounts"), *devices = kube_get(v, "volumeDevices");
+  const kube_node_t *list = kube_get(v, "volumeMounts");
+  kube_node_t *devices = kube_map(c->a);
+  note_names(c, kube_get(v, "volumeDevices"), devices);
   for (uint32_t i = 0; i < kube_count(list); i++) {
     const kube_node_t *m = list->c.items[i];
     size_t n = kube_path_push(c, "volumeMounts");
@@ -241,7 +234,7 @@ KUBE_CALL(mounts) {
     kg_str_t name = kube_text(m, "name");
     kube_node_t empty = {.type = KG_V_STR, .s = KG_STR("")};
     if (!has_volume(c, name)) kube_not_found(c, "name", name.n ? kube_get(m, "name") : &empty);
-    if (name.n && named(devices, name))
+    if (name.n && kube_getn(devices, name))
       kube_invalid(c, "name", kube_get(m, "name"), "must not already exist in volumeDevices");
     if (kube_text(m, "subPath").n && kube_text(m, "subPathExpr").n)
       kube_invalid(c, "subPathExpr", kube_get(m, "subPathExpr"), "subPathExpr and subPath are mutually exclusive");
@@ -309,19 +302,20 @@ KUBE_CALL(one_volume) {
 
 KUBE_CALL(spread_pairs) {
   (void)r, (void)old;
-  for (uint32_t i = 0; i + 1 < kube_count(v); i++) {
+  uint32_t count = kube_count(v);
+  const char **texts = kube_arena_alloc(c->a, (count + 1) * sizeof *texts); /* NULL: no later one is the same */
+  kube_node_t *seen = kube_map(c->a);
+  for (uint32_t i = count; i-- > 0;) {
     kg_str_t key = kube_text(v->c.items[i], "topologyKey"), when = kube_text(v->c.items[i], "whenUnsatisfiable");
-    for (uint32_t k = i + 1; k < v->c.n; k++) {
-      if (!kg_str_eq(kube_text(v->c.items[k], "topologyKey"), key) ||
-          !kg_str_eq(kube_text(v->c.items[k], "whenUnsatisfiable"), when))
-        continue;
-      size_t n = kube_path_push(c, "topologySpreadConstraints");
-      kube_path_index(c, i);
-      kube_duplicate(c, "{topologyKey, whenUnsatisfiable}",
-                     kube_strf(c->a, "{" KG_STR_FMT ", " KG_STR_FMT "}", KG_STR_ARG(key), KG_STR_ARG(when)));
-      kube_path_pop(c, n);
-      break;
-    }
+    const char *text = kube_arena_fmt(c->a, "{" KG_STR_FMT ", " KG_STR_FMT "}", KG_STR_ARG(key), KG_STR_ARG(when));
+    texts[i] = kube_noted(c, seen, text) ? text : NULL;
+  }
+  for (uint32_t i = 0; i < count; i++) {
+    if (!texts[i]) continue;
+    size_t n = kube_path_push(c, "topologySpreadConstraints");
+    kube_path_index(c, i);
+    kube_duplicate(c, "{topologyKey, whenUnsatisfiable}", kube_str(c->a, texts[i]));
+    kube_path_pop(c, n);
   }
 }
 
@@ -352,19 +346,15 @@ static void taint(kube_check_t *c, const kube_node_t *t) {
 /* Errors call a node's taints metadata.taints. */
 KUBE_CALL(taints) {
   (void)r, (void)old;
+  kube_node_t *seen = kube_map(c->a);
   for (uint32_t i = 0; i < kube_count(v); i++) {
     const kube_node_t *a = v->c.items[i];
+    kg_str_t key = kube_text(a, "key"), effect = kube_text(a, "effect");
     size_t n = kube_path_push(c, "metadata.taints");
     kube_path_index(c, i);
     taint(c, a);
-    for (uint32_t k = 0; k < i; k++) {
-      const kube_node_t *b = v->c.items[k];
-      if (!kg_str_eq(kube_text(a, "key"), kube_text(b, "key")) ||
-          !kg_str_eq(kube_text(a, "effect"), kube_text(b, "effect")))
-        continue;
+    if (kube_noted(c, seen, kube_arena_fmt(c->a, KG_STR_FMT "=" KG_STR_FMT, KG_STR_ARG(key), KG_STR_ARG(effect))))
       kube_duplicate(c, NULL, a);
-      break;
-    }
     kube_path_pop(c, n);
   }
 }
@@ -427,10 +417,9 @@ KUBE_CALL(message_policy) {
 
 KUBE_CALL(unique_tolerations) {
   (void)old;
-  for (uint32_t i = 1; i < kube_count(v); i++) {
-    uint32_t k = 0;
-    while (k < i && !kube_tree_equal(v->c.items[k], v->c.items[i])) k++;
-    if (k == i) continue;
+  kube_node_t *seen = kube_map(c->a);
+  for (uint32_t i = 0; i < kube_count(v); i++) {
+    if (!kube_noted(c, seen, kube_value_text(c, v->c.items[i]))) continue;
     size_t n = kube_path_push(c, r->field);
     kube_path_index(c, i);
     kube_duplicate(c, NULL, v->c.items[i]);

@@ -153,12 +153,10 @@ static const kube_node_t *key_of(const kube_node_t *element, const char *key) {
 
 static void unique(kube_check_t *c, const kube_check_rule_t *r, const kube_node_t *list, bool whole) {
   if (!list || list->type != KG_V_ARRAY) return;
-  for (uint32_t i = 1; i < list->c.n; i++) {
+  kube_node_t *seen = kube_map(c->a);
+  for (uint32_t i = 0; i < list->c.n; i++) {
     const kube_node_t *k = key_of(list->c.items[i], r->text);
-    if (kube_node_empty(k)) continue;
-    uint32_t j = 0;
-    while (j < i && !kube_tree_equal(key_of(list->c.items[j], r->text), k)) j++;
-    if (j == i) continue;
+    if (kube_node_empty(k) || !kube_noted(c, seen, kube_value_text(c, k))) continue;
     size_t n = kube_path_push(c, r->field);
     kube_path_index(c, i);
     const char *key = r->text[0] == '-' ? NULL : r->text;

@@ -6,7 +6,8 @@
 
 static void append(kube_check_t *c, const char *text, size_t n) {
   size_t room = sizeof c->path - 1 - c->n;
-  if (n > room) n = room;
+  if (n > room)
+    for (n = room; n && ((unsigned char)text[n] & 0xc0) == 0x80;) n--; /* not within a character */
   memcpy(c->path + c->n, text, n);
   c->n += n;
   c->path[c->n] = 0;
@@ -41,6 +42,8 @@ void kube_path_pop(kube_check_t *c, size_t n) {
 }
 
 static void tell(kube_check_t *c, const char *field, const char *reason, const char *message) {
+  enum { MOST_CAUSES = 10000 }; /* nobody reads more, and a hostile object could have millions */
+  if (c->causes->c.n >= MOST_CAUSES) return;
   kube_node_t *cause = kube_map(c->a);
   kube_set(c->a, cause, "reason", kube_str(c->a, reason));
   kube_set(c->a, cause, "message", kube_str(c->a, message));
@@ -50,8 +53,7 @@ static void tell(kube_check_t *c, const char *field, const char *reason, const c
   kube_push(c->a, c->causes, cause);
 }
 
-/* A value as the API shows it: strings in quotes, everything else as JSON. */
-static const char *value_text(kube_check_t *c, const kube_node_t *v) {
+const char *kube_value_text(kube_check_t *c, const kube_node_t *v) {
   kg_doc_t *doc = v ? kube_tree_doc(v) : NULL;
   if (!doc) return "null";
   kube_buf_t b = {0};
@@ -81,10 +83,20 @@ void kube_told(kube_check_t *c, const char *field, const char *reason, const cha
 }
 
 const char *kube_value_list(kube_check_t *c, const kube_node_t *list) {
-  const char *text = "";
-  for (uint32_t i = 0; i < kube_count(list); i++)
-    text = kube_arena_fmt(c->a, "%s%s%s", text, i ? ", " : "", value_text(c, list->c.items[i]));
+  kube_buf_t b = {0};
+  for (uint32_t i = 0; i < kube_count(list); i++) {
+    if (i) kube_buf_addz(&b, ", ");
+    kube_buf_addz(&b, kube_value_text(c, list->c.items[i]));
+  }
+  const char *text = kube_arena_fmt(c->a, "%.*s", (int)b.n, b.p ? b.p : "");
+  kube_buf_free(&b);
   return text;
+}
+
+bool kube_noted(kube_check_t *c, kube_node_t *seen, const char *key) {
+  if (kube_get(seen, key)) return true;
+  kube_set(c->a, seen, key, seen);
+  return false;
 }
 
 void kube_required(kube_check_t *c, const char *field, const char *detail) {
@@ -93,11 +105,12 @@ void kube_required(kube_check_t *c, const char *field, const char *detail) {
        kube_arena_fmt(c->a, "Required value%s%s", more ? ": " : "", more ? detail : ""));
 }
 void kube_invalid(kube_check_t *c, const char *field, const kube_node_t *value, const char *detail) {
-  const char *text = value ? value_text(c, value) : zero_text(c, field);
+  const char *text = value ? kube_value_text(c, value) : zero_text(c, field);
   tell(c, field, "FieldValueInvalid", kube_arena_fmt(c->a, "Invalid value: %s: %s", text, detail));
 }
 void kube_type_invalid(kube_check_t *c, const char *field, const kube_node_t *value, const char *detail) {
-  tell(c, field, "FieldValueTypeInvalid", kube_arena_fmt(c->a, "Invalid value: %s: %s", value_text(c, value), detail));
+  tell(c, field, "FieldValueTypeInvalid",
+       kube_arena_fmt(c->a, "Invalid value: %s: %s", kube_value_text(c, value), detail));
 }
 void kube_checked_invalid(kube_check_t *c, const char *detail) {
   size_t n = c->n;
@@ -110,7 +123,7 @@ void kube_checked_invalid(kube_check_t *c, const char *detail) {
 }
 void kube_unsupported_of(kube_check_t *c, const char *field, const kube_node_t *value, const kube_node_t *values) {
   tell(c, field, "FieldValueNotSupported",
-       kube_arena_fmt(c->a, "Unsupported value: %s: supported values: %s", value_text(c, value),
+       kube_arena_fmt(c->a, "Unsupported value: %s: supported values: %s", kube_value_text(c, value),
                       kube_value_list(c, values)));
 }
 void kube_count_complaint(void *arg, const char *sentence) {
@@ -122,10 +135,10 @@ void kube_invalid_str(kube_check_t *c, const char *field, kg_str_t value, const 
   kube_invalid(c, field, &n, detail);
 }
 void kube_duplicate(kube_check_t *c, const char *field, const kube_node_t *value) {
-  tell(c, field, "FieldValueDuplicate", kube_arena_fmt(c->a, "Duplicate value: %s", value_text(c, value)));
+  tell(c, field, "FieldValueDuplicate", kube_arena_fmt(c->a, "Duplicate value: %s", kube_value_text(c, value)));
 }
 void kube_not_found(kube_check_t *c, const char *field, const kube_node_t *value) {
-  tell(c, field, "FieldValueNotFound", kube_arena_fmt(c->a, "Not found: %s", value_text(c, value)));
+  tell(c, field, "FieldValueNotFound", kube_arena_fmt(c->a, "Not found: %s", kube_value_text(c, value)));
 }
 void kube_forbidden(kube_check_t *c, const char *field, const char *detail) {
   tell(c, field, "FieldValueForbidden", kube_arena_fmt(c->a, "Forbidden: %s", detail));
@@ -146,7 +159,7 @@ void kube_unsupported(kube_check_t *c, const char *field, const kube_node_t *val
     p += n + (p[n] == ' ');
   }
   tell(c, field, "FieldValueNotSupported",
-       kube_arena_fmt(c->a, "Unsupported value: %s: supported values: %.*s", value_text(c, value), (int)b.n,
+       kube_arena_fmt(c->a, "Unsupported value: %s: supported values: %.*s", kube_value_text(c, value), (int)b.n,
                       b.p ? b.p : ""));
   kube_buf_free(&b);
 }

@@ -267,10 +267,11 @@ static bool gated(const kube_node_t *spec) {
 /* Gates may only be taken away; while one is left, what chooses the node may become narrower. */
 static void check_gates(kube_check_t *c, const kube_node_t *v, const kube_node_t *old) {
   const kube_node_t *now = kube_get(v, "schedulingGates"), *before = kube_get(old, "schedulingGates");
+  kube_node_t *known = kube_map(c->a);
+  for (uint32_t i = 0; i < kube_count(before); i++) kube_noted(c, known, kube_value_text(c, before->c.items[i]));
   for (uint32_t i = 0; i < kube_count(now); i++) {
-    bool known = false;
-    for (uint32_t k = 0; k < kube_count(before); k++) known |= kube_tree_equal(now->c.items[i], before->c.items[k]);
-    if (!known) kube_forbidden(c, "schedulingGates", "only deletion is allowed, but found new scheduling gate");
+    if (!kube_get(known, kube_value_text(c, now->c.items[i])))
+      kube_forbidden(c, "schedulingGates", "only deletion is allowed, but found new scheduling gate");
   }
 }
 

@@ -103,6 +103,7 @@ const kube_field_t *kube_field_find(const kube_type_t *t, kg_str_t name);
 /* --- what the tables drive: each works on a tree of a whole object of resource r
  * --------------------------------------- */
 
+enum { KUBE_MOST_UNKNOWN = 100 }; /* as many as Kubernetes tells */
 /* Checks types and drops (or collects) unknown fields, normalises values (quantities canonical, nulls removed, empty
  * fields that Go would omit removed). `unknown` (may be NULL) gets an array node of path strings ("spec.foo"). 0, or -1
  * with the API server's words for a body that cannot be decoded: `json: cannot unmarshal string into Go struct field

@@ -30,6 +30,7 @@ struct kube_node {
       kube_node_t **items;
       kg_str_t *keys; /* MAP only */
       uint32_t n, room;
+      uint32_t *index; /* of a MAP that is not small: where its keys are; NULL: to be searched one by one */
     } c;
   };
 };
@@ -60,6 +61,11 @@ void kube_set(kube_arena_t *a, kube_node_t *m, const char *key, kube_node_t *v);
 void kube_setn(kube_arena_t *a, kube_node_t *m, kg_str_t key, kube_node_t *v);
 bool kube_del(kube_node_t *m, const char *key); /* true if it was there */
 bool kube_deln(kube_node_t *m, kg_str_t key);
+/* For many at once, where each kube_deln() would move the rest: strikes the key out, so that it is neither found nor
+ * counted right, until kube_settle() must follow before anybody else looks at the map. */
+void kube_strike(kube_node_t *m, kg_str_t key);
+void kube_settle(kube_arena_t *a, kube_node_t *m);
+void kube_reindex(kube_arena_t *a, kube_node_t *m); /* after keys changed their places */
 kube_node_t *kube_sub(kube_arena_t *a, kube_node_t *m,
                       const char *key); /* the map under key, made if absent or not a map */
 /* Arrays. */
