@@ -188,8 +188,8 @@ static void put_entry(kube_buf_t *b, const kube_field_t *f, kg_str_t key, kg_vie
 
 static void put_field(kube_buf_t *b, const kube_field_t *f, kg_view_t v) {
   kg_vtype_t type = kg_view_type(v);
-  bool bare =
-      type == KG_V_NIL && f->kind == KUBE_T_RAW && !f->type && f->shape == KUBE_ONE; /* there, with nothing in it */
+  bool bare = type == KG_V_NIL && f->shape == KUBE_ONE &&
+              ((f->kind == KUBE_T_RAW && !f->type) || f->kind == KUBE_T_FIELDS); /* there, with nothing in it */
   if (bare && f->proto) wire_bytes(b, f->proto, "", 0);
   bool time = f->kind == KUBE_T_TIME || f->kind == KUBE_T_MICROTIME;
   if (!f->proto || type == KG_V_NONE || (type == KG_V_NIL && !time)) return;

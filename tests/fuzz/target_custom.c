@@ -5,8 +5,10 @@
 static void use(kube_arena_t *a, const kube_structural_t *s, fuzz_in_t *in) {
   kg_doc_t *doc;
   kube_node_t *object = fuzz_tree(in, a, &doc), *unknown = kube_array(a), *causes = kube_array(a);
-  if (object) {
-    kube_structural_prune(a, s, object, unknown);
+  kg_error_t err = {0};
+  int rc = object ? kube_structural_prune(a, s, object, unknown, unknown, &err) : -1;
+  FUZZ_MUST(rc == 0 || !object || err.text[0]);
+  if (rc == 0) {
     kube_structural_default(a, s, object);
     kube_structural_validate(a, s, object, causes);
     kg_doc_unref(fuzz_doc(unknown));
