@@ -94,10 +94,12 @@ typedef struct api {
   int64_t rev;        /* the cache shows the store up to here */
   kg_doc_t *policies; /* which writes the policy role wants to see; NULL: none */
   bool loaded, ready, booted, policies_known;
+  bool following;   /* the store's changes come */
+  bool load_now;    /* without the changes before */
   bool draining;    /* a successor takes over when no write is under way */
   size_t under_way; /* writes */
   char *page;       /* key from which the next page of the first range is read */
-  int64_t load_rev;
+  int64_t load_rev; /* the state that is read first */
   uint64_t watch_call;
   write_t *charged; /* new objects on their way to namespaces that have quotas */
   write_t *waiting; /* stored, not yet seen in the cache; in order of revisions */
@@ -211,11 +213,20 @@ kg_doc_t *success_doc(const kube_resource_t *r, kg_str_t name, kg_str_t uid); /*
 void cause_add(kube_arena_t *a, kube_node_t *causes, const char *reason, const char *field, const char *fmt, ...)
     KG_PRINTF(5, 6);
 
-/* --- cache.c, watch.c --------------------------------------------------------------------------------------------- */
+/* Where objects lie in the store: /registry/GROUP/RESOURCE/NAMESPACE/NAME; the core group is called "core". */
+#define ROOT "/registry/"
+#define DEFINITIONS ROOT "apiextensions.k8s.io/customresourcedefinitions"
+
+/* --- cache.c, load.c, watch.c
+ * --------------------------------------------------------------------------------------------- */
 
 int cache_init(api_t *api, kg_error_t *err);
 void cache_free(api_t *api);
 void cache_load(api_t *api); /* ranges the store, then follows it; ends in api_loaded() */
+/* A change of the store; one that is known already, or of no kind that is served, is ignored. */
+void cache_put(api_t *api, kg_str_t key, int64_t mod, int64_t create, kg_doc_t *doc);
+void cache_delete(api_t *api, kg_str_t key, int64_t rev);
+void cache_empty(collection_t *c);
 collection_t *cache_of(const api_t *api, const kube_resource_t *r); /* NULL: kept nowhere */
 collection_t *cache_find(const api_t *api, const char *group, const char *resource);
 /* Collections of custom kinds: made, emptied when the kind ends (watches end with it), freed when nobody can hold it.

@@ -1,7 +1,4 @@
-/*
- * All objects in memory, by reference. The cache is filled by ranging the store once, page by page, and kept by its
- * watch from the first page's revision on: what changed between two pages comes again as a change and is taken once.
- */
+/* All objects in memory, by reference, and the rings of their last changes. load.c fills them. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,9 +6,7 @@
 #include "custom.h"
 #include "rbac.h"
 
-enum { PAGE = 5000, WATCH_CREDIT = 65536, RING_START = 64, RING_MAX = 4096 };
-#define ROOT "/registry/"
-#define DEFINITIONS ROOT "apiextensions.k8s.io/customresourcedefinitions"
+enum { RING_START = 64, RING_MAX = 4096 };
 
 /* --- collections ------------------------------------------------------------------------------------------------- */
 
@@ -118,7 +113,7 @@ static void ring_drop(collection_t *c) {
   change_unref(e);
 }
 
-static void empty_collection(collection_t *c) {
+void cache_empty(collection_t *c) {
   sorted_free(&c->objects);
   while (c->ring_count) ring_drop(c);
 }
@@ -131,7 +126,7 @@ collection_t *cache_add(api_t *api, const kube_resource_t *r) {
 
 void cache_close(api_t *api, collection_t *c) {
   watch_free(c);
-  empty_collection(c);
+  cache_empty(c);
   for (size_t i = 0; i < api->ncollections; i++)
     if (api->collections[i] == c) {
       memmove(api->collections + i, api->collections + i + 1, (--api->ncollections - i) * sizeof *api->collections);
@@ -143,7 +138,7 @@ void cache_drop(api_t *api, collection_t *c) {
   (void)api;
   if (!c) return;
   watch_free(c);
-  empty_collection(c);
+  cache_empty(c);
   free(c->ring);
   free(c->prefix);
   free(c);
@@ -258,7 +253,7 @@ static void changed(api_t *api, collection_t *c, int64_t rev, object_t *old, obj
     custom_seen(api, now, object_key(now ? now : old));
   if (api->loaded) protect_seen(api, c, now);
   if (api->ending && c->r->structural && !now) definition_seen(api);
-  change_t *e = api->loaded ? calloc(1, sizeof *e) : NULL;
+  change_t *e = api->following ? calloc(1, sizeof *e) : NULL;
   if (!e) {
     object_unref(old);
     object_unref(now);
@@ -266,7 +261,7 @@ static void changed(api_t *api, collection_t *c, int64_t rev, object_t *old, obj
     return;
   }
   *e = (change_t){.refs = 1, .rev = rev, .old = old, .now = now};
-  if (c->lazy && !strcmp(c->r->resource, "events")) expire_arm(api);
+  if (api->loaded && c->lazy && !strcmp(c->r->resource, "events")) expire_arm(api);
   if (c->ring_count == c->ring_room) ring_grow(c);
   if (!c->ring_room) return change_unref(e);
   if (c->ring_count == c->ring_room) ring_drop(c);
@@ -285,7 +280,7 @@ static collection_t *split_key(const api_t *api, kg_str_t key, kg_str_t *rest) {
   return NULL;
 }
 
-static void take_put(api_t *api, kg_str_t key, int64_t mod, int64_t create, kg_doc_t *doc) {
+void cache_put(api_t *api, kg_str_t key, int64_t mod, int64_t create, kg_doc_t *doc) {
   kg_str_t rest;
   collection_t *c = split_key(api, key, &rest);
   if (!c) return;
@@ -306,7 +301,7 @@ static void take_put(api_t *api, kg_str_t key, int64_t mod, int64_t create, kg_d
   changed(api, c, mod, old, object_ref(now));
 }
 
-static void take_delete(api_t *api, kg_str_t key, int64_t rev) {
+void cache_delete(api_t *api, kg_str_t key, int64_t rev) {
   kg_str_t rest;
   collection_t *c = split_key(api, key, &rest);
   object_t *old = c ? sorted_get(&c->objects, rest) : NULL;
@@ -314,123 +309,8 @@ static void take_delete(api_t *api, kg_str_t key, int64_t rev) {
   changed(api, c, rev, sorted_take(&c->objects, rest), NULL);
 }
 
-/* --- the store --------------------------------------------------------------------------------------------------- */
-
-static void on_retry(kg_ctx_t *ctx, void *self, void *arg) {
-  (void)ctx, (void)arg;
-  cache_load(self);
-}
-
-static void load_again(api_t *api, const kg_msg_t *m) {
-  kg_log(api->ctx, KG_LOG_WARN, "the store cannot be followed, reading everything again: %s", kg_msg_text(m));
-  api->loaded = false;
-  for (size_t i = 0; i < api->ncollections; i++) {
-    watch_free(api->collections[i]);
-    empty_collection(api->collections[i]);
-  }
-  free(api->page);
-  api->page = NULL;
-  api->definitions = 0;
-  kg_timer(api->ctx, 200, 0, on_retry, NULL);
-}
-
-static void follow(api_t *api);
-
-static void on_follow_again(kg_ctx_t *ctx, void *self, void *arg) {
-  (void)ctx, (void)arg;
-  follow(self);
-}
-
-static void on_item(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
-  (void)arg;
-  api_t *api = self;
-  kg_view_t a = kg_msg_args(m);
-  if (kg_msg_type(m) != KG_MSG_ITEM) {
-    if (kg_msg_code(m) == KG_EGONE) return load_again(api, m);
-    kg_timer(ctx, 5, 0, on_follow_again, NULL);
-    return;
-  }
-  kg_str_t type = kg_view_str(kg_view_get(a, "type")), key = kg_view_str(kg_view_get(a, "key"));
-  int64_t rev = kg_view_int(kg_view_get(a, "rev"), 0);
-  if (kg_str_is(type, "put"))
-    take_put(api, key, rev, kg_view_int(kg_view_get(a, "create"), 0), kg_msg_doc(m, 0));
-  else if (kg_str_is(type, "delete"))
-    take_delete(api, key, rev);
-  if (rev > api->rev) api->rev = rev;
-  if (!api->loaded && kg_str_is(type, "progress")) {
-    api->loaded = true;
-    api_loaded(api);
-  }
-  write_flush(api);
-}
-
-/* Follows the store from the revision the cache shows. */
-static void follow(api_t *api) {
-  kg_pack_t p = kg_pack();
-  kg_pack_map(&p);
-  kg_pack_kv_str(&p, "from", ROOT);
-  kg_pack_kv_int(&p, "rev", api->rev);
-  kg_pack_kv_bool(&p, "prev", false);
-  kg_pack_end(&p);
-  kg_doc_t *args = kg_pack_doc(&p);
-  kg_request_t r = {
-      .service = "store", .topic = "store.watch", .args = args, .stream = true, .credit = WATCH_CREDIT, .fn = on_item};
-  api->watch_call = kg_send(api->ctx, &r);
-  kg_doc_unref(args);
-}
-
-static void take_page(api_t *api, const kg_msg_t *m) {
-  size_t i = 0;
-  kg_str_t last = {0};
-  for (kg_iter_t it = kg_iter(kg_view_get(kg_msg_args(m), "entries")); kg_iter_next(&it); i++) {
-    last = kg_view_str(kg_view_get(it.value, "key"));
-    if (kg_msg_doc(m, i))
-      take_put(api, last, kg_view_int(kg_view_get(it.value, "mod"), 0), kg_view_int(kg_view_get(it.value, "create"), 0),
-               kg_msg_doc(m, i));
-  }
-  free(api->page);
-  api->page = NULL;
-  /* The next page begins right behind the last key: with a NUL byte, which no key has. */
-  if (kg_view_bool(kg_view_get(kg_msg_args(m), "more"), false)) api->page = kg_str_dup(last);
-}
-
-static void on_page(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
-  (void)arg;
-  api_t *api = self;
-  if (kg_msg_type(m) != KG_MSG_REPLY) {
-    kg_log(ctx, KG_LOG_WARN, "cannot read the store, trying again: %s", kg_msg_text(m));
-    kg_timer(ctx, 200, 0, on_retry, NULL);
-    return;
-  }
-  if (!api->definitions) {
-    take_page(api, m);
-    api->definitions = !api->page;
-    return cache_load(api);
-  }
-  bool first = !api->page;
-  if (first) api->load_rev = kg_view_int(kg_view_get(kg_msg_args(m), "rev"), 0);
-  take_page(api, m);
-  if (api->page) return cache_load(api);
-  api->rev = api->load_rev;
-  for (size_t i = 0; i < api->ncollections; i++) api->collections[i]->ring_after = api->rev;
-  follow(api);
-}
-
-/* Definitions come first: where the objects of custom kinds belong is known from them. */
-void cache_load(api_t *api) {
-  kg_pack_t p = kg_pack();
-  kg_pack_map(&p);
-  kg_str_t from = api->definitions ? KG_STR(ROOT) : KG_STR(DEFINITIONS "/");
-  if (api->page) from = (kg_str_t){api->page, strlen(api->page) + 1};
-  kg_pack_kv_strn(&p, "from", from);
-  kg_pack_kv_str(&p, "to", api->definitions ? "/registry0" : DEFINITIONS "0");
-  kg_pack_kv_int(&p, "limit", PAGE);
-  kg_pack_end(&p);
-  kg_doc_t *args = kg_pack_doc(&p);
-  kg_request_t r = {.service = "store", .topic = "store.range", .args = args, .fn = on_page};
-  kg_send(api->ctx, &r);
-  kg_doc_unref(args);
-}
+/* --- versions ------------------------------------------------------------------------------------------------------
+ */
 
 /* Custom objects keep the version they were last written in when another becomes the one that is stored. */
 static bool has_version(const object_t *o, const kube_resource_t *r) {

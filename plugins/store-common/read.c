@@ -67,6 +67,7 @@ static void finish_answer(store_front_t *f, store_read_t *r, int64_t rev) {
   } else if (r->kind == STORE_STATUS) {
     kg_pack_kv_int(&r->pack, "compacted", f->compacted);
     kg_pack_kv_str(&r->pack, "backend", f->ops->name);
+    if (r->recent > 0) kg_pack_kv_int(&r->pack, "recent", f->ops->recent(f, r->recent));
   }
   kg_pack_kv_int(&r->pack, "rev", rev);
   kg_pack_end(&r->pack);
@@ -156,6 +157,7 @@ static void do_status(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   store_read_t *r = read_new(self, m);
   if (!r) return;
   r->kind = STORE_STATUS;
+  r->recent = kg_view_int(kg_view_get(kg_msg_args(m), "recent"), 0);
   run_read(self, r);
 }
 

@@ -80,6 +80,7 @@ typedef struct store_read {
   kg_doc_t **docs;
   size_t ndocs, room;
   int64_t count;
+  int64_t recent; /* status: for how many changes `recent` is asked; 0: not */
   bool found, more, failed;
 } store_read_t;
 
@@ -108,6 +109,8 @@ typedef struct store_backend {
   void (*follow_on)(store_front_t *f, void *source);
   void (*unfollow)(store_front_t *f, void *source);
   void (*stats)(store_front_t *f, kg_pack_t *p); /* adds keys, bytes to an open map */
+  /* A revision after which there are about n changes, all of them known. */
+  int64_t (*recent)(store_front_t *f, int64_t n);
   void (*destroy)(store_front_t *f);
 } store_backend_t;
 

@@ -18,6 +18,7 @@ struct store_watcher {
   unsigned part;           /* and so many of the next revision */
   void *source;            /* what the backend's follow() gave: the watcher is behind the ring and catches up */
   bool behind, prev;
+  bool mark; /* an item is due when everything that is there now was sent */
 };
 
 /* --- the ring ---------------------------------------------------------------------------------------------------- */
@@ -105,6 +106,20 @@ static bool send_event(store_front_t *f, watcher_t *w, store_event_t *e, kg_doc_
   return true;
 }
 
+/* false: no credit. */
+static bool send_progress(store_front_t *f, const kg_msg_t *m, int64_t rev, bool mark) {
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  kg_pack_kv_str(&p, "type", "progress");
+  kg_pack_kv_int(&p, "rev", rev);
+  if (mark) kg_pack_kv_bool(&p, "mark", true);
+  kg_pack_end(&p);
+  kg_doc_t *args = kg_pack_doc(&p);
+  int credit = kg_stream_item(f->ctx, m, args, NULL, 0);
+  kg_doc_unref(args);
+  return credit >= 0;
+}
+
 typedef struct pump {
   store_front_t *front;
   watcher_t *watcher;
@@ -149,7 +164,8 @@ static void pump(store_front_t *f, watcher_t *w) {
   }
   for (size_t i = ring_find(f, w->sent); i < f->ring_count; i++)
     if (!pump_event(&p, ring_at(f, i))) return;
-  w->behind = false;
+  if (w->mark && !send_progress(f, w->request, f->rev, true)) return;
+  w->behind = w->mark = false;
 }
 
 void store_publish(store_front_t *f, store_event_t *e) {
@@ -205,17 +221,6 @@ static void on_cancel(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
 
 static const kg_stream_events_t stream_events = {.on_credit = on_credit, .on_cancel = on_cancel};
 
-static void send_progress(store_front_t *f, const kg_msg_t *m, int64_t rev) {
-  kg_pack_t p = kg_pack();
-  kg_pack_map(&p);
-  kg_pack_kv_str(&p, "type", "progress");
-  kg_pack_kv_int(&p, "rev", rev);
-  kg_pack_end(&p);
-  kg_doc_t *args = kg_pack_doc(&p);
-  kg_stream_item(f->ctx, m, args, NULL, 0);
-  kg_doc_unref(args);
-}
-
 void store_on_watch(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   store_front_t *f = self;
   kg_view_t a = kg_msg_args(m);
@@ -233,13 +238,14 @@ void store_on_watch(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   w->to = kg_view_str(kg_view_get(a, "to"));
   if (!w->from.p) w->from = KG_STR("");
   w->prev = kg_view_bool(kg_view_get(a, "prev"), true);
+  w->mark = kg_view_bool(kg_view_get(a, "mark"), false);
   w->sent = rev ? rev : f->rev;
   w->behind = true;
   w->next = f->watchers;
   f->watchers = w;
   f->watcher_count++;
   kg_stream_open(ctx, m, &stream_events, w);
-  send_progress(f, m, w->sent);
+  send_progress(f, m, w->sent, false);
   pump(f, w);
 }
 

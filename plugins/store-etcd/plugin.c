@@ -59,6 +59,12 @@ static void stats(store_front_t *f, kg_pack_t *p) {
   kg_pack_kv_int(p, "flying", (int64_t)e->flying);
 }
 
+/* Every revision is a change, and how far etcd was compacted is only known when it refuses. */
+static int64_t recent(store_front_t *f, int64_t n) {
+  int64_t rev = f->rev > n ? f->rev - n : 0;
+  return rev > f->compacted ? rev : f->compacted;
+}
+
 static void etcd_free(etcd_t *e) {
   for (size_t i = 0; i < e->nendpoints; i++) free(e->endpoints[i].host);
   SSL_CTX_free(e->tls);
@@ -83,6 +89,7 @@ static const store_backend_t backend = {.name = "etcd",
                                         .follow_on = etcd_follow_on,
                                         .unfollow = etcd_unfollow,
                                         .stats = stats,
+                                        .recent = recent,
                                         .destroy = destroy_etcd};
 
 /* --- configuration: endpoints (a list), ca, cert, key (files), requestTimeoutMs

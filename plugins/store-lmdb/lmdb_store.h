@@ -112,6 +112,7 @@ int read_range(store_front_t *f, const store_query_t *q, store_row_fn fn, void *
 int read_history(store_front_t *f, int64_t after, store_event_fn fn, void *arg, kg_error_t *err);
 kg_doc_t *read_value(store_front_t *f, int64_t rev);
 void read_stats(store_front_t *f, kg_pack_t *p);
+int64_t read_recent(store_front_t *f, int64_t n);
 /* Any thread with a transaction. 0 or an LMDB code; *head is a copy, key and value are borrowed from the map. */
 int record_get(lmdb_store_t *s, MDB_txn *txn, int64_t rev, record_head_t *head, kg_str_t *key, kg_str_t *value);
 int record_parse(MDB_val v, record_head_t *head, kg_str_t *key, kg_str_t *value);

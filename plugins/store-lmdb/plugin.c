@@ -103,6 +103,7 @@ static const store_backend_t backend = {.name = "lmdb",
                                         .history = read_history,
                                         .value = read_value,
                                         .stats = read_stats,
+                                        .recent = read_recent,
                                         .destroy = destroy_store};
 
 static void init(lmdb_store_t *s) {

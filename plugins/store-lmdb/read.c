@@ -231,6 +231,26 @@ kg_doc_t *read_value(store_front_t *f, int64_t rev) {
   return doc;
 }
 
+int64_t read_recent(store_front_t *f, int64_t n) {
+  lmdb_store_t *s = f->backend;
+  MDB_txn *txn;
+  MDB_cursor *c;
+  MDB_val key, data;
+  int64_t rev = 0;
+  if (begin(s, &txn, NULL) < 0) return f->rev;
+  int64_t compacted = meta_get(s, txn, "compacted", 0);
+  if (mdb_cursor_open(txn, s->db.revs, &c) == 0) {
+    int rc = mdb_cursor_get(c, &key, &data, MDB_LAST);
+    for (; !rc && n > 0; n--) {
+      rev = rev_of(key) - 1;
+      rc = mdb_cursor_get(c, &key, &data, MDB_PREV);
+    }
+    mdb_cursor_close(c);
+  }
+  end(s, txn);
+  return rev > compacted ? rev : compacted;
+}
+
 void read_stats(store_front_t *f, kg_pack_t *p) {
   lmdb_store_t *s = f->backend;
   MDB_txn *txn;

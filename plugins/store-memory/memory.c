@@ -206,6 +206,12 @@ static void stats(store_front_t *f, kg_pack_t *p) {
   kg_pack_kv_int(p, "bytes", (int64_t)s->bytes);
 }
 
+static int64_t recent(store_front_t *f, int64_t n) {
+  memory_t *s = f->backend;
+  int64_t rev = (int64_t)s->nlog > n ? s->log[s->nlog - (size_t)n]->rev - 1 : 0;
+  return rev > f->compacted ? rev : f->compacted;
+}
+
 static void destroy_memory(store_front_t *f) {
   memory_t *s = f->backend;
   for (size_t i = 0; i < s->nentries; i++) store_event_unref(s->entries[i]);
@@ -223,6 +229,7 @@ static const store_backend_t backend = {.name = "memory",
                                         .history = history,
                                         .value = value,
                                         .stats = stats,
+                                        .recent = recent,
                                         .destroy = destroy_memory};
 
 static int hand_over(kg_ctx_t *ctx, void *self, kg_doc_t **state, kg_error_t *err) {

@@ -173,6 +173,28 @@ OVER_EVERY_STORE(a_slow_watcher_reads_on_in_the_history_and_misses_nothing) {
   teardown(&b);
 }
 
+OVER_EVERY_STORE(a_reader_starts_some_changes_ago_and_is_told_when_it_has_come_to_now) {
+  bench_t b = setup(file, NULL);
+  char buf[400];
+  for (int i = 0; i < 10; i++) put(&b, i % 2 ? "{\"key\":\"/r/a\"}" : "{\"key\":\"/s/b\"}", "1");
+  kg_msg_t *m = call(&b, "store.status", "{\"recent\":4}", NULL);
+  cr_expect_eq(reply_int(m, "recent") - base, 6);
+  kg_msg_unref(m);
+  stream_t *s = watch(&b, "{\"from\":\"/r/\",\"rev\":@6,\"mark\":true}", 0, false);
+  cr_expect_str_eq(next(s, 2000, buf), "progress 6 ");
+  cr_expect_str_eq(next(s, 2000, buf), "put 8 /r/a");
+  cr_expect_str_eq(next(s, 2000, buf), "put 10 /r/a");
+  cr_expect_str_eq(next(s, 2000, buf), "progress 10 ", "the mark: %s", buf);
+  put(&b, "{\"key\":\"/r/a\"}", "2");
+  cr_expect_str_eq(next(s, 2000, buf), "put 11 /r/a");
+  stream_close(s);
+  reopen(&b);
+  m = call(&b, "store.status", "{\"recent\":100}", NULL);
+  cr_expect_lt(reply_int(m, "recent") - base, 2, "all of them");
+  kg_msg_unref(m);
+  teardown(&b);
+}
+
 OVER_EVERY_STORE(writes_to_one_key_are_done_in_the_order_sent) {
   bench_t b = setup(file, NULL);
   char buf[200], want[64];
