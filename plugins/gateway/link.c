@@ -212,7 +212,10 @@ static void on_late(kg_ctx_t *ctx, void *self, void *arg) {
   (void)ctx, (void)self;
   gw_link_t *l = arg;
   l->timer = 0;
-  broken(l, l->connected ? "net/http" : "i/o timeout", l->connected ? "TLS handshake timeout" : "no answer");
+  if (l->connected) return ended(l, "net/http: TLS handshake timeout");
+  char text[120];
+  snprintf(text, sizeof text, "dial tcp %s: i/o timeout", l->peer);
+  ended(l, text);
 }
 
 static int start_tls(gw_link_t *l, kg_error_t *err) {

@@ -81,7 +81,7 @@ node_has() {
   group=kogge${DATA//\//-}
   find /sys/fs/cgroup -maxdepth 3 -type d -path "*/$group/pod*" 2>/dev/null | sed -n 's:.*/pod\([0-9a-f-]\{36\}\)$:\1 cgroup:p'
 }
-links_of_pods() { ip -o link show master "$BRIDGE" 2>/dev/null | wc -l; }
+links_of_pods() { ip -o link show master "$BRIDGE" 2>/dev/null | grep -c ' kgp' || true; }
 # The node has nothing of pods that the API does not know, and a link for each that has an address.
 node_agrees() {
   k get pods -A -o jsonpath='{range .items[*]}{.metadata.uid}{"\n"}{end}' | sort -u >"$WORK/known-pods" || return 1
@@ -97,7 +97,7 @@ delete_everything() {
   k delete deployments,statefulsets,daemonsets,replicasets,replicationcontrollers,cronjobs,jobs --all -A --wait=false >/dev/null
   k delete pods --all -A --grace-period=1 --wait=false >/dev/null 2>&1 || true
   eventually 60 no_pods
-  eventually 10 node_agrees
+  eventually 45 node_agrees # a pod deleted by force still has its grace period
   [ ! -s "$WORK/node-has" ] || fail "left of pods: $(cat "$WORK/node-has")"
 }
 no_pods() {
@@ -107,7 +107,7 @@ no_pods() {
 take_down() {
   local status=$?
   trap - EXIT
-  if [ $status = 0 ] && [ -d "$DATA/runtime/sandboxes" ] && node_ready 2>/dev/null; then
+  if [ $status = 0 ] && [ -d "$DATA/runtime/sandboxes" ] && [ "$(k get nodes --no-headers 2>/dev/null | grep -cw Ready)" = 1 ]; then
     (delete_everything) || status=1
   fi
   if [ $status != 0 ]; then
