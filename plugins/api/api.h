@@ -397,6 +397,7 @@ void services_seen(api_t *api, kg_view_t service, bool there); /* marks addresse
 bool service_create(write_t *w, kube_node_t *object);
 bool service_update(write_t *w, kube_node_t *object, const kube_node_t *old);
 void service_undo(write_t *w);
+const char *services_cidr(const api_t *api); /* borrowed */
 void services_first_ip(const api_t *api, char text[32]);
 
 /* --- kinds.c: what the server sets in new objects of certain kinds

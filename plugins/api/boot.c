@@ -69,6 +69,23 @@ static kg_doc_t *service_doc(api_t *api) {
   return kg_pack_doc(&p);
 }
 
+/* The range that service addresses come from, as Kubernetes shows it (KEP-1880). */
+static kg_doc_t *range_doc(api_t *api) {
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  pack_meta(&p, "kubernetes");
+  kg_pack_end(&p);
+  kg_pack_key(&p, "spec");
+  kg_pack_map(&p);
+  kg_pack_key(&p, "cidrs");
+  kg_pack_array(&p);
+  kg_pack_str(&p, services_cidr(api));
+  kg_pack_end(&p);
+  kg_pack_end(&p);
+  kg_pack_end(&p);
+  return kg_pack_doc(&p);
+}
+
 static void step(api_t *api);
 
 /* Nothing is written before it is known what policies want to see, not even in the moment of a swap. */
@@ -130,7 +147,8 @@ static void step(api_t *api) {
                           "Used for system critical pods that must run in the cluster, but can be moved to another "
                           "node if necessary."));
   if (i == 6) return make(api, "", "services", "default", "kubernetes", service_doc(api));
-  if (i == 7) return rbac_boot(api, step);
+  if (i == 7) return make(api, "networking.k8s.io", "servicecidrs", "", "kubernetes", range_doc(api));
+  if (i == 8) return rbac_boot(api, step);
   api->booted = true;
   ready(api);
 }

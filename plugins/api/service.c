@@ -292,6 +292,10 @@ bool service_update(write_t *w, kube_node_t *object, const kube_node_t *old) {
   return node_ports(w, spec, old);
 }
 
+const char *services_cidr(const api_t *api) {
+  return api->services->cidr;
+}
+
 void services_first_ip(const api_t *api, char text[32]) {
   struct in_addr addr = {htonl(api->services->net + 1)};
   inet_ntop(AF_INET, &addr, text, 32);

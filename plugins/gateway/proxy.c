@@ -376,7 +376,8 @@ void gw_proxy(gw_ex_t *ex) {
   if (!good || !split_path(p))
     return gw_status(ex, 400, "BadRequest", NULL, "invalid %.*s request \"%s\"", (int)strlen(what) - 1, what,
                      ex->route.name);
-  if (!*p->path && !ex->upgrade) return redirect(ex);
+  bool reads = !strcmp(ex->method, "GET") || !strcmp(ex->method, "HEAD");
+  if (!*p->path && reads && !ex->upgrade) return redirect(ex);
   if (!strcmp(what, "pods"))
     gw_proxy_pod(p);
   else if (!strcmp(what, "services"))

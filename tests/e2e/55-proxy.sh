@@ -30,6 +30,7 @@ expect "HTTP/1.1 200" "$got"
 
 say "a path without a slash is redirected; links and redirects lead through the proxy"
 expect "301 $url$N/pods/echo/proxy/?q=1" "$(call -o /dev/null -w '%{http_code} %{redirect_url}' "$url$N/pods/echo/proxy?q=1")"
+expect "POST /" "$(call -X POST "$url$N/pods/echo/proxy?q=1")"
 expect "302 $url$N/pods/echo/proxy/page/" "$(call -o /dev/null -w '%{http_code} %{redirect_url}' "$url$N/pods/echo/proxy/moved")"
 expect "302 https://elsewhere/x" "$(call -o /dev/null -w '%{http_code} %{redirect_url}' "$url$N/pods/echo/proxy/away")"
 page=$(call "$url$N/pods/echo/proxy/page")

@@ -114,3 +114,14 @@ Test(events, are_the_same_in_both_groups) {
   expect_gone(c, "v1/events", "n", "e");
   cluster_free(c);
 }
+
+Test(network_api, the_range_of_services_is_shown_and_addresses_have_addresses_as_names) {
+  cluster_t *c = with_space("n");
+  expect(c, "networking.k8s.io/v1/servicecidrs", NULL, "kubernetes", "spec>cidrs", "['10.96.0.0/12']");
+  make(c, "networking.k8s.io/v1/ipaddresses", NULL,
+       "{'metadata':{'name':'2001:db8::1'},'spec':{'parentRef':{'resource':'services','namespace':'n','name':'s'}}}");
+  cr_assert(post_sub(c, "networking.k8s.io/v1/ipaddresses", NULL, NULL, "",
+                     "{'apiVersion':'networking.k8s.io/v1','kind':'IPAddress','metadata':{'name':'words'},'spec':"
+                     "{'parentRef':{'resource':'services','namespace':'n','name':'s'}}}") == 422);
+  cluster_free(c);
+}
