@@ -102,6 +102,16 @@ static bool decode(write_t *w, const kube_resource_t *r, kube_node_t *object, bo
   return judge_fields(w, r, unknown);
 }
 
+/* One sentence, or a line each under a heading. */
+static const char *undeclared(write_t *w, const kube_node_t *unknown) {
+  bool many = unknown->c.n > 1;
+  const char *text = many ? "errors:" : "";
+  for (uint32_t i = 0; i < unknown->c.n && strlen(text) < 800; i++)
+    text = kube_arena_fmt(w->arena, "%s%s." KG_STR_FMT ": field not declared in schema", text, many ? "\n  " : "",
+                          KG_STR_ARG(kube_node_str(unknown->c.items[i])));
+  return text;
+}
+
 /* Decoding loses the order of what it does not know; an applied configuration is read without defaults. */
 bool config_read(write_t *w, kube_node_t **config) {
   if (!check_kind(w, w->q.r, *config)) return false;
@@ -112,11 +122,9 @@ bool config_read(write_t *w, kube_node_t **config) {
     return fault_bad(&w->fault, "%s in version \"%s\" cannot be handled as a %s: %s", w->q.r->kind, w->q.r->version,
                      w->q.r->kind, err.text);
   if (!unknown->c.n) return true;
-  return fault_other(&w->fault, 500, "",
-                     "failed to create typed patch object (" KG_STR_FMT "/" KG_STR_FMT "; %s/%s, Kind=%s): ." KG_STR_FMT
-                     ": field not declared in schema",
-                     KG_STR_ARG(w->q.ns), KG_STR_ARG(w->q.name), w->q.r->group, w->q.r->version, w->q.r->kind,
-                     KG_STR_ARG(kube_node_str(unknown->c.items[0])));
+  return fault_other(
+      &w->fault, 500, "", "failed to create typed patch object (" KG_STR_FMT "/" KG_STR_FMT "; %s/%s, Kind=%s): %s",
+      KG_STR_ARG(w->q.ns), KG_STR_ARG(w->q.name), w->q.r->group, w->q.r->version, w->q.r->kind, undeclared(w, unknown));
 }
 
 bool body_read(write_t *w, kg_doc_t *body, const kube_resource_t *r, kube_node_t **object) {
