@@ -1,4 +1,5 @@
 /* A complete request: who asks, what for, and the verbs on resources. */
+#include <errno.h>
 #include <strings.h>
 
 #include "duplex.h"
@@ -385,12 +386,19 @@ static void verb_delete(gw_ex_t *ex, bool many) {
 }
 
 /* What cannot be a list is refused before anybody makes one. */
+static bool number_ok(gw_ex_t *ex, const char *name) {
+  char *text = gw_query(ex, name, NULL), *end = NULL;
+  errno = 0;
+  bool number = !text || !*text || (strtoll(text, &end, 10), !*end), fits = errno != ERANGE;
+  if (!number || !fits)
+    gw_status(ex, 400, "BadRequest", NULL, "strconv.ParseInt: parsing \"%s\": %s", text,
+              number ? "value out of range" : "invalid syntax");
+  free(text);
+  return number && fits;
+}
+
 static bool list_ok(gw_ex_t *ex) {
-  char *limit = gw_query(ex, "limit", NULL), *end = NULL;
-  bool number = !limit || !*limit || (strtoll(limit, &end, 10), !*end);
-  if (!number) gw_status(ex, 400, "BadRequest", NULL, "strconv.ParseInt: parsing \"%s\": invalid syntax", limit);
-  free(limit);
-  if (!number) return false;
+  if (!number_ok(ex, "limit") || !number_ok(ex, "timeoutSeconds")) return false;
   if (ex->form != GW_FORM_META || !ex->meta_one) return true;
   const gw_route_t *r = &ex->route;
   const kube_resource_t *known = kube_resource_find(kg_str(r->group), kg_str(r->version), kg_str(r->resource_name));
@@ -459,9 +467,9 @@ void gw_resource(gw_ex_t *ex) {
     verb_get(ex);
   else if (!strcmp(verb, "list"))
     verb_list(ex);
-  else if (!strcmp(verb, "watch"))
-    gw_watch(ex);
-  else if (!strcmp(verb, "create"))
+  else if (!strcmp(verb, "watch")) {
+    if (number_ok(ex, "limit") && number_ok(ex, "timeoutSeconds")) gw_watch(ex);
+  } else if (!strcmp(verb, "create"))
     verb_write(ex, "api.create", NULL);
   else if (!strcmp(verb, "update") && *ex->route.name)
     verb_write(ex, "api.update", NULL);
