@@ -222,7 +222,7 @@ static int field(reader_t *r, const kube_field_t *f, const item_t *it, kube_node
   if (f->shape == KUBE_LIST) {
     kube_node_t *list = kube_get(into, f->name);
     bool number = f->kind == KUBE_T_BOOL || f->kind == KUBE_T_INT32 || f->kind == KUBE_T_INT64;
-    if (number && it->wire == BYTES && it->bytes.p == it->bytes.end) return 0; /* packed, with nothing in it */
+    if (number && it->wire == WIRE_BYTES && it->bytes.p == it->bytes.end) return 0; /* packed, with nothing in it */
     if (!list) kube_set(r->a, into, f->name, list = kube_array(r->a));
     if (number && it->wire == WIRE_BYTES) return push_packed(r, f, it->bytes, list, depth);
     kube_node_t *e = value(r, f, it, depth);
