@@ -109,25 +109,6 @@ static gw_hub_t *hub_open(gw_ex_t *ex, kg_doc_t *what, int64_t after) {
   return h;
 }
 
-int gw_hub_join(gw_sub_t *s, kg_doc_t *what, int64_t after) {
-  gw_t *gw = s->ex->conn->gw;
-  if (!gw->hubs && !(gw->hubs = calloc(1, sizeof *gw->hubs))) return -1;
-  if (!gw->hubs->dirty_end) gw->hubs->dirty_end = &gw->hubs->dirty;
-  gw_hub_t *h = gw->hubs->bucket[bucket_of(what)];
-  while (h && !same(h, s->ex, what)) h = h->next;
-  if (!h && !(h = hub_open(s->ex, what, after))) return -1;
-  s->hub = h;
-  s->after = after;
-  s->joining = true;
-  s->prev = NULL;
-  s->next = h->subs;
-  if (s->next) s->next->prev = s;
-  h->subs = s;
-  h->nsubs++;
-  h->njoining++;
-  return 0;
-}
-
 /* --- the row of segments ----------------------------------------------------------------------------------------- */
 
 static void credit_up_to(gw_hub_t *h, uint64_t seq) {
@@ -175,6 +156,8 @@ static void seal(gw_hub_t *h, size_t n, bool bookmark) {
   if (blob) {
     *segment_at(h, h->end++) = (segment_t){blob, h->open_rev, takers, h->nopen, bookmark};
     h->bytes += blob->n;
+    /* Who joins waits for what comes next: one who does not read must not hold that back. */
+    if (h->njoining) credit_up_to(h, h->end);
   } else {
     if (takers) broken(h);
     h->owed += h->nopen;
@@ -185,6 +168,27 @@ static void seal(gw_hub_t *h, size_t n, bool bookmark) {
   else
     memmove(h->open.p, h->open.p + n, h->open.n -= n);
   h->nopen = 0;
+}
+
+int gw_hub_join(gw_sub_t *s, kg_doc_t *what, int64_t after) {
+  gw_t *gw = s->ex->conn->gw;
+  if (!gw->hubs && !(gw->hubs = calloc(1, sizeof *gw->hubs))) return -1;
+  if (!gw->hubs->dirty_end) gw->hubs->dirty_end = &gw->hubs->dirty;
+  gw_hub_t *h = gw->hubs->bucket[bucket_of(what)];
+  while (h && !same(h, s->ex, what)) h = h->next;
+  if (!h && !(h = hub_open(s->ex, what, after))) return -1;
+  s->hub = h;
+  s->after = after;
+  s->joining = true;
+  s->prev = NULL;
+  s->next = h->subs;
+  if (s->next) s->next->prev = s;
+  h->subs = s;
+  h->nsubs++;
+  h->njoining++;
+  seal(h, h->open.n, false);
+  credit_up_to(h, h->end);
+  return 0;
 }
 
 /* Who has not taken the older half of a row that is too long goes on alone. */

@@ -134,6 +134,7 @@ static int on_text_end(llhttp_t *parser) {
 static int on_headers(llhttp_t *parser) {
   gw_proxy_t *p = parser->data;
   if (parser->status_code < 200 && parser->status_code != 101) return 0; /* 100 Continue: the answer follows */
+  if (parser->status_code == 101 && !p->ex->upgrade) return -1;          /* nobody asked */
   p->head_done = true;
   return parser->status_code == 101 ? 2 : p->ex->is_head ? 1 : 0;
 }

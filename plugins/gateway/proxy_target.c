@@ -5,15 +5,20 @@
 #include "proxy.h"
 
 /* Loopback, link-local and the like are not reached through the API. */
+static bool is_unicast4(struct in_addr four) {
+  uint32_t a = ntohl(four.s_addr);
+  return a && a != 0xffffffff && a >> 24 != 127 && a >> 28 != 14 && a >> 16 != 0xa9fe;
+}
+
 static bool is_unicast(const char *address) {
   struct in_addr four;
   struct in6_addr six;
-  if (inet_pton(AF_INET, address, &four) == 1) {
-    uint32_t a = ntohl(four.s_addr);
-    return a && a != 0xffffffff && a >> 24 != 127 && a >> 28 != 14 && a >> 16 != 0xa9fe;
-  }
-  return inet_pton(AF_INET6, address, &six) == 1 && !IN6_IS_ADDR_UNSPECIFIED(&six) && !IN6_IS_ADDR_LOOPBACK(&six) &&
-         !IN6_IS_ADDR_LINKLOCAL(&six) && !IN6_IS_ADDR_MULTICAST(&six);
+  if (inet_pton(AF_INET, address, &four) == 1) return is_unicast4(four);
+  if (inet_pton(AF_INET6, address, &six) != 1) return false;
+  memcpy(&four, &six.s6_addr[12], sizeof four);
+  if (IN6_IS_ADDR_V4MAPPED(&six)) return is_unicast4(four); /* the kernel reaches it as that */
+  return !IN6_IS_ADDR_UNSPECIFIED(&six) && !IN6_IS_ADDR_LOOPBACK(&six) && !IN6_IS_ADDR_LINKLOCAL(&six) &&
+         !IN6_IS_ADDR_MULTICAST(&six);
 }
 
 /* Asks for an object as the gateway itself: the user may the subresource, that is enough. */
