@@ -5,13 +5,12 @@
 #include <fcntl.h>
 #include <ldns/ldns.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -102,10 +101,10 @@ const char *dig(const char *netns, const char *server, const char *name, const c
 
 /* --- the resolver ------------------------------------------------------------------------------------------------- */
 
-static atomic_int *asked;
+static atomic_int asked;
 
 int resolver_count(void) {
-  return atomic_load(asked);
+  return atomic_load(&asked);
 }
 
 static void add_a(ldns_pkt *r, const char *name, int last) {
@@ -119,7 +118,7 @@ static uint8_t *resolve(const uint8_t *in, size_t n, bool tcp, size_t *size) {
   ldns_pkt *q = NULL, *r = ldns_pkt_new();
   uint8_t *wire = NULL;
   if (ldns_wire2pkt(&q, in, n) != LDNS_STATUS_OK) return NULL;
-  atomic_fetch_add(asked, 1);
+  atomic_fetch_add(&asked, 1);
   ldns_rr *question = ldns_rr_list_rr(ldns_pkt_question(q), 0);
   char *name = ldns_rdf2str(ldns_rr_owner(question));
   ldns_pkt_push_rr(r, LDNS_SECTION_QUESTION, ldns_rr_clone(question));
@@ -165,28 +164,39 @@ static void serve_tcp(int fd) {
   close(c);
 }
 
-void resolver_start(world_t *w, const char *netns) {
-  asked = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+typedef struct start {
+  const char *netns;
+  int ready;
+} start_t;
+
+/* A thread, not a child: the kernel under test has threads by now, and a child could find their locks held for ever. */
+static void *resolver(void *arg) {
+  start_t *s = arg;
+  struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(53)};
+  enter(s->netns); /* of this thread alone */
+  struct pollfd fds[] = {{socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), POLLIN, 0},
+                         {socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), POLLIN, 0}};
+  for (int i = 0; i < 2; i++)
+    if (bind(fds[i].fd, (struct sockaddr *)&a, sizeof a) < 0) return NULL;
+  if (listen(fds[1].fd, 8) < 0 || write(s->ready, "x", 1) != 1) return NULL;
+  while (poll(fds, 2, -1) > 0) {
+    if (fds[0].revents) serve_udp(fds[0].fd);
+    if (fds[1].revents) serve_tcp(fds[1].fd);
+  }
+  return NULL;
+}
+
+void resolver_start(const char *netns) {
   int ready[2];
   char ok;
+  pthread_t thread;
   cr_assert_eq(pipe2(ready, O_CLOEXEC), 0);
-  pid_t pid = fork();
-  if (!pid) {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(53)};
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    enter(netns);
-    struct pollfd fds[] = {{socket(AF_INET, SOCK_DGRAM, 0), POLLIN, 0}, {socket(AF_INET, SOCK_STREAM, 0), POLLIN, 0}};
-    for (int i = 0; i < 2; i++)
-      if (bind(fds[i].fd, (struct sockaddr *)&a, sizeof a) < 0) _exit(1);
-    if (listen(fds[1].fd, 8) < 0 || write(ready[1], "x", 1) != 1) _exit(1);
-    while (poll(fds, 2, -1) > 0) {
-      if (fds[0].revents) serve_udp(fds[0].fd);
-      if (fds[1].revents) serve_tcp(fds[1].fd);
-    }
-    _exit(0);
-  }
-  close(ready[1]);
+  start_t s = {netns, ready[1]};
+  cr_assert_eq(pthread_create(&thread, NULL, resolver, &s), 0);
+  pthread_detach(thread);
+  struct pollfd wait = {ready[0], POLLIN, 0};
+  cr_assert_eq(poll(&wait, 1, 5000), 1, "the resolver does not start");
   cr_assert_eq(read(ready[0], &ok, 1), 1);
   close(ready[0]);
-  w->servers[w->nservers++] = pid;
+  close(ready[1]);
 }

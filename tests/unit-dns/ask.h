@@ -11,6 +11,6 @@ const char *dig(const char *netns, const char *server, const char *name, const c
 
 /* Answers in namespace netns on port 53: every A question with 198.51.100.1 for 60 s; names that begin with "big" with
  * 100 addresses, over TCP only; "gone..." with NXDOMAIN. Counts what it was asked. */
-void resolver_start(world_t *w, const char *netns);
+void resolver_start(const char *netns);
 int resolver_count(void);
 #endif

@@ -55,7 +55,7 @@ static void setup(bench_t *t) {
   fclose(f);
   snprintf(config, sizeof config, "{\"serviceCIDR\":\"10.43.0.0/16\",\"resolvConf\":\"%s\"}", path);
   cluster_up(&t->c, "proxy", "proxy-nft.so", "{\"nodeName\":\"here\"}");
-  resolver_start(&t->c.w, t->c.outside);
+  resolver_start(t->c.outside);
   driver_load(t->c.d, "dns", "dns.so", config);
   pod_up(&t->c, "pod", t->pod, t->ip);
   service_put(&t->c, "web",
