@@ -37,6 +37,18 @@ Test(namespace, goes_with_all_its_content) {
   cluster_free(c);
 }
 
+/* Who deletes a stack names the namespace first. */
+Test(namespace, its_content_is_there_for_a_moment_after_its_deletion_began) {
+  cluster_t *c = with_space("n");
+  make(c, "v1/configmaps", "n", "{'metadata':{'name':'m'}}");
+  del(c, "v1/namespaces", NULL, "n", NULL);
+  expect(c, "v1/namespaces", NULL, "n", "status>phase", "'Terminating'");
+  stays_count(c, "v1/configmaps", "n", NULL, 1, 300); /* of 1000 */
+  del(c, "v1/configmaps", "n", "m", NULL);            /* 404 would fail */
+  expect_gone(c, "v1/namespaces", NULL, "n");
+  cluster_free(c);
+}
+
 Test(namespace, pods_get_their_grace_and_go_first) {
   cluster_t *c = with_space("n");
   make(c, "v1/configmaps", "n", "{'metadata':{'name':'m'}}");

@@ -331,3 +331,23 @@ Test(http, http_1_0_ends_with_the_connection) {
   cr_assert(c->eof);
   client_close(c);
 }
+
+static const char *proxied(client_t *c, const char *ip) {
+  char pod[100];
+  snprintf(pod, sizeof pod, "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\"},\"status\":{\"podIP\":\"%s\"}}", ip);
+  client_reset(c);
+  client_send(c, "GET /api/v1/namespaces/d/pods/p:1/proxy/ HTTP/1.1\r\nHost: x\r\n\r\n");
+  answer(called("api.get"), KG_MSG_REPLY, NULL, pod, 0, NULL);
+  return client_expect(c, "\"code\":");
+}
+
+/* However it is written, nobody reaches the node itself or the cloud's metadata through a pod's status. */
+Test(http, the_proxy_goes_to_no_address_of_the_node) {
+  static const char *const forbidden[] = {
+      "127.0.0.1",        "169.254.169.254",        "0.0.0.0",       "::1", "fe80::1",
+      "::ffff:127.0.0.1", "::ffff:169.254.169.254", "::ffff:0.0.0.0"};
+  client_t *c = client_open("admin", NULL);
+  for (size_t i = 0; i < sizeof forbidden / sizeof *forbidden; i++)
+    HAS(proxied(c, forbidden[i]), "address not allowed");
+  client_close(c);
+}

@@ -181,6 +181,40 @@ Test(watch, one_that_falls_behind_goes_on_alone) {
   client_close(quick);
 }
 
+/* A reader that stopped holds back neither who joins beside it nor what that one waits for. */
+Test(watch, one_that_joins_a_reader_that_stopped_gets_its_events) {
+  call_t *own;
+  client_t *slow = watcher("", &own);
+  call_t *hub = synced(own, 10);
+  char name[2001], doc[2100];
+  int rev = 10;
+  memset(name, 'y', 2000);
+  name[2000] = 0;
+  snprintf(doc, sizeof doc, "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"%s\"}}", name);
+  for (; rev < 30000 && hub->credit; rev++) {
+    char args[80];
+    snprintf(args, sizeof args, "{\"type\":\"ADDED\",\"rev\":\"%d\"}", rev + 1);
+    answer(hub, KG_MSG_ITEM, args, doc, 0, NULL);
+    harness_run(0);
+  }
+  cr_assert(eq(uint, hub->credit, 0), "nobody reads");
+  client_t *quick = watcher("", &own);
+  int known = rev + 1500; /* its own stream is ahead of the shared one */
+  cr_assert(synced(own, known) == NULL, "it joins");
+  for (; rev < known; rev++) {
+    cr_assert(hub->credit > 0, "revision %d of %d", rev, known);
+    event(hub, "MODIFIED", rev + 1, "old");
+    harness_run(0);
+  }
+  cr_assert(hub->credit > 0);
+  event(hub, "ADDED", rev + 1, "news");
+  const char *text = client_expect(quick, "news");
+  HAS(text, "\"news\"");
+  cr_assert(eq(sz, count(text, "\"old\""), 0), "it knew that");
+  client_close(slow);
+  client_close(quick);
+}
+
 Test(watch, an_error_before_the_first_event_is_the_answer) {
   call_t *k;
   client_t *c = watcher("", &k);
