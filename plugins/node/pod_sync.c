@@ -9,7 +9,8 @@ enum {
   BACKOFF_LAST_MS = 122 * 1000,
   RETRY_MS = 1000,
   LEAST_GRACE_MS = 2000,
-  EVICT_GRACE_MS = 1000
+  EVICT_GRACE_MS = 1000,
+  FORCED_GRACE_MS = 1000 /* as a kubelet: never less than a second */
 };
 
 static int64_t now_of(const pod_t *p) {
@@ -159,11 +160,13 @@ static void sync_running(pod_t *p) {
 /* --- a pod that is to end
  * ---------------------------------------------------------------------------------------------- */
 
+/* A pod whose object is gone while it runs was deleted by force: it is not asked what it would like. */
 static int64_t grace_of(const pod_t *p) {
   if (p->fail_reason && !strcmp(p->fail_reason, "Evicted")) return EVICT_GRACE_MS;
-  int64_t asked = kg_view_int(kg_view_path(pod_object(p), "metadata", "deletionGracePeriodSeconds", NULL), 0);
-  if (asked <= 0) asked = kg_view_int(kg_view_get(pod_spec(p), "terminationGracePeriodSeconds"), 30);
-  return asked > 0 ? asked * 1000 : 1000;
+  if (p->gone && !p->is_static) return FORCED_GRACE_MS;
+  int64_t asked = kg_view_int(kg_view_path(pod_object(p), "metadata", "deletionGracePeriodSeconds", NULL), -1);
+  if (asked < 0) asked = kg_view_int(kg_view_get(pod_spec(p), "terminationGracePeriodSeconds"), 30);
+  return asked > 0 ? asked * 1000 : FORCED_GRACE_MS;
 }
 
 static void interrupt(box_t *b) {

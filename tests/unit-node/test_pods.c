@@ -129,6 +129,24 @@ Test(pods, deletion_gives_time_and_then_leaves_nothing) {
   finish(&w);
 }
 
+Test(pods, a_deletion_by_force_leaves_no_grace) {
+  world_t w;
+  begin(&w);
+  create_pod(&w, "p", "\"terminationGracePeriodSeconds\":300,\"containers\":[" CONTAINER("c", "\"stubborn\"") "]");
+  expect_object(&w, POD_ARGS("p"), "\"phase\":\"Running\"");
+  must(&w, "api.delete", POD_ARGS("p"), NULL);
+  expect_calls("runtime.container.stop", "-c-0", 1);
+  cr_assert_eq(fake_grace("-c-0"), 300000);
+  must(&w, "api.delete",
+       "{\"g\":\"\",\"v\":\"v1\",\"r\":\"pods\",\"ns\":\"default\",\"name\":\"p\","
+       "\"gracePeriodSeconds\":0}",
+       NULL);
+  expect_calls("runtime.container.remove", "-c-0", 1);
+  cr_assert_eq(fake_grace("-c-0"), 1000);
+  cr_assert_eq(fake_running(), 0);
+  finish(&w);
+}
+
 static void again(world_t *w) {
   kg_error_t err = {0};
   cr_assert(kg_kernel_unload(driver_kernel(w->d), "node", &err) == 0, "%s", err.text);
