@@ -254,6 +254,12 @@ kg_doc_t *object_as(const object_t *o, const kube_resource_t *r, const collectio
 /* --- handlers ------------------------------------------------------------------------------------------------------
  */
 
+/* Adds what resource_warning() says of q's resource, if anything, to the map of an answer's arguments. */
+void pack_warning(const req_t *q, kg_pack_t *p);
+/* component.c: ComponentStatuses, made when they are read. component_read answers q's message, one or all, later: it
+ * asks the plugins behind each component first. */
+bool component_asked(const req_t *q);
+void component_read(const req_t *q, bool one);
 void on_get(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void on_list(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void on_watch(kg_ctx_t *ctx, void *self, const kg_msg_t *m);

@@ -344,6 +344,7 @@ static const char *custom_warning(const api_t *api, const kube_resource_t *r) {
 
 const char *resource_warning(const api_t *api, const kube_resource_t *r) {
   if (r->structural) return custom_warning(api, r);
+  if (is_resource(r, "", "componentstatuses")) return "v1 ComponentStatus is deprecated in v1.19+";
   return is_resource(r, "", "endpoints") ? "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
                                          : NULL;
 }

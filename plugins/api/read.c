@@ -5,7 +5,7 @@
 
 #include "api.h"
 
-static void pack_warning(const req_t *q, kg_pack_t *p) {
+void pack_warning(const req_t *q, kg_pack_t *p) {
   const char *text = resource_warning(q->api, q->r);
   if (!text) return;
   kg_pack_key(p, "warnings");
@@ -28,6 +28,7 @@ void on_get(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   api_t *api = self;
   req_t q;
   if (!req_read(&q, api, m, KUBE_V_GET)) return;
+  if (component_asked(&q)) return component_read(&q, true);
   if (q.sub.n && !kg_str_is(q.sub, "status")) {
     write_t *w = write_of(&q, W_UPDATE, NULL); /* a subresource may show another kind: the same code computes it */
     w->reads = true;
@@ -235,6 +236,7 @@ void on_list(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   req_t q;
   listing_t l = {0};
   if (!req_read(&q, api, m, KUBE_V_LIST)) return;
+  if (component_asked(&q)) return component_read(&q, false);
   if (!q.c) return kg_fail(ctx, m, 405, "%s are answered, not kept: they cannot be listed", q.r->resource);
   if (!list_options(&q, false)) return;
   if (!read_continue(&q, &l) || !selection_read(&q, &l.selection)) return;

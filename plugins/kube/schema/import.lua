@@ -75,18 +75,19 @@ local groups = {"", "apiregistration.k8s.io", "apps", "events.k8s.io", "authenti
   "discovery.k8s.io", "flowcontrol.apiserver.k8s.io", "resource.k8s.io", "storagemigration.k8s.io"}
 local subresources = {serviceaccounts = {"token"}, daemonsets = {"status"}, services = {"proxy", "status"}}
 local more_verbs = {services = "deletecollection"} -- since 1.24; the typed client has none
-local left_out = {componentstatuses = true, evictions = true}
+local left_out = {evictions = true}
 local added = {{group = "", version = "v1", resource = "bindings", kind = "Binding", namespaced = true, type = "core.v1.Binding",
                 verbs = {"create"}}}
 local is_virtual = {Binding = true, SelfSubjectReview = true, TokenReview = true, LocalSubjectAccessReview = true,
-  SelfSubjectAccessReview = true, SelfSubjectRulesReview = true, SubjectAccessReview = true}
+  SelfSubjectAccessReview = true, SelfSubjectRulesReview = true, SubjectAccessReview = true, ComponentStatus = true}
+local only_verbs = {componentstatuses = {"get", "list"}} -- a typed client would have more
 -- group/version/resource -> group/version it is stored in
 local stored = {["autoscaling/v1/horizontalpodautoscalers"] = "autoscaling/v2", ["events.k8s.io/v1/events"] = "/v1"}
 -- group/version/resource -> fields that have another name there: shown=stored
 local renamed = {["events.k8s.io/v1/events"] = "regarding=involvedObject note=message reportingController=reportingComponent " ..
   "deprecatedSource=source deprecatedFirstTimestamp=firstTimestamp deprecatedLastTimestamp=lastTimestamp deprecatedCount=count"}
 -- Bodies of subresources and what the machinery itself speaks.
-local roots = {"core.v1.ComponentStatus", "core.v1.RangeAllocation", "core.v1.SerializedReference", "apiextensions.v1.ConversionReview", "autoscaling.v1.Scale", "core.v1.Binding", "policy.v1.Eviction", "authentication.v1.TokenRequest", "core.v1.PodLogOptions",
+local roots = {"core.v1.RangeAllocation", "core.v1.SerializedReference", "apiextensions.v1.ConversionReview", "autoscaling.v1.Scale", "core.v1.Binding", "policy.v1.Eviction", "authentication.v1.TokenRequest", "core.v1.PodLogOptions",
   "core.v1.PodExecOptions", "core.v1.PodAttachOptions", "core.v1.PodPortForwardOptions", "core.v1.NodeProxyOptions",
   "core.v1.PodProxyOptions", "core.v1.ServiceProxyOptions"}
 
@@ -115,10 +116,11 @@ for _, source in ipairs({lines("resources.jsonl"), added}) do
   for _, r in ipairs(source) do
     if stable(r) then
       table.insert(by_group[r.group], r)
+      r.verbs = only_verbs[r.resource] or r.verbs
       table.insert(r.verbs, more_verbs[r.resource])
       table.sort(r.verbs)
       reach(r.type)
-      if not is_virtual[r.kind] then reach(r.type .. "List") end
+      if not is_virtual[r.kind] or only_verbs[r.resource] then reach(r.type .. "List") end
     end
   end
 end

@@ -119,6 +119,26 @@ static void csr_duration(const kube_cell_t *c) {
 static bool holds(kg_view_t o, const char *type) {
   return kg_view_there(kube_condition_of(o, type));
 }
+/* The one condition a component has; it has no status around it. */
+static kg_view_t component_health(const kube_cell_t *c) {
+  for (kg_iter_t it = kg_iter(kg_view_get(c->o, "conditions")); kg_iter_next(&it);)
+    if (kg_str_is(kube_view_text(it.value, "type"), "Healthy")) return it.value;
+  return (kg_view_t){0};
+}
+static void component_status(const kube_cell_t *c) {
+  kg_str_t status = kube_view_text(component_health(c), "status");
+  kube_cell_str(c,
+                kg_str(kg_str_is(status, "True")    ? "Healthy"
+                       : kg_str_is(status, "False") ? "Unhealthy"
+                                                    : "Unknown"),
+                "");
+}
+static void component_message(const kube_cell_t *c) {
+  kube_cell_str(c, kube_view_text(component_health(c), "message"), "");
+}
+static void component_error(const kube_cell_t *c) {
+  kube_cell_str(c, kube_view_text(component_health(c), "error"), "");
+}
 static void csr_condition(const kube_cell_t *c) {
   kube_buf_t b = {0};
   bool approved = holds(c->o, "Approved"), denied = holds(c->o, "Denied");
@@ -197,6 +217,9 @@ const kube_cell_fn_t kube_cells_other[] = {
     {"hpa_targets", hpa_targets},
     {"csr_duration", csr_duration},
     {"csr_condition", csr_condition},
+    {"component_status", component_status},
+    {"component_message", component_message},
+    {"component_error", component_error},
     {"flow_missing", flow_missing},
     {"level_shares", level_shares},
     {"level_queues", level_queues},
