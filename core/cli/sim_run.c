@@ -53,9 +53,7 @@ static void traced(void *arg, const char *line, size_t n) {
     fwrite(line, 1, n, r->trace);
     fputc('\n', r->trace);
   }
-  uint64_t h = r->out->hash;
-  for (size_t i = 0; r->hash && i < n; i++) h = (h ^ (unsigned char)line[i]) * 1099511628211u;
-  r->out->hash = h;
+  if (r->hash) r->out->hash = kg_hash(r->out->hash, line, n);
 }
 
 static void name_of(kg_view_t v, const char *key, char out[256]) {
@@ -419,7 +417,7 @@ static int prepare(run_t *r, uint64_t seed, kg_error_t *err) {
 
 void sim_run(sim_scenario_t *sc, uint64_t seed, FILE *trace, bool hash, sim_result_t *out) {
   kg_error_t err = {0};
-  *out = (sim_result_t){.hash = 14695981039346656037u};
+  *out = (sim_result_t){.hash = KG_HASH_START};
   run_t r = {.sc = sc, .out = out, .trace = trace, .hash = hash};
   if (prepare(&r, seed, &err) == 0) {
     go(&r);

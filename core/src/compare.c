@@ -4,27 +4,21 @@
 #include <stdio.h>
 #include <string.h>
 
-static uint64_t mix(uint64_t h, const void *data, size_t n) {
-  const uint8_t *p = data;
-  for (size_t i = 0; i < n; i++) h = (h ^ p[i]) * 1099511628211u;
-  return h;
-}
-
 uint64_t kg_view_hash(kg_view_t v) {
   kg_vtype_t type = kg_view_type(v);
-  uint64_t h = mix(14695981039346656037u, &type, sizeof type);
+  uint64_t h = kg_hash(KG_HASH_START, &type, sizeof type);
   if (type == KG_V_ARRAY || type == KG_V_MAP) {
     for (kg_iter_t it = kg_iter(v); kg_iter_next(&it);) {
       uint64_t value = kg_view_hash(it.value);
       if (type == KG_V_MAP) /* pairs come in any order */
-        h += mix(kg_view_hash(it.key), &value, sizeof value);
+        h += kg_hash(kg_view_hash(it.key), &value, sizeof value);
       else
-        h = mix(h, &value, sizeof value);
+        h = kg_hash(h, &value, sizeof value);
     }
     return h;
   }
   kg_str_t s = type == KG_V_BIN ? kg_view_bin(v) : kg_view_str(v);
-  if (s.p) return mix(h, s.p, s.n);
+  if (s.p) return kg_hash_str(h, s);
   union {
     double d;
     uint64_t u;
@@ -35,7 +29,7 @@ uint64_t kg_view_hash(kg_view_t v) {
     n.u = kg_view_bool(v, false);
   else
     n.u = type == KG_V_INT ? (uint64_t)kg_view_int(v, 0) : kg_view_uint(v, 0);
-  return mix(h, &n, sizeof n);
+  return kg_hash(h, &n, sizeof n);
 }
 
 static bool ignored(char *const *ignore, const char *path) {

@@ -56,11 +56,10 @@ char *kg_loader_find(const char *plugin_path, const char *file, const char *role
 
 uint64_t kg_loader_hash(const char *path, kg_error_t *err) {
   unsigned char buf[65536];
-  uint64_t h = 14695981039346656037u;
+  uint64_t h = KG_HASH_START;
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   ssize_t n = -1;
-  while (fd >= 0 && (n = read(fd, buf, sizeof buf)) > 0)
-    for (ssize_t i = 0; i < n; i++) h = (h ^ buf[i]) * 1099511628211u;
+  while (fd >= 0 && (n = read(fd, buf, sizeof buf)) > 0) h = kg_hash(h, buf, (size_t)n);
   if (n < 0) kg_error_set(err, KG_ENOTFOUND, "plugin file %s cannot be read: %s", path, strerror(errno));
   if (fd >= 0) close(fd);
   return n < 0 ? 0 : h ? h : 1;

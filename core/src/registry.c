@@ -29,8 +29,7 @@ void kg_registry_free(kg_registry_t *r) {
 }
 
 static unsigned bucket(const char *name) {
-  unsigned h = 2166136261u;
-  for (; *name; name++) h = (h ^ (unsigned char)*name) * 16777619u;
+  uint64_t h = kg_hash_str(KG_HASH_START, kg_str(name));
   return (h ^ (h >> 8)) & 255;
 }
 

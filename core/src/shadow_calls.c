@@ -6,9 +6,8 @@
 #include "shadow_internal.h"
 
 static uint64_t hash_of(const kg_msg_t *m) {
-  uint64_t h = kg_view_hash(kg_msg_args(m));
-  for (const char *p = kg_msg_topic(m); *p; p++) h = (h ^ (uint8_t)*p) * 1099511628211u;
-  for (const char *p = kg_msg_service(m); *p; p++) h = (h ^ (uint8_t)*p) * 1099511628211u;
+  uint64_t h = kg_hash_str(kg_view_hash(kg_msg_args(m)), kg_str(kg_msg_topic(m)));
+  h = kg_hash_str(h, kg_str(kg_msg_service(m)));
   return h ? h : 1;
 }
 

@@ -12,11 +12,8 @@ static void line(kg_sim_t *s, const char *text, size_t n) {
 }
 
 static uint64_t hash_of(const kg_msg_t *m) {
-  uint64_t h = 14695981039346656037u;
-  for (uint32_t i = 0; i < m->ndocs; i++) {
-    const uint8_t *p = kg_doc_data(m->docs[i]);
-    for (size_t n = kg_doc_size(m->docs[i]), k = 0; k < n; k++) h = (h ^ p[k]) * 1099511628211u;
-  }
+  uint64_t h = KG_HASH_START;
+  for (uint32_t i = 0; i < m->ndocs; i++) h = kg_hash(h, kg_doc_data(m->docs[i]), kg_doc_size(m->docs[i]));
   return h;
 }
 

@@ -19,8 +19,7 @@ typedef struct ctl_ahead_key {
 } ahead_t;
 
 static ahead_t **place(const ctl_ahead_t *c, const char *key) {
-  uint32_t h = 2166136261u;
-  for (const char *p = key; *p; p++) h = (h ^ (uint8_t)*p) * 16777619u;
+  uint64_t h = kg_hash_str(KG_HASH_START, kg_str(key));
   ahead_t **at = (ahead_t **)&c->buckets[h % CTL_AHEAD_BUCKETS];
   while (*at && strcmp((*at)->key, key)) at = &(*at)->next;
   return at;

@@ -3,9 +3,7 @@
 #include "gc.h"
 
 uint64_t uid_hash(kg_str_t uid) {
-  uint64_t h = 14695981039346656037ull;
-  for (size_t i = 0; i < uid.n; i++) h = (h ^ (uint8_t)uid.p[i]) * 1099511628211ull;
-  return h;
+  return kg_hash_str(KG_HASH_START, uid);
 }
 
 static kg_view_t refs_of(kg_view_t object) {

@@ -25,9 +25,7 @@ static char *key_of(const ldns_pkt *question) {
 }
 
 static cached_t **bucket(dns_t *d, const char *key) {
-  uint32_t h = 2166136261u;
-  for (const char *c = key; *c; c++) h = (h ^ (uint8_t)*c) * 16777619u;
-  return &d->cache[h % BUCKETS];
+  return &d->cache[kg_hash_str(KG_HASH_START, kg_str(key)) % BUCKETS];
 }
 
 static void drop(dns_t *d, cached_t *c) {

@@ -30,12 +30,10 @@ static bool id_is_safe(kg_str_t id) {
   return true;
 }
 
-/* FNV-1a of bridge and id: the kernel takes 15 letters. */
+/* A hash of bridge and id: the kernel takes 15 letters. */
 static void link_name(const network_t *n, const pod_t *p, char name[IFNAMSIZ]) {
-  uint64_t h = 0xcbf29ce484222325u;
-  const char *parts[] = {n->bridge, "/", p->id};
-  for (int i = 0; i < 3; i++)
-    for (const char *c = parts[i]; *c; c++) h = (h ^ (uint8_t)*c) * 0x100000001b3u;
+  uint64_t h = kg_hash_str(kg_hash_str(KG_HASH_START, kg_str(n->bridge)), KG_STR("/"));
+  h = kg_hash_str(h, kg_str(p->id));
   snprintf(name, IFNAMSIZ, "kgp%012llx", (unsigned long long)(h >> 16));
 }
 

@@ -34,9 +34,7 @@ void script_read(script_t *s, kg_view_t from, const char *prefix) {
  * -------------------------------------------------------------------------------------------------------- */
 
 static size_t slot(const sim_t *s, kg_str_t uid) {
-  uint64_t h = 14695981039346656037u;
-  for (size_t i = 0; i < uid.n; i++) h = (h ^ (unsigned char)uid.p[i]) * 1099511628211u;
-  return h & (s->room - 1);
+  return kg_hash_str(KG_HASH_START, uid) & (s->room - 1);
 }
 
 static pod_t *find(const sim_t *s, kg_str_t uid) {

@@ -145,13 +145,11 @@ void remove_tree(const char *path) {
  * ------------------------------------ */
 
 static uint64_t hash(uint64_t h, const void *data, size_t n) {
-  const unsigned char *p = data;
-  for (size_t i = 0; i < n; i++) h = (h ^ p[i]) * 1099511628211u;
-  return (h ^ n) * 1099511628211u;
+  return kg_hash(kg_hash(h, data, n), &n, sizeof n);
 }
 
 static uint64_t hash_files(const file_t *f, int64_t gid) {
-  uint64_t h = hash(14695981039346656037u, &gid, sizeof gid);
+  uint64_t h = hash(KG_HASH_START, &gid, sizeof gid);
   for (; f; f = f->next) {
     h = hash(h, f->path, strlen(f->path));
     h = hash(h, f->data, f->n);

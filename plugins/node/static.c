@@ -158,14 +158,11 @@ static void ensure(fixed_t *s) {
 /* --- manifests -----------------------------------------------------------------------------------------------------
  */
 
-/* FNV-1a, 64 bits, twice from different beginnings. */
+/* Twice, from different beginnings. */
 static void hash_of(const char *const *parts, size_t n, char out[33]) {
-  uint64_t h[2] = {0xcbf29ce484222325u, 0x9ae16a3b2f90404fu};
+  uint64_t h[2] = {KG_HASH_START, 0x9ae16a3b2f90404fu};
   for (size_t i = 0; i < n; i++)
-    for (const char *p = parts[i];; p++) {
-      for (int k = 0; k < 2; k++) h[k] = (h[k] ^ (uint8_t)*p) * 0x100000001b3u;
-      if (!*p) break;
-    }
+    for (int k = 0; k < 2; k++) h[k] = kg_hash(h[k], parts[i], strlen(parts[i]) + 1);
   snprintf(out, 33, "%016llx%016llx", (unsigned long long)h[0], (unsigned long long)h[1]);
 }
 

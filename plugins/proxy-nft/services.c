@@ -5,10 +5,7 @@
 #include "kube/values.h"
 
 static size_t hash(kg_str_t ns, kg_str_t name) {
-  uint64_t h = 0xcbf29ce484222325u;
-  for (size_t i = 0; i < ns.n; i++) h = (h ^ (uint8_t)ns.p[i]) * 0x100000001b3u;
-  h = (h ^ '/') * 0x100000001b3u;
-  for (size_t i = 0; i < name.n; i++) h = (h ^ (uint8_t)name.p[i]) * 0x100000001b3u;
+  uint64_t h = kg_hash_str(kg_hash_str(kg_hash_str(KG_HASH_START, ns), KG_STR("/")), name);
   return (size_t)(h ^ h >> 32);
 }
 

@@ -24,8 +24,7 @@ static void send_next(etcd_t *e);
  * --------------------------------------------------------------------------------------------- */
 
 static etcd_write_t **slot_of(etcd_t *e, kg_str_t key) {
-  uint64_t h = 14695981039346656037u;
-  for (size_t i = 0; i < key.n; i++) h = (h ^ (unsigned char)key.p[i]) * 1099511628211u;
+  uint64_t h = kg_hash_str(KG_HASH_START, key);
   etcd_write_t **at = &e->keys[(h >> 20) % (sizeof e->keys / sizeof *e->keys)];
   while (*at && !kg_str_eq((*at)->op->key, key)) at = &(*at)->chain;
   return at;

@@ -7,10 +7,9 @@
 /* A digest that is always the same for a name. */
 void image_id(kg_str_t name, char buf[80]) {
   size_t n = (size_t)snprintf(buf, 80, "sha256:");
-  uint64_t h = 14695981039346656037u;
+  uint64_t h = KG_HASH_START;
   for (unsigned part = 0; part < 4; part++) {
-    for (size_t i = 0; i < name.n; i++) h = (h ^ (unsigned char)name.p[i]) * 1099511628211u;
-    h = (h ^ part) * 1099511628211u;
+    h = kg_hash(kg_hash_str(h, name), &(uint8_t){(uint8_t)part}, 1);
     n += (size_t)snprintf(buf + n, 80 - n, "%016llx", (unsigned long long)h);
   }
 }

@@ -60,9 +60,7 @@ void sched_node_changed(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view
  * -------------------------------------------------------------------------------------------------------------- */
 
 static sched_pod_t **slot(sched_t *s, const char *key) {
-  uint32_t h = 2166136261u;
-  for (const char *p = key; *p; p++) h = (h ^ (unsigned char)*p) * 16777619u;
-  sched_pod_t **at = &s->pods[h % SCHED_BUCKETS];
+  sched_pod_t **at = &s->pods[kg_hash_str(KG_HASH_START, kg_str(key)) % SCHED_BUCKETS];
   while (*at && strcmp((*at)->key, key) != 0) at = &(*at)->next;
   return at;
 }
@@ -82,9 +80,7 @@ sched_pod_t *sched_pod_of(sched_t *s, kg_str_t ns, kg_str_t name, bool make) {
 }
 
 sched_pod_t **sched_owned(sched_t *s, kg_str_t uid) {
-  uint32_t h = 2166136261u;
-  for (size_t i = 0; i < uid.n; i++) h = (h ^ (unsigned char)uid.p[i]) * 16777619u;
-  return &s->owned[h % SCHED_BUCKETS];
+  return &s->owned[kg_hash_str(KG_HASH_START, uid) % SCHED_BUCKETS];
 }
 
 static void forget_relations(sched_t *s, sched_pod_t *p) {

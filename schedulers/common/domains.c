@@ -4,9 +4,7 @@
 #include <string.h>
 
 static uint64_t hash(uint32_t term, kg_str_t key, kg_str_t value) {
-  uint64_t h = 14695981039346656037u ^ term;
-  for (size_t i = 0; i < key.n; i++) h = (h ^ (uint8_t)key.p[i]) * 1099511628211u;
-  for (size_t i = 0; i < value.n; i++) h = (h ^ (uint8_t)value.p[i]) * 1099511628211u;
+  uint64_t h = kg_hash_str(kg_hash_str(KG_HASH_START ^ term, key), value);
   return h ^ h >> 32;
 }
 

@@ -5,12 +5,6 @@
 #include "kube/values.h"
 #include "lua.h"
 
-static uint64_t hash_bytes(uint64_t h, const void *data, size_t n) {
-  const uint8_t *p = data;
-  for (size_t i = 0; i < n; i++) h = (h ^ p[i]) * 1099511628211u;
-  return h;
-}
-
 static bool listed(kg_str_t key, const char *const *keys) {
   for (; *keys; keys++)
     if (kg_str_is(key, *keys)) return true;
@@ -20,7 +14,7 @@ static bool listed(kg_str_t key, const char *const *keys) {
 /* Keys that tell one of many equal ones from the others do not count. */
 static uint64_t hash_map(uint64_t h, kg_view_t map, const char *const *but) {
   for (kg_iter_t it = kg_iter(map); kg_iter_next(&it);)
-    if (!listed(kg_view_str(it.key), but)) h = hash_bytes(h, it.key.p, kg_view_span(it.key) + kg_view_span(it.value));
+    if (!listed(kg_view_str(it.key), but)) h = kg_hash(h, it.key.p, kg_view_span(it.key) + kg_view_span(it.value));
   return h;
 }
 
@@ -29,11 +23,11 @@ static uint64_t hash_of_pod(kg_view_t pod) {
   static const char *const container_but[] = {"volumeMounts", NULL}; /* the token's volume has a random name */
   kg_view_t spec = kg_view_get(pod, "spec"), meta = kg_view_get(pod, "metadata");
   kg_str_t ns = kube_namespace(pod);
-  uint64_t h = hash_bytes(14695981039346656037u, ns.p, ns.n);
+  uint64_t h = kg_hash_str(KG_HASH_START, ns);
   const char *const parts[] = {"labels", "annotations"};
   for (size_t i = 0; i < 2; i++) {
     kg_view_t v = kg_view_get(meta, parts[i]);
-    h = hash_bytes(h, v.p, kg_view_span(v)) * 31;
+    h = kg_hash(h, v.p, kg_view_span(v)) * 31;
   }
   h = hash_map(h, spec, spec_but);
   for (kg_iter_t it = kg_iter(kg_view_get(spec, "containers")); kg_iter_next(&it);)
@@ -45,11 +39,11 @@ static uint64_t hash_of_node(kg_view_t node) {
   static const char *const label_but[] = {"kubernetes.io/hostname", NULL};
   static const char *const spec_but[] = {"podCIDR", "podCIDRs", "providerID", NULL};
   static const char *const status_in[] = {"allocatable", "capacity"};
-  uint64_t h = hash_map(14695981039346656037u, kube_labels(node), label_but);
+  uint64_t h = hash_map(KG_HASH_START, kube_labels(node), label_but);
   h = hash_map(h * 31, kg_view_get(node, "spec"), spec_but);
   for (size_t i = 0; i < 2; i++) {
     kg_view_t v = kg_view_path(node, "status", status_in[i], NULL);
-    h = hash_bytes(h * 31, v.p, kg_view_span(v));
+    h = kg_hash(h * 31, v.p, kg_view_span(v));
   }
   return h;
 }
@@ -82,7 +76,7 @@ static uint64_t key_of(lua_t *l, const sched_t *s, const sched_pod_t *pod, uint3
   const sched_node_t *n = &s->nodes[i];
   uint64_t h = pod_class(l, pod) * 31 + node_class(l, s, i);
   const int64_t state[] = {n->scored_cpu, n->scored_memory, n->pods, l->per_node ? (int64_t)i : -1};
-  h = hash_bytes(h ^ 14695981039346656037u, state, sizeof state);
+  h = kg_hash(h ^ KG_HASH_START, state, sizeof state);
   return h ? h : 1;
 }
 

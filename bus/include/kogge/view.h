@@ -47,6 +47,17 @@ KG_PUBLIC bool kg_str_utf8(kg_str_t s);              /* whether it is well-forme
 KG_PUBLIC void kg_str_mend(char *z);                 /* takes away a character that snprintf() cut at the end */
 KG_PUBLIC char *kg_str_dup(kg_str_t s);              /* malloc'ed C string; caller frees */
 
+/* FNV-1a, 64 bits: `h` grown by n bytes, KG_HASH_START at first. The same on every machine and in every version. */
+#define KG_HASH_START 14695981039346656037u
+static inline uint64_t kg_hash(uint64_t h, const void *data, size_t n) {
+  const uint8_t *p = (const uint8_t *)data;
+  for (size_t i = 0; i < n; i++) h = (h ^ p[i]) * 1099511628211u;
+  return h;
+}
+static inline uint64_t kg_hash_str(uint64_t h, kg_str_t s) {
+  return kg_hash(h, s.p, s.n);
+}
+
 KG_PUBLIC kg_view_t kg_view_of(const kg_doc_t *doc); /* doc may be NULL: absent */
 KG_PUBLIC kg_view_t kg_view_bytes(const void *data, size_t size);
 

@@ -39,8 +39,7 @@ void kube_recorder_free(kube_recorder_t *r) {
 }
 
 static uint64_t mix(uint64_t h, kg_str_t s) {
-  for (size_t i = 0; i < s.n; i++) h = (h ^ (unsigned char)s.p[i]) * 1099511628211ull;
-  return (h ^ 0xff) * 1099511628211ull;
+  return kg_hash_str(kg_hash_str(h, s), KG_STR("\xff"));
 }
 
 /* The slot of this event; a fresh one (count 1) takes the place of whatever was there. */
@@ -121,7 +120,7 @@ void kube_event(kg_ctx_t *ctx, kube_recorder_t *r, kg_view_t object, const char 
   va_end(ap);
   kg_str_t space = kube_namespace(object);
   snprintf(ns, sizeof ns, KG_STR_FMT, KG_STR_ARG(space.n ? space : KG_STR("default")));
-  uint64_t hash = mix(mix(mix(14695981039346656037ull, kube_uid(object)), kube_name(object)), kg_str(ns));
+  uint64_t hash = mix(mix(mix(KG_HASH_START, kube_uid(object)), kube_name(object)), kg_str(ns));
   hash = mix(hash, kg_view_str(kg_view_get(object, "fieldPath")));
   hash = mix(mix(mix(hash, kg_str(type)), kg_str(reason)), kg_str(message));
   const seen_t *s = slot_of(ctx, r, hash, kube_name(object), kg_wall_us(ctx));

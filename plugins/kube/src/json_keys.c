@@ -9,8 +9,7 @@ static kg_str_t text_at(const kg_pack_t *p, uint32_t at) {
 }
 
 static uint32_t slot_of(const json_keys_t *k, kg_str_t key) {
-  uint64_t h = k->seed;
-  for (size_t i = 0; i < key.n; i++) h = (h ^ (uint8_t)key.p[i]) * 0x100000001b3ull;
+  uint64_t h = kg_hash_str(k->seed, key);
   return (uint32_t)(h ^ h >> 32) & (k->nslots - 1);
 }
 

@@ -196,11 +196,11 @@ static kg_doc_t *document(const kube_catalog_t *c, bool v3, const char *group, c
 
 /* Changes when the tables do: clients keep a document as long as its hash stays the same. */
 static uint64_t tables_hash(void) {
-  uint64_t h = 14695981039346656037u;
+  uint64_t h = KG_HASH_START;
   for (size_t i = 0; i < kube_type_count; i++) {
     for (const kube_field_t *f = kube_types[i].fields; f->name; f++) {
-      for (const char *c = f->name; *c; c++) h = (h ^ (unsigned char)*c) * 1099511628211u;
-      h = (h ^ (unsigned)(f->kind * 64 + f->shape * 16 + f->list * 4 + f->patch)) * 1099511628211u;
+      const unsigned form = f->kind * 64u + f->shape * 16u + f->list * 4u + f->patch;
+      h = kg_hash(kg_hash_str(h, kg_str(f->name)), &form, sizeof form);
     }
   }
   return h;
@@ -209,7 +209,7 @@ static uint64_t tables_hash(void) {
 /* Of the document of one group's version: what custom kinds look like changes with the catalog. */
 static unsigned long long hash_of(const kube_catalog_t *c, const kube_resource_t *r) {
   unsigned long long tables = tables_hash();
-  return r->structural ? c->stamp * 1099511628211u + tables : tables;
+  return r->structural ? kg_hash(tables, &c->stamp, sizeof c->stamp) : tables;
 }
 
 static void path_of(const kube_resource_t *r, char path[192]) {

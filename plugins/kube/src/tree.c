@@ -113,8 +113,7 @@ static void reserve(kube_arena_t *a, kube_node_t *n, uint32_t room) {
 enum { INDEX_FROM = 24, INDEX_HEAD = 2 }; /* in front of the slots: their number - 1, and the seed of the hash */
 
 static uint32_t slot_of(const uint32_t *index, kg_str_t key) {
-  uint64_t h = index[1] | 0xcbf29ce400000000ull;
-  for (size_t i = 0; i < key.n; i++) h = (h ^ (uint8_t)key.p[i]) * 0x100000001b3ull;
+  uint64_t h = kg_hash_str(index[1] | 0xcbf29ce400000000ull, key);
   return (uint32_t)(h ^ h >> 32) & index[0];
 }
 

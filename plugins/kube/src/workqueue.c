@@ -32,9 +32,7 @@ struct kube_queue {
 };
 
 static item_t **slot(kube_queue_t *q, const char *key) {
-  uint32_t h = 2166136261u;
-  for (const char *p = key; *p; p++) h = (h ^ (unsigned char)*p) * 16777619u;
-  item_t **at = &q->buckets[h % BUCKETS];
+  item_t **at = &q->buckets[kg_hash_str(KG_HASH_START, kg_str(key)) % BUCKETS];
   while (*at && strcmp((*at)->key, key) != 0) at = &(*at)->next;
   return at;
 }
