@@ -11,10 +11,10 @@ enum { PATIENCE_MS = 3000, PARTS = 6, TEXT = 200 };
 /* A component is healthy when each of its parts answers. */
 static const struct part {
   const char *component, *service, *topic;
-} parts[PARTS] = {{"controller-manager", "controller-deployment", "plugin.ping"},
-                  {"controller-manager", "controller-replicaset", "plugin.ping"},
-                  {"controller-manager", "controller-endpoints", "plugin.ping"},
-                  {"controller-manager", "controller-gc", "plugin.ping"},
+} parts[PARTS] = {{"controller-manager", "controller/deployment", "plugin.ping"},
+                  {"controller-manager", "controller/replicaset", "plugin.ping"},
+                  {"controller-manager", "controller/endpoints", "plugin.ping"},
+                  {"controller-manager", "controller/gc", "plugin.ping"},
                   {"etcd-0", "store", "store.status"},
                   {"scheduler", "scheduler", "plugin.ping"}};
 

@@ -101,6 +101,7 @@ static void destroy(kg_ctx_t *ctx, void *self) {
   free(c);
 }
 
-KG_PLUGIN(.name = "controller-deployment", .role = "controller", .version = "0.1.0",
+static const char *const services[] = {"controller/deployment", NULL}; /* who asks whether it is well */
+KG_PLUGIN(.name = "controller-deployment", .services = services, .role = "controller", .version = "0.1.0",
           .summary = "Rolls ReplicaSets from one pod template to the next", .create = create, .start = start,
           .activate = activate, .drain = drain, .resume = activate, .stats = stats, .destroy = destroy);

@@ -127,4 +127,5 @@ static const ctl_spec_t spec = {
                 [NODES] = {.gvr = {"", "v1", "nodes"}}},
     .end = end};
 
-CTL_PLUGIN(spec, .name = "controller-endpoints", .summary = "Says who is behind each Service");
+static const char *const services[] = {"controller/endpoints", NULL}; /* who asks whether it is well */
+CTL_PLUGIN(spec, .name = "controller-endpoints", .services = services, .summary = "Says who is behind each Service");

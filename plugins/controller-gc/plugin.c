@@ -120,4 +120,5 @@ static const ctl_spec_t spec = {.size = sizeof(gcc_t),
                                 .stats = stats,
                                 .end = end};
 
-CTL_PLUGIN(spec, .name = "controller-gc", .summary = "Deletes objects whose owners are gone");
+static const char *const services[] = {"controller/gc", NULL}; /* who asks whether it is well */
+CTL_PLUGIN(spec, .name = "controller-gc", .services = services, .summary = "Deletes objects whose owners are gone");

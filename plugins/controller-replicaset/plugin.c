@@ -17,4 +17,6 @@ static const ctl_spec_t spec = {
     .begin = begin,
     .end = rs_end};
 
-CTL_PLUGIN(spec, .name = "controller-replicaset", .summary = "Keeps as many pods as each ReplicaSet asks for");
+static const char *const services[] = {"controller/replicaset", NULL}; /* who asks whether it is well */
+CTL_PLUGIN(spec, .name = "controller-replicaset", .services = services,
+           .summary = "Keeps as many pods as each ReplicaSet asks for");

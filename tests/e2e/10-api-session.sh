@@ -48,7 +48,7 @@ session() {
 for KUBECTL in "$KUBECTL135" "$KUBECTL132"; do session; done
 
 say "the components say how they are, and that they are not"
-[ "$(k get cs --no-headers | grep -cE '^(controller-manager|etcd-0|scheduler) +Healthy +ok')" = 3 ] || fail "not all components are well"
+[ "$(k get cs --no-headers | grep -cE '^(controller-manager|etcd-0|scheduler) +Healthy +ok')" = 3 ] || fail "not all components are well: $(k get cs 2>&1)"
 "$BUILD/kogge" plugin unload scheduler --run-dir "$RUN"
 expect "Unhealthy" "$(k get cs scheduler --no-headers)"
 refuse 'componentstatuses "nope" not found' k get cs nope
