@@ -31,16 +31,13 @@ static void set_bit(uint8_t *map, uint32_t i, bool on) {
 int services_init(api_t *api, kg_error_t *err) {
   services_t *s = calloc(1, sizeof *s);
   kg_str_t cidr = arg_str(kg_config(api->ctx), "serviceCIDR");
-  char ip[32];
   unsigned bits;
-  struct in_addr addr;
   if (!s) return kg_error_set(err, KG_EINTERNAL, "api: out of memory");
   api->services = s;
   snprintf(s->cidr, sizeof s->cidr, KG_STR_FMT, KG_STR_ARG(cidr.n ? cidr : KG_STR("10.96.0.0/12")));
-  if (sscanf(s->cidr, "%31[0-9.]/%u", ip, &bits) != 2 || bits < 8 || bits > 29 || inet_pton(AF_INET, ip, &addr) != 1)
+  if (kube_ipv4_range(kg_str(s->cidr), &s->net, &bits) < 0 || bits < 8 || bits > 29)
     return kg_error_set(err, KG_EINVAL, "api: serviceCIDR must be an IPv4 network of /8 to /29, not %s", s->cidr);
   s->size = 1u << (32 - bits);
-  s->net = ntohl(addr.s_addr) & ~(s->size - 1);
   s->ips = calloc(1, s->size / 8 + 1);
   if (!s->ips) return kg_error_set(err, KG_EINTERNAL, "api: out of memory");
   set_bit(s->ips, 0, true);
@@ -56,14 +53,9 @@ void services_free(api_t *api) {
 
 /* Index in the network, or -1. */
 static int64_t ip_index(const services_t *s, kg_str_t text) {
-  char z[32];
-  struct in_addr addr;
-  if (!text.n || text.n >= sizeof z) return -1;
-  memcpy(z, text.p, text.n);
-  z[text.n] = '\0';
-  if (inet_pton(AF_INET, z, &addr) != 1) return -1;
-  uint32_t v = ntohl(addr.s_addr) - s->net;
-  return v < s->size ? (int64_t)v : -1;
+  uint32_t ip;
+  if (kube_ipv4(text, &ip) < 0) return -1;
+  return ip - s->net < s->size ? (int64_t)(ip - s->net) : -1;
 }
 
 void services_seen(api_t *api, kg_view_t service, bool there) {

@@ -7,18 +7,8 @@
 enum { FIRST = 2 }; /* the network's own and the gateway's come before */
 
 int cidr_parse(kg_str_t text, cidr_t *c, kg_error_t *err) {
-  char ip[64];
-  unsigned bits;
-  struct in_addr addr;
-  char end;
-  snprintf(ip, sizeof ip, KG_STR_FMT, KG_STR_ARG(text));
-  char *slash = strchr(ip, '/');
-  if (!slash || sscanf(slash + 1, "%u%c", &bits, &end) != 1 || bits < 8 || bits > 29)
-    return kg_error_set(err, KG_EINVAL, "\"%s\" is no IPv4 network of /8 to /29", ip);
-  *slash = '\0';
-  if (inet_pton(AF_INET, ip, &addr) != 1) return kg_error_set(err, KG_EINVAL, "\"%s\" is no IPv4 address", ip);
-  c->bits = bits;
-  c->net = ntohl(addr.s_addr) & ~((1u << (32 - bits)) - 1);
+  if (kube_ipv4_range(text, &c->net, &c->bits) < 0 || c->bits < 8 || c->bits > 29)
+    return kg_error_set(err, KG_EINVAL, "\"" KG_STR_FMT "\" is no IPv4 network of /8 to /29", KG_STR_ARG(text));
   return 0;
 }
 

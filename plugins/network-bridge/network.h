@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "kogge/plugin.h"
+#include "kube/values.h"
 
 enum { PATH_SIZE = 512 };
 

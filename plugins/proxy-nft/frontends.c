@@ -1,5 +1,4 @@
 /* From a Service to the elements it wants in the kernel. */
-#include <arpa/inet.h>
 #include <stdio.h>
 
 #include "kube/values.h"
@@ -20,17 +19,6 @@ typedef struct maker {
   protocol_t protocol;
   uint16_t port;
 } maker_t;
-
-bool ipv4_of(kg_str_t text, uint32_t *ip) {
-  char z[16];
-  struct in_addr a;
-  if (!text.n || text.n >= sizeof z) return false;
-  memcpy(z, text.p, text.n);
-  z[text.n] = '\0';
-  if (inet_pton(AF_INET, z, &a) != 1) return false;
-  *ip = ntohl(a.s_addr);
-  return true;
-}
 
 protocol_t protocol_of(kg_str_t text) {
   return kg_str_is(text, "UDP") ? UDP : kg_str_is(text, "SCTP") ? SCTP : TCP;
@@ -151,24 +139,22 @@ static void cluster_ips(maker_t *m, kg_view_t spec, const backends_t *b, bool el
   kg_view_t list = kg_view_get(spec, "clusterIPs");
   size_t n = kg_view_count(list);
   for (size_t i = 0; i < (n ? n : 1); i++) {
-    if (!ipv4_of(kg_view_str(n ? kg_view_at(list, i) : kg_view_get(spec, "clusterIP")), &ip)) continue;
+    if (kube_ipv4(kg_view_str(n ? kg_view_at(list, i) : kg_view_get(spec, "clusterIP")), &ip) < 0) continue;
     frontend(m, INTERNAL, false, ip, b);
     if (!b->n) add_verdict(m, REFUSED, ip, elsewhere ? DROP : REJECT, 0);
   }
 }
 
 static void restrict_to(maker_t *m, uint32_t ip, kg_view_t ranges) {
-  char text[64];
   uint32_t net;
+  unsigned bits;
   if (!kg_view_count(ranges)) return;
   add_verdict(m, RESTRICTED, ip, PLAIN, 0);
   for (kg_iter_t it = kg_iter(ranges); kg_iter_next(&it);) {
-    snprintf(text, sizeof text, KG_STR_FMT, KG_STR_ARG(kg_view_str(it.value)));
-    char *slash = strchr(text, '/');
-    unsigned bits = slash ? (unsigned)strtoul(slash + 1, NULL, 10) : 32;
-    if (slash) *slash = '\0';
-    if (bits > 32 || !ipv4_of(kg_str(text), &net)) continue;
-    net &= bits ? ~(uint32_t)0 << (32 - bits) : 0;
+    kg_str_t range = kg_view_str(it.value); /* spaces around it are allowed */
+    while (range.n && range.p[0] == ' ') range.p++, range.n--;
+    while (range.n && range.p[range.n - 1] == ' ') range.n--;
+    if (kube_ipv4_range(range, &net, &bits) < 0) continue;
     element_add(m->elements, (element_t){.place = ALLOWED,
                                          .ip = ip,
                                          .protocol = (uint8_t)m->protocol,
@@ -187,10 +173,10 @@ static void outside_ips(maker_t *m, kg_view_t service, bool local_only, const ba
   uint32_t ip;
   kg_view_t spec = kg_view_get(service, "spec");
   for (kg_iter_t it = kg_iter(kg_view_get(spec, "externalIPs")); kg_iter_next(&it);)
-    if (ipv4_of(kg_view_str(it.value), &ip)) external(m, false, ip, local_only, cluster, local);
+    if (kube_ipv4(kg_view_str(it.value), &ip) == 0) external(m, false, ip, local_only, cluster, local);
   if (!kind_is(spec, "type", "LoadBalancer")) return;
   for (kg_iter_t it = kg_iter(kg_view_path(service, "status", "loadBalancer", "ingress", NULL)); kg_iter_next(&it);) {
-    if (kind_is(it.value, "ipMode", "Proxy") || !ipv4_of(kg_view_str(kg_view_get(it.value, "ip")), &ip)) continue;
+    if (kind_is(it.value, "ipMode", "Proxy") || kube_ipv4(kg_view_str(kg_view_get(it.value, "ip")), &ip) < 0) continue;
     external(m, false, ip, local_only, cluster, local);
     restrict_to(m, ip, kg_view_get(spec, "loadBalancerSourceRanges"));
   }

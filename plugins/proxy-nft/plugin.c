@@ -199,9 +199,7 @@ static void see_network(proxy_t *p, kg_view_t status) {
   snprintf(f.bridge, sizeof f.bridge, KG_STR_FMT, KG_STR_ARG(bridge));
   snprintf(f.table, sizeof f.table, "%s-proxy", f.bridge);
   snprintf(f.pods, sizeof f.pods, KG_STR_FMT, KG_STR_ARG(pods));
-  char *slash = strchr(f.pods, '/');
-  if (!slash || !ipv4_of((kg_str_t){f.pods, (size_t)(slash - f.pods)}, &f.pod_net)) return;
-  f.pod_bits = (unsigned)strtoul(slash + 1, NULL, 10);
+  if (kube_ipv4_range(pods, &f.pod_net, &f.pod_bits) < 0) return;
   if (p->cluster_cidr) snprintf(f.pods, sizeof f.pods, "%s", p->cluster_cidr);
   p->frame = f;
   p->whole = true;
@@ -243,13 +241,9 @@ static char *text_or(kg_view_t config, const char *key, const char *fallback) {
 
 /* It becomes part of nft's input. */
 static bool network_is_safe(const char *text) {
-  char ip[40];
-  uint32_t address;
-  const char *slash = strchr(text, '/');
-  if (!slash || (size_t)(slash - text) >= sizeof ip) return false;
-  char *end;
-  unsigned long bits = strtoul(slash + 1, &end, 10);
-  return !*end && end != slash + 1 && bits <= 32 && ipv4_of((kg_str_t){text, (size_t)(slash - text)}, &address);
+  uint32_t first;
+  unsigned bits;
+  return kube_ipv4_range(kg_str(text), &first, &bits) == 0;
 }
 
 static int create(kg_ctx_t *ctx, void **self, kg_error_t *err) {

@@ -116,7 +116,6 @@ void backends_of(const service_t *s, kg_str_t port_name, protocol_t protocol, co
 /* --- frontends.c: what a service wants in the kernel
  * ------------------------------------------------------------------ */
 
-bool ipv4_of(kg_str_t text, uint32_t *ip);
 protocol_t protocol_of(kg_str_t text);
 /* The elements sorted, the affinities in the order of their use. numbers: source of affinity numbers. */
 void service_wants(const service_t *s, const char *node, uint32_t *numbers, elements_t *elements,

@@ -51,7 +51,7 @@ static void see(sorted_out_t *s, kg_view_t endpoint, uint16_t port, const char *
   bool ending = kg_view_bool(kg_view_get(conditions, "terminating"), false);
   bool local = kg_str_is(kg_view_str(kg_view_get(endpoint, "nodeName")), node);
   uint32_t ip;
-  if (!ipv4_of(kg_view_str(kg_view_at(kg_view_get(endpoint, "addresses"), 0)), &ip)) return;
+  if (kube_ipv4(kg_view_str(kg_view_at(kg_view_get(endpoint, "addresses"), 0)), &ip) < 0) return;
   if (ready) {
     add(&s->ready, ip, port);
     if (local) add(&s->local_ready, ip, port);

@@ -5,15 +5,12 @@
 
 /* "10.244.0.0/16": the addresses that are pretended. */
 static int read_range(sim_t *s, kg_str_t text, kg_error_t *err) {
-  unsigned a, b, c, d, bits;
-  char buf[32];
-  snprintf(buf, sizeof buf, KG_STR_FMT, KG_STR_ARG(text));
-  if (sscanf(buf, "%u.%u.%u.%u/%u", &a, &b, &c, &d, &bits) != 5 || a > 255 || b > 255 || c > 255 || d > 255 ||
-      bits < 8 || bits > 30)
-    return kg_error_set(err, KG_EINVAL, "podCIDR: \"%s\" is no IPv4 range", buf);
-  uint32_t mask = 0xffffffffu << (32 - bits);
-  s->first_ip = ((a << 24 | b << 16 | c << 8 | d) & mask) + 2;
-  s->ips = ~mask - 2;
+  uint32_t net;
+  unsigned bits;
+  if (kube_ipv4_range(text, &net, &bits) < 0 || bits < 8 || bits > 30)
+    return kg_error_set(err, KG_EINVAL, "podCIDR: \"" KG_STR_FMT "\" is no IPv4 range", KG_STR_ARG(text));
+  s->first_ip = net + 2;
+  s->ips = (1u << (32 - bits)) - 3;
   return 0;
 }
 

@@ -43,6 +43,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   uint8_t what = fuzz_byte(&in) % 4;
   kg_str_t text = fuzz_part(&in), more = fuzz_part(&in);
   int64_t ms;
+  uint32_t net;
+  unsigned bits;
   switch (what) {
   case 0:
     quantity(text);
@@ -52,6 +54,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     break;
   case 2:
     kube_duration_ms(text, &ms);
+    if (kube_ipv4_range(text, &net, &bits) == 0 && (bits > 32 || (bits < 32 && net << bits))) abort();
     break;
   default:
     selector(text, more);

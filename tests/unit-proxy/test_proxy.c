@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "cluster.h"
+#include "kube/values.h"
 
 #define CONFIG "{\"nodeName\":\"here\",\"serviceCIDR\":\"10.43.0.0/16\"}"
 
@@ -54,6 +55,19 @@ static void endpoints(bench_t *t, const char *service, int port, const char *pro
 #define ENDING(ip)                                                                                                     \
   "{\"addresses\":[\"" ip                                                                                              \
   "\"],\"nodeName\":\"here\",\"conditions\":{\"ready\":false,\"serving\":true,\"terminating\":true}}"
+
+Test(values, ranges_of_addresses) {
+  static const char *const wrong[] = {"",         "/8",          "10.0.0.0",    "10.0.0.0/",   "10.0.0.0/33",
+                                      "10.0.0/8", "10.0.0.0/8 ", "10.0.0.0/+8", "256.0.0.0/8", "10.0.0.0/008",
+                                      "::/8"};
+  uint32_t net;
+  unsigned bits;
+  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+    cr_assert_eq(kube_ipv4_range(kg_str(wrong[i]), &net, &bits), -1, "%s", wrong[i]);
+  cr_assert(kube_ipv4_range(kg_str("10.1.2.3/8"), &net, &bits) == 0 && net == 10u << 24 && bits == 8);
+  cr_assert(kube_ipv4_range(kg_str("10.1.2.3/32"), &net, &bits) == 0 && net == 0x0a010203 && bits == 32);
+  cr_assert(kube_ipv4_range(kg_str("10.1.2.3/0"), &net, &bits) == 0 && net == 0 && bits == 0);
+}
 
 Test(proxy, cluster_ip_from_pods_the_node_and_itself) {
   bench_t t;
@@ -228,7 +242,7 @@ Test(proxy, external_addresses_and_load_balancers) {
   settle(&t);
   cr_expect_str_eq(ask(t.c.outside, "203.0.113.1", 80, false), BRIDGE_IP, "an external address");
   cr_expect_str_eq(ask(t.c.outside, "203.0.113.2", 80, false), "-", "not in the source ranges");
-  service_put(&t.c, "web", "{\"loadBalancerSourceRanges\":[\"198.51.100.0/24\",\"192.0.2.0/24\"]}");
+  service_put(&t.c, "web", "{\"loadBalancerSourceRanges\":[\"198.51.100.0/24\",\" 192.0.2.0/24 \"]}");
   settle(&t);
   cr_expect_str_eq(ask(t.c.outside, "203.0.113.2", 80, false), BRIDGE_IP, "in the source ranges");
   cluster_down(&t.c);

@@ -20,6 +20,10 @@ int kube_time_parse(kg_str_t s, int64_t *wall_us); /* 0 or -1 */
 /* A duration as Go writes it ("1m30s", "500ms", "1.5s") in milliseconds; 0, or -1 if it is none. */
 int kube_duration_ms(kg_str_t s, int64_t *ms);
 
+/* "10.0.0.1" as a number, and "10.0.0.0/8" as its first address and its bits (0 to 32); 0, or -1 if it is none. */
+int kube_ipv4(kg_str_t s, uint32_t *address);
+int kube_ipv4_range(kg_str_t s, uint32_t *first, unsigned *bits);
+
 /* A label selector from its text ("a=b,c in (d,e),!f") or from a LabelSelector object; immutable once made. */
 typedef struct kube_selector kube_selector_t;
 kube_selector_t *kube_selector_parse(kg_str_t text, kg_error_t *err); /* empty text: matches everything */
