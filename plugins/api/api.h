@@ -350,7 +350,7 @@ void evict(write_t *w);
 bool compute_eviction(write_t *w);
 bool compute_sub(write_t *w); /* any verb on a subresource */
 bool compute_scale(write_t *w);
-/* Top-level fields under the names of the version that was asked for, and of the stored one. */
+/* An object in the form of the version that was asked for, and of the stored one. */
 kube_node_t *fields_as_shown(write_t *w, kube_node_t *object);
 kube_node_t *fields_as_stored(write_t *w, kube_node_t *object);
 kube_node_t *old_as_shown(write_t *w); /* w->old, parsed */

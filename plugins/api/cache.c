@@ -320,9 +320,20 @@ static bool has_version(const object_t *o, const kube_resource_t *r) {
          kg_str_is((kg_str_t){v.p + group + 1, v.n - group - 1}, r->version);
 }
 
+static kg_doc_t *converted(const object_t *o, const kube_resource_t *r) {
+  kube_arena_t *a = kube_arena_new();
+  kube_node_t *object = kube_as_shown(a, r, kube_tree_parse(a, object_view(o)));
+  kube_set(a, object, "apiVersion", kube_strf(a, "%s/%s", r->group, r->version));
+  kube_set(a, object, "kind", kube_str(a, r->kind));
+  kg_doc_t *doc = kube_tree_doc(object);
+  kube_arena_free(a);
+  return doc;
+}
+
 /* A version that is not the stored one shows the same document under its own apiVersion, kind and names of fields. */
 kg_doc_t *object_as(const object_t *o, const kube_resource_t *r, const collection_t *c) {
   if (r == c->r && (!r->structural || has_version(o, r))) return kg_doc_ref(o->doc);
+  if (r->conversion) return converted(o, r);
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
   for (kg_iter_t it = kg_iter(object_view(o)); kg_iter_next(&it);) {

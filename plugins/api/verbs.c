@@ -56,22 +56,20 @@ static bool check_kind(write_t *w, const kube_resource_t *r, kube_node_t *object
   return true;
 }
 
-/* The names of fields are those of the version that was asked for until the object is packed up for the store. */
-static kube_node_t *rename_fields(write_t *w, kube_node_t *object,
-                                  kg_str_t (*name)(const kube_resource_t *, kg_str_t)) {
-  if (!w->q.r->renamed || w->q.r == w->q.c->r) return object;
-  kube_node_t *out = kube_map(w->arena);
-  for (uint32_t i = 0; i < object->c.n; i++)
-    kube_setn(w->arena, out, name(w->q.r, object->c.keys[i]), object->c.items[i]);
-  return out;
-}
-
+/* The fields are those of the version that was asked for until the object is packed up for the store. */
 kube_node_t *fields_as_shown(write_t *w, kube_node_t *object) {
-  return rename_fields(w, object, kube_shown_name);
+  return kube_as_shown(w->arena, w->q.r, object);
 }
 
+/* Where a version shows parts of spec and status in annotations, a write of the one must not change the other. */
 kube_node_t *fields_as_stored(write_t *w, kube_node_t *object) {
-  return rename_fields(w, object, kube_stored_name);
+  kube_node_t *out = kube_as_stored(w->arena, w->q.r, object);
+  if (!w->q.r->conversion) return out;
+  const char *kept = kg_str_is(w->q.sub, "status") ? "spec" : "status";
+  kube_node_t *was = w->old ? kube_get(kube_tree_parse(w->arena, object_view(w->old)), kept) : NULL;
+  if (!was) was = kube_empty(w->arena, kube_field_find(w->q.c->r->type, kg_str(kept))->type);
+  kube_set(w->arena, out, kept, was);
+  return out;
 }
 
 kube_node_t *old_as_shown(write_t *w) {

@@ -251,6 +251,12 @@ local function pairs_of(list)
   end
   return flat
 end
+local function conversion_of(r)
+  local name = r.converted[1]
+  if not name then return "NULL" end
+  declared[("extern const struct kube_conversion kube_convert_%s"):format(name)] = true
+  return "&kube_convert_" .. name
+end
 
 local rows = {}
 for i, r in ipairs(schema.resources) do
@@ -266,11 +272,11 @@ for i, r in ipairs(schema.resources) do
     end
     put("  {0}};")
   end
-  rows[#rows + 1] = ("  {%s, %s, %s, %s, %s, %s, %s, %d, %s, %s, %s, &kube_types[%d], %s, %s, %s, %s, %s, %s, %s, .renamed = %s},"):format(
+  rows[#rows + 1] = ("  {%s, %s, %s, %s, %s, %s, %s, %d, %s, %s, %s, &kube_types[%d], %s, %s, %s, %s, %s, %s, %s, .renamed = %s, .conversion = %s},"):format(
     c_string(r.group), c_string(r.version), c_string(r.resource), c_string(r.kind:lower()), c_string(r.kind), c_string(r.kind .. "List"),
     r.namespaced, mask, string_list(r.short), string_list(r.categories), string_list(r.subresources), index[r.type],
     c_string(r.stored_group), c_string(r.stored_version), has(r.type, "status"), has(r.type, "spec"), r.virtual, columns,
-    string_list(r.selectable), #r.renamed > 0 and string_list(pairs_of(r.renamed)) or "NULL")
+    string_list(r.selectable), #r.renamed > 0 and string_list(pairs_of(r.renamed)) or "NULL", conversion_of(r))
 end
 put("const kube_resource_t kube_resources[] = {")
 for _, row in ipairs(rows) do put("%s", row) end

@@ -86,6 +86,8 @@ local stored = {["autoscaling/v1/horizontalpodautoscalers"] = "autoscaling/v2", 
 -- group/version/resource -> fields that have another name there: shown=stored
 local renamed = {["events.k8s.io/v1/events"] = "regarding=involvedObject note=message reportingController=reportingComponent " ..
   "deprecatedSource=source deprecatedFirstTimestamp=firstTimestamp deprecatedLastTimestamp=lastTimestamp deprecatedCount=count"}
+-- group/version/resource -> the conversion to and from that version (src/convert_NAME.c)
+local converted = {["autoscaling/v1/horizontalpodautoscalers"] = "autoscaler"}
 -- Bodies of subresources and what the machinery itself speaks.
 local roots = {"core.v1.RangeAllocation", "core.v1.SerializedReference", "apiextensions.v1.ConversionReview", "autoscaling.v1.Scale", "core.v1.Binding", "policy.v1.Eviction", "authentication.v1.TokenRequest", "core.v1.PodLogOptions",
   "core.v1.PodExecOptions", "core.v1.PodAttachOptions", "core.v1.PodPortForwardOptions", "core.v1.NodeProxyOptions",
@@ -169,6 +171,8 @@ local function resource_lines(out, r)
   if at then table.insert(out, "  stored " .. at) end
   local names = renamed[r.group .. "/" .. r.version .. "/" .. r.resource]
   if names then table.insert(out, "  renamed " .. names) end
+  local conversion = converted[r.group .. "/" .. r.version .. "/" .. r.resource]
+  if conversion then table.insert(out, "  converted " .. conversion) end
 end
 local function sorted_keys(t)
   local keys = {}

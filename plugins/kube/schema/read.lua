@@ -81,7 +81,7 @@ local function read_file(schema, file, path)
     elseif words[1] == "resource" then
       local group, version = words[2]:match("^(.*)/(.*)$")
       current = {group = group, version = version, resource = words[3], kind = words[4], type = words[5], verbs = {}, short = {},
-        categories = {}, subresources = {}, selectable = {}, renamed = {}, stored_group = group, stored_version = version}
+        categories = {}, subresources = {}, selectable = {}, renamed = {}, converted = {}, stored_group = group, stored_version = version}
       reader = read_resource_line
       table.insert(schema.resources, current)
     elseif words[1] == "enum" then

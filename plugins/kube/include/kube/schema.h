@@ -85,6 +85,7 @@ typedef struct kube_resource {
       *selectable; /* selectable fields besides metadata.name and metadata.namespace; NULL-terminated or NULL */
   const char *const
       *renamed; /* name shown, name stored, ..., NULL: fields that the stored version calls otherwise; or NULL */
+  const struct kube_conversion *conversion; /* more than names differs in the stored version; NULL: nothing more */
   const struct kube_structural *structural; /* of a custom kind: its schema; NULL: built in */
   const struct kube_scale_paths *scale;     /* of a custom kind that has the subresource */
 } kube_resource_t;
@@ -139,6 +140,11 @@ kube_node_t *kube_patch_strategic(kube_arena_t *a, const kube_type_t *t, const k
  * same where it has no other. Borrowed from the tables or from the argument. */
 kg_str_t kube_stored_name(const kube_resource_t *r, kg_str_t shown);
 kg_str_t kube_shown_name(const kube_resource_t *r, kg_str_t stored);
+/* A whole object as the stored version has it in the form that r shows, and back; kind and apiVersion stay as they are.
+ * The result shares what did not change with `object`, which is left as it is; `object` itself where nothing differs.
+ */
+kube_node_t *kube_as_shown(kube_arena_t *a, const kube_resource_t *r, kube_node_t *object);
+kube_node_t *kube_as_stored(kube_arena_t *a, const kube_resource_t *r, kube_node_t *object);
 /* Field selectors, on a stored object: value of a selectable field ("spec.nodeName", "status.phase",
  * "involvedObject.name"...). false: the kind does not support this label. Missing values give an empty string. */
 bool kube_selectable(const kube_resource_t *r, kg_view_t object, kg_str_t field, kg_str_t *value);
