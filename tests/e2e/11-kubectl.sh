@@ -53,6 +53,9 @@ creates() {
   sees "pod/p1 created" k run p1 --image=busybox --labels=tier=x -- sleep 100
   sees "service/web exposed" k expose deployment web --port=80
   sees "horizontalpodautoscaler.autoscaling/web autoscaled" k autoscale deployment web --min=1 --max=5 --cpu-percent=50
+  is 50 k get horizontalpodautoscalers.v1.autoscaling web -o jsonpath='{.spec.targetCPUUtilizationPercentage}'
+  sees patched k patch horizontalpodautoscalers.v1.autoscaling web -p '{"spec":{"targetCPUUtilizationPercentage":60}}'
+  is 60 k get horizontalpodautoscalers.v2.autoscaling web -o jsonpath='{.spec.metrics[0].resource.target.averageUtilization}'
   refuse 'configmaps "cm" already exists' k create configmap cm
   if old; then # that kubectl knows these kinds in versions that are gone
     refuse "the server could not find the requested resource" k create cronjob cj --image=busybox --schedule='*/5 * * * *'
