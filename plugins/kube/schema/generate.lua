@@ -1,6 +1,6 @@
 -- Writes the tables of this directory as C.
---   lua5.4 generate.lua SCHEMA-DIRECTORY OUTPUT.c
-local dir, output = arg[1], arg[2]
+--   lua5.4 generate.lua SCHEMA-DIRECTORY OUTPUT.c EXPLAIN-OUTPUT.c
+local dir, output, explain_output = arg[1], arg[2], arg[3]
 local text = dofile(dir .. "/read.lua")
 
 local kinds = {string = "STRING", bool = "BOOL", int32 = "INT32", int64 = "INT64", float64 = "FLOAT", bytes = "BYTES", Time = "TIME",
@@ -288,4 +288,14 @@ for line in pairs(declared) do head[#head + 1] = line .. ";" end
 table.sort(head, function(a, b) return (a:match("^#") and 1 or 2) < (b:match("^#") and 1 or 2) or a:match("^#") == b:match("^#") and a < b end)
 local f = assert(io.open(output, "w"))
 f:write(table.concat(head, "\n"), "\n", table.concat(out, "\n"), "\n")
+f:close()
+
+-- One text, without pointers and in a file of its own: it takes no memory before somebody asks, and none in those who never do.
+f = assert(io.open(explain_output, "w"))
+f:write('#include "openapi.h"\n/* Made by generate.lua from plugins/kube/schema/explain.txt. */\nconst char kube_explain_text[] =\n  "\\n"\n')
+for _, block in ipairs(schema.explain) do
+  f:write("  ", c_string(block.type .. "\t" .. block.text .. "\n"), "\n")
+  for _, field in ipairs(block.fields) do f:write("  ", c_string(" " .. field.name .. "\t" .. field.text .. "\n"), "\n") end
+end
+f:write("  ;\nconst size_t kube_explain_size = sizeof kube_explain_text - 1;\n")
 f:close()

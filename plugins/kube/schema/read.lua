@@ -171,8 +171,43 @@ local function read_columns(schema, path)
   end
 end
 
+-- TYPE... lines with a description, then "  FIELD DESCRIPTION" lines: {{type =, text =, fields = {{name, text}}}}
+local function read_explain(schema, path)
+  local number, blocks = 0, {}
+  local function known(type, field)
+    if type == "object" or type == "list" then return true end
+    for _, f in ipairs(schema.types[type] and schema.types[type].fields or {}) do
+      if not field or f.name == field or (f.inlined and known(f.type, field)) then return true end
+    end
+    return false
+  end
+  for line in io.lines(path) do
+    number = number + 1
+    if line:match("^%s*#") or line:match("^%s*$") then goto continue end
+    local field, words = line:match("^%s+(%S+)%s+(.*)$")
+    if not field then
+      local types, text = line:match("^([^:]+):%s*(.*)$")
+      if not types then fail("explain.txt", number, "cannot read this line: " .. line) end
+      blocks = {}
+      for type in types:gmatch("%S+") do
+        if not known(type) then fail("explain.txt", number, "there is no type " .. type) end
+        table.insert(blocks, {type = type, text = text, fields = {}})
+        table.insert(schema.explain, blocks[#blocks])
+      end
+    end
+    for _, block in ipairs(field and blocks or {}) do
+      if known(block.type, field) then
+        table.insert(block.fields, {name = field, text = words})
+      elseif #blocks == 1 then
+        fail("explain.txt", number, block.type .. " has no field " .. field)
+      end
+    end
+    ::continue::
+  end
+end
+
 function M.schema(dir)
-  local schema = {types = {}, enums = {}, resources = {}, defaults = {}, checks = {}, groups = {}}
+  local schema = {types = {}, enums = {}, resources = {}, defaults = {}, checks = {}, groups = {}, explain = {}}
   local files = {}
   for line in io.lines(dir .. "/groups.txt") do
     local words = words_of(line)
@@ -184,6 +219,7 @@ function M.schema(dir)
   read_checks(schema, dir .. "/validate.txt")
   read_columns(schema, dir .. "/columns.txt")
   read_columns(schema, dir .. "/selectable.txt")
+  read_explain(schema, dir .. "/explain.txt")
   return schema
 end
 

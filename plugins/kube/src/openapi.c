@@ -196,7 +196,7 @@ static kg_doc_t *document(const kube_catalog_t *c, bool v3, const char *group, c
 
 /* Changes when the tables do: clients keep a document as long as its hash stays the same. */
 static uint64_t tables_hash(void) {
-  uint64_t h = KG_HASH_START;
+  uint64_t h = kg_hash(KG_HASH_START, kube_explain_text, kube_explain_size);
   for (size_t i = 0; i < kube_type_count; i++) {
     for (const kube_field_t *f = kube_types[i].fields; f->name; f++) {
       const unsigned form = f->kind * 64u + f->shape * 16u + f->list * 4u + f->patch;

@@ -24,4 +24,13 @@ void kube_openapi_ref(const kube_openapi_t *o, const kube_type_t *t);
 /* "io.k8s.api.core.v1.Pod" of "core.v1.Pod". */
 void kube_openapi_name(char *out, size_t room, const char *type);
 
+/* openapi_explain.c: descriptions, which are "\nTYPE\tTEXT\n FIELD\tTEXT\n FIELD..." */
+extern const char kube_explain_text[];
+extern const size_t kube_explain_size;
+/* Where the text has what it says of a type, of any object ("object") or of any list ("list"); NULL: nothing. */
+const char *kube_explain_of(const char *type);
+/* What is said there of a field, of the type itself with field NULL; {0}: nothing. Borrowed for ever. */
+kg_str_t kube_explain(const char *block, const char *field);
+void kube_explain_pack(kg_pack_t *p, kg_str_t text); /* "description": text, if there is one */
+
 #endif

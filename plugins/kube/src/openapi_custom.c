@@ -51,30 +51,38 @@ static void pack_gvk(kg_pack_t *p, const kube_resource_t *r, const char *kind) {
   kg_pack_end(p);
 }
 
-static const char api_version_says[] = "APIVersion defines by group and version which schema this object follows.";
-static const char kind_says[] = "Kind says which of the group's resources this object is.";
-
-static void pack_string(kg_pack_t *p, const char *name, const char *description) {
+static void pack_string(kg_pack_t *p, const char *what, const char *name) {
   kg_pack_key(p, name);
   kg_pack_map(p);
-  kg_pack_kv_str(p, "description", description);
+  kube_explain_pack(p, kube_explain(kube_explain_of(what), name));
   kg_pack_kv_str(p, "type", "string");
   kg_pack_end(p);
 }
 
-static void pack_meta(const kube_openapi_t *o, const char *type) {
+/* What every object or list has; a reference with a description beside it needs allOf in v3. */
+static void pack_head(const kube_openapi_t *o, const char *what, const char *meta) {
   char name[256];
-  kube_openapi_name(name, sizeof name, type);
+  kube_openapi_name(name, sizeof name, meta);
+  pack_string(o->p, what, "apiVersion");
+  pack_string(o->p, what, "kind");
   kg_pack_key(o->p, "metadata");
-  ref(o, name);
+  kg_pack_map(o->p);
+  kube_explain_pack(o->p, kube_explain(kube_explain_of(what), "metadata"));
+  kg_pack_key(o->p, o->v3 ? "allOf" : "$ref");
+  if (o->v3) {
+    kg_pack_array(o->p);
+    ref(o, name);
+    kg_pack_end(o->p);
+  } else {
+    kg_pack_fmt(o->p, "%s%s", o->prefix, name);
+  }
+  kg_pack_end(o->p);
 }
 
 static void pack_properties(const kube_openapi_t *o, kg_view_t properties) {
   kg_pack_key(o->p, "properties");
   kg_pack_map(o->p);
-  pack_string(o->p, "apiVersion", api_version_says);
-  pack_string(o->p, "kind", kind_says);
-  pack_meta(o, "meta.v1.ObjectMeta");
+  pack_head(o, "object", "meta.v1.ObjectMeta");
   for (kg_iter_t it = kg_iter(properties); kg_iter_next(&it);) {
     kg_str_t key = kg_view_str(it.key);
     if (kg_str_is(key, "apiVersion") || kg_str_is(key, "kind") || kg_str_is(key, "metadata")) continue;
@@ -96,9 +104,7 @@ static void pack_list(const kube_openapi_t *o, const kube_resource_t *r) {
   kg_pack_end(o->p);
   kg_pack_key(o->p, "properties");
   kg_pack_map(o->p);
-  pack_string(o->p, "apiVersion", api_version_says);
-  pack_string(o->p, "kind", kind_says);
-  pack_meta(o, "meta.v1.ListMeta");
+  pack_head(o, "list", "meta.v1.ListMeta");
   kg_pack_key(o->p, "items");
   kg_pack_map(o->p);
   kg_pack_kv_str(o->p, "type", "array");

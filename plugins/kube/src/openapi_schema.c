@@ -123,10 +123,11 @@ static void pack_list_type(kg_pack_t *p, const kube_field_t *f) {
   }
 }
 
-static void field(const kube_openapi_t *o, const kube_field_t *f) {
+static void field(const kube_openapi_t *o, const kube_field_t *f, kg_str_t says) {
   kg_pack_t *p = o->p;
   kg_pack_key(p, f->name);
   kg_pack_map(p);
+  kube_explain_pack(p, says);
   if (f->shape == KUBE_LIST) {
     kg_pack_kv_str(p, "type", "array");
     kg_pack_key(p, "items");
@@ -144,7 +145,7 @@ static void field(const kube_openapi_t *o, const kube_field_t *f) {
     value(o, f);
     kg_pack_end(p);
   } else {
-    value_pairs(o, f, !f->patch && !f->map_atomic && !f->dflt);
+    value_pairs(o, f, !f->patch && !f->map_atomic && !f->dflt && !says.n);
   }
   pack_list_type(p, f);
   if (f->dflt) {
@@ -179,9 +180,17 @@ static bool is_union(const kube_type_t *t) {
   return strncmp(t->name, "apiextensions.v1.JSONSchemaPropsOr", 34) == 0;
 }
 
+/* What is said of objects and lists in general: NULL: it is neither. */
+static const char *said_of_all(const kube_type_t *t) {
+  if (!kube_field_find(t, KG_STR("metadata"))) return NULL;
+  return kube_explain_of(kube_field_find(t, KG_STR("items")) ? "list" : "object");
+}
+
 static void type_schema(const kube_openapi_t *o, const kube_type_t *t) {
   kg_pack_t *p = o->p;
+  const char *own = kube_explain_of(t->name), *all = said_of_all(t);
   kg_pack_map(p);
+  kube_explain_pack(p, kube_explain(own, NULL));
   if (!is_union(t)) {
     bool required = false;
     kg_pack_kv_str(p, "type", "object");
@@ -189,7 +198,8 @@ static void type_schema(const kube_openapi_t *o, const kube_type_t *t) {
       kg_pack_key(p, "properties");
       kg_pack_map(p);
       for (const kube_field_t *f = t->fields; f->name; f++) {
-        field(o, f);
+        kg_str_t says = kube_explain(own, f->name);
+        field(o, f, says.n ? says : kube_explain(all, f->name));
         required |= f->required;
       }
       kg_pack_end(p);
