@@ -241,6 +241,8 @@ finds() {
   sees "resource.k8s.io/v1" k api-versions
   sees "maxSurge" k explain deployment.spec --recursive
   sees "strategy" k explain deployment.spec.strategy
+  sees "Standard object's metadata" k explain deployment.metadata
+  sees "CreationTimestamp is a timestamp" k explain deployment.metadata
   refuse 'field "nope" does not exist' k explain deployment.nope
   sees "https://127.0.0.1:$PORT" k cluster-info
   is yes k auth can-i create pods
