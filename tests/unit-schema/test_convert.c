@@ -102,6 +102,18 @@ Test(convert, the_rest_is_in_annotations) {
   free(text);
 }
 
+Test(convert, annotations_that_are_empty_say_nothing) {
+  static const char *const names[] = {"metrics", "conditions", "current-metrics", "behavior"};
+  static const char *const empty[] = {"[]", "{}", "null", ""};
+  for (size_t i = 0; i < 16; i++) {
+    char *from = kube_arena_fmt(arena, V2 ",\"annotations\":{\"" NOTE "%s\":\"%s\"}},\"spec\":{" REF "}}", names[i / 4],
+                                empty[i % 4]);
+    char *text = after(from, kube_as_stored);
+    cr_expect(!strstr(text, "annotations") && strstr(text, "\"averageUtilization\":80"), "%s", text);
+    free(text);
+  }
+}
+
 Test(convert, an_annotation_that_is_wrong_says_nothing) {
   const char *wrong[] = {"[{", "7", "[3]", "[{\\\"type\\\":\\\"Resource\\\",\\\"resource\\\":{\\\"name\\\":{}}}]"};
   for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {

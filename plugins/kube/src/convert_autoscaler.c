@@ -205,15 +205,15 @@ static kube_node_t *noted(kube_arena_t *a, const kube_node_t *object, const char
 }
 
 /* Sets a field of v2 if its value has that field's form: annotations are anybody's. */
-static bool set_if_good(kube_arena_t *a, kube_node_t *object, const char *part, const char *field, kube_node_t *v) {
+static void set_if_good(kube_arena_t *a, kube_node_t *object, const char *part, const char *field, kube_node_t *v) {
   const kube_resource_t *r =
       kube_resource_find(KG_STR("autoscaling"), KG_STR("v2"), KG_STR("horizontalpodautoscalers"));
   kg_error_t err = {0};
   kube_node_t *probe = kube_map(a);
   kube_set(a, kube_sub(a, probe, part), field, v);
-  if (kube_decode(a, r, probe, NULL, &err) < 0) return false;
-  kube_set(a, kube_sub(a, object, part), field, kube_path(probe, part, field, NULL));
-  return true;
+  if (kube_decode(a, r, probe, NULL, &err) < 0) return;
+  v = kube_path(probe, part, field, NULL); /* gone if it was empty */
+  if (v) kube_set(a, kube_sub(a, object, part), field, v);
 }
 
 /* --- both ways ---------------------------------------------------------------------------------------------------- */
