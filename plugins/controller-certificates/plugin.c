@@ -94,13 +94,10 @@ static void ask(kg_ctx_t *ctx, ctl_sync_t *s, kg_doc_t *doc) {
 static void sync(kg_ctx_t *ctx, void *self, const char *key, void *arg) {
   (void)arg;
   certs_t *c = self;
-  kg_str_t ns, name;
-  ctl_sync_t *s = ctl_sync_begin(&c->base.work, key);
-  ctl_split(key, &ns, &name);
-  kg_doc_t *doc = kube_informer_get(c->base.informers[0], ns, name);
+  kg_doc_t *doc;
+  ctl_sync_t *s = ctl_sync_object(&c->base.work, key, c->base.informers[0], &doc);
   kg_view_t csr = kg_view_of(doc);
   const struct signer *signer = doc ? signer_of(csr) : NULL;
-  if (doc) ctl_keep(s, doc);
   bool waits = signer && has_condition(csr, "Approved") && !has_condition(csr, "Failed") &&
                !kg_view_str(kg_view_path(csr, "status", "certificate", NULL)).n;
   if (waits && !usages_fit(signer, kg_view_path(csr, "spec", "usages", NULL)))

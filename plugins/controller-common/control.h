@@ -36,6 +36,9 @@ typedef void (*ctl_answer_fn)(kg_ctx_t *ctx, void *self, ctl_sync_t *s, const kg
 
 /* Begins a pass over `key`, which came from the queue of `w`. Freed by the pass's end. */
 ctl_sync_t *ctl_sync_begin(ctl_work_t *w, const char *key);
+/* The same over the object that `key` names; *doc: what the informer has of it, kept until the pass ends; NULL: it is
+ * gone. */
+ctl_sync_t *ctl_sync_object(ctl_work_t *w, const char *key, const kube_informer_t *inf, kg_doc_t **doc);
 kube_arena_t *ctl_arena(ctl_sync_t *s); /* of the pass */
 const char *ctl_sync_key(const ctl_sync_t *s);
 kg_doc_t *ctl_keep(ctl_sync_t *s, kg_doc_t *doc);            /* takes a reference until the pass ends; returns doc */

@@ -93,6 +93,14 @@ kg_doc_t *ctl_keep(ctl_sync_t *s, kg_doc_t *doc) {
   return doc;
 }
 
+ctl_sync_t *ctl_sync_object(ctl_work_t *w, const char *key, const kube_informer_t *inf, kg_doc_t **doc) {
+  kg_str_t ns, name;
+  ctl_sync_t *s = ctl_sync_begin(w, key);
+  ctl_split(key, &ns, &name);
+  *doc = ctl_keep(s, kube_informer_get(inf, ns, name));
+  return s;
+}
+
 void ctl_keep_msg(ctl_sync_t *s, const kg_msg_t *m) {
   kept_t *k = kube_arena_alloc(s->arena, sizeof *k);
   *k = (kept_t){s->kept, NULL, kg_msg_ref(m)};

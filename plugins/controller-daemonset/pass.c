@@ -44,15 +44,13 @@ static void run(pass_t *p) {
 void daemonset_sync(kg_ctx_t *ctx, void *self, const char *key, void *arg) {
   (void)arg;
   dsc_t *c = self;
-  kg_str_t ns, name;
-  ctl_sync_t *s = ctl_sync_begin(&c->base.work, key);
-  ctl_split(key, &ns, &name);
-  kg_doc_t *doc = kube_informer_get(c->base.informers[SETS], ns, name);
+  kg_doc_t *doc;
+  ctl_sync_t *s = ctl_sync_object(&c->base.work, key, c->base.informers[SETS], &doc);
   kube_selector_t *selector = doc ? ctl_selector_of(kg_view_of(doc), NULL) : NULL;
   if (!doc) ctl_expect_forget(&c->ahead, key);
   if (selector) {
     pass_t *p = kube_arena_alloc(ctl_arena(s), sizeof *p);
-    *p = (pass_t){.ctx = ctx, .c = c, .sync = s, .arena = ctl_arena(s), .doc = ctl_keep(s, doc)};
+    *p = (pass_t){.ctx = ctx, .c = c, .sync = s, .arena = ctl_arena(s), .doc = doc};
     p->object = kg_view_of(doc);
     p->owner = (ctl_owner_t){p->object, "apps/v1", "DaemonSet", selector};
     run(p);

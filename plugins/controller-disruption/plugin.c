@@ -199,12 +199,10 @@ static void write_status(pass_t *p) {
 static void sync(kg_ctx_t *ctx, void *self, const char *key, void *arg) {
   (void)arg;
   pdc_t *c = self;
-  kg_str_t ns, name;
-  ctl_sync_t *s = ctl_sync_begin(&c->base.work, key);
-  ctl_split(key, &ns, &name);
-  kg_doc_t *doc = kube_informer_get(c->base.informers[BUDGETS], ns, name);
+  kg_doc_t *doc;
+  ctl_sync_t *s = ctl_sync_object(&c->base.work, key, c->base.informers[BUDGETS], &doc);
   if (doc) {
-    pass_t p = {.ctx = ctx, .c = c, .sync = s, .arena = ctl_arena(s), .object = kg_view_of(ctl_keep(s, doc))};
+    pass_t p = {.ctx = ctx, .c = c, .sync = s, .arena = ctl_arena(s), .object = kg_view_of(doc)};
     p.spec = kg_view_get(p.object, "spec");
     read_pods(&p);
     if (!p.n) kube_event(ctx, c->base.recorder, p.object, "Normal", "NoPods", "No matching pods found");

@@ -126,12 +126,10 @@ static void write_status(pass_t *p, ctl_sync_t *s) {
 static void sync(kg_ctx_t *ctx, void *self, const char *key, void *arg) {
   (void)arg;
   rqc_t *c = self;
-  kg_str_t ns, name;
-  ctl_sync_t *s = ctl_sync_begin(&c->base.work, key);
-  ctl_split(key, &ns, &name);
-  kg_doc_t *doc = kube_informer_get(c->base.informers[0], ns, name);
+  kg_doc_t *doc;
+  ctl_sync_t *s = ctl_sync_object(&c->base.work, key, c->base.informers[0], &doc);
   if (doc) {
-    pass_t p = {.ctx = ctx, .c = c, .arena = ctl_arena(s), .object = kg_view_of(ctl_keep(s, doc))};
+    pass_t p = {.ctx = ctx, .c = c, .arena = ctl_arena(s), .object = kg_view_of(doc)};
     p.spec = kg_view_get(p.object, "spec");
     count_all(&p);
     if (!p.waits) write_status(&p, s);
