@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 
 #include "dns.h"
+#include "kube/services.h"
 #include "kube/values.h"
 
 enum { RETRY_MS = 1000 };
@@ -105,15 +106,9 @@ static int create(kg_ctx_t *ctx, void **self, kg_error_t *err) {
 }
 
 static int start(kg_ctx_t *ctx, void *self, kg_error_t *err) {
+  static const kube_services_config_t config = {on_change, on_change, on_synced, on_status};
   dns_t *d = self;
-  kube_informer_config_t services = {.gvr = {"", "v1", "services"}, .on_change = on_change, .on_synced = on_synced};
-  kube_informer_config_t slices = {
-      .gvr = {"discovery.k8s.io", "v1", "endpointslices"}, .on_change = on_change, .on_synced = on_synced};
-  d->services = kube_informer_start(ctx, &services);
-  d->slices = kube_informer_start(ctx, &slices);
-  if (!d->services || !d->slices) return kg_error_set(err, KG_EINTERNAL, "out of memory");
-  kg_subscribe(ctx, "network.configured");
-  kg_send(ctx, &(kg_request_t){.service = "network", .topic = "network.status", .fn = on_status});
+  if (kube_services_start(ctx, &config, &d->services, &d->slices, err) < 0) return -1;
   kg_ready(ctx);
   return 0;
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "kube/services.h"
 #include "kube/values.h"
 #include "proxy.h"
 
@@ -268,15 +269,9 @@ static int create(kg_ctx_t *ctx, void **self, kg_error_t *err) {
 }
 
 static int start(kg_ctx_t *ctx, void *self, kg_error_t *err) {
+  static const kube_services_config_t config = {on_service, on_slice, on_synced, on_status};
   proxy_t *p = self;
-  kube_informer_config_t services = {.gvr = {"", "v1", "services"}, .on_change = on_service, .on_synced = on_synced};
-  kube_informer_config_t slices = {
-      .gvr = {"discovery.k8s.io", "v1", "endpointslices"}, .on_change = on_slice, .on_synced = on_synced};
-  p->services_seen = kube_informer_start(ctx, &services);
-  p->slices_seen = kube_informer_start(ctx, &slices);
-  if (!p->services_seen || !p->slices_seen) return kg_error_set(err, KG_EINTERNAL, "out of memory");
-  kg_subscribe(ctx, "network.configured");
-  kg_send(ctx, &(kg_request_t){.service = "network", .topic = "network.status", .fn = on_status});
+  if (kube_services_start(ctx, &config, &p->services_seen, &p->slices_seen, err) < 0) return -1;
   kg_ready(ctx);
   return 0;
 }
