@@ -2,48 +2,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "kube/nft.h"
 #include "network.h"
-
-extern char **environ;
 
 /* --- nft --------------------------------------------------------------------------------------------------------- */
 
-static pid_t spawn_nft(int in, int out) {
-  char *const argv[] = {"nft", "-f", "-", NULL};
-  posix_spawn_file_actions_t actions;
-  pid_t pid;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, in, 0);
-  posix_spawn_file_actions_adddup2(&actions, out, 1);
-  posix_spawn_file_actions_adddup2(&actions, out, 2);
-  int code = posix_spawnp(&pid, "nft", &actions, NULL, argv, environ);
-  posix_spawn_file_actions_destroy(&actions);
-  errno = code;
-  return code ? -1 : pid;
-}
-
-static int memory_file(const char *text) {
-  int fd = memfd_create("nft", MFD_CLOEXEC);
-  size_t n = strlen(text);
-  if (fd < 0 || write(fd, text, n) != (ssize_t)n || lseek(fd, 0, SEEK_SET) < 0) {
-    if (fd >= 0) close(fd);
-    return -1;
-  }
-  return fd;
-}
-
 static int nft(const char *rules, kg_error_t *err) {
   char said[300] = "";
-  int in = memory_file(rules), out = memory_file(""), status = -1, result = 0;
-  pid_t pid = in >= 0 && out >= 0 ? spawn_nft(in, out) : -1;
+  int out, status = -1, result = 0;
+  pid_t pid = kube_nft_spawn(rules, strlen(rules), &out);
   if (pid < 0) {
     result = kg_error_set(err, KG_EINTERNAL, "nft could not be started: %s", strerror(errno));
   } else {
@@ -53,7 +26,6 @@ static int nft(const char *rules, kg_error_t *err) {
     if (n > 0) said[n] = '\0';
     if (status) result = kg_error_set(err, KG_EINTERNAL, "nft refused: %s", said);
   }
-  if (in >= 0) close(in);
   if (out >= 0) close(out);
   return result;
 }

@@ -1,15 +1,12 @@
 /* One nft process at a time; its end is seen by a pidfd. */
 #include <errno.h>
-#include <spawn.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "kube/nft.h"
 #include "proxy.h"
-
-extern char **environ;
 
 struct nft {
   nft_t **at;
@@ -17,34 +14,6 @@ struct nft {
   pid_t pid;
   int fd, out;
 };
-
-static int memory_file(const char *text, size_t n) {
-  int fd = memfd_create("nft", MFD_CLOEXEC);
-  for (size_t done = 0; fd >= 0 && done < n;) {
-    ssize_t w = write(fd, text + done, n - done);
-    if (w <= 0) {
-      close(fd);
-      return -1;
-    }
-    done += (size_t)w;
-  }
-  if (fd >= 0) lseek(fd, 0, SEEK_SET);
-  return fd;
-}
-
-static pid_t spawn(int in, int out) {
-  char *const argv[] = {"nft", "-f", "-", NULL};
-  posix_spawn_file_actions_t actions;
-  pid_t pid;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, in, 0);
-  posix_spawn_file_actions_adddup2(&actions, out, 1);
-  posix_spawn_file_actions_adddup2(&actions, out, 2);
-  int code = posix_spawnp(&pid, "nft", &actions, NULL, argv, environ);
-  posix_spawn_file_actions_destroy(&actions);
-  errno = code;
-  return code ? -1 : pid;
-}
 
 static void on_end(kg_ctx_t *ctx, void *self, int fd, uint32_t events, void *arg) {
   (void)fd, (void)events;
@@ -74,11 +43,9 @@ void nft_forget(kg_ctx_t *ctx, nft_t **nft) {
 int nft_run(kg_ctx_t *ctx, nft_t **nft, const char *text, size_t n, nft_done_fn done, kg_error_t *err) {
   nft_t *p = *nft = calloc(1, sizeof *p);
   if (!p) return kg_error_set(err, KG_EINTERNAL, "out of memory");
-  *p = (nft_t){.at = nft, .done = done, .fd = -1, .out = memory_file("", 0)};
-  int in = memory_file(text, n);
-  p->pid = in >= 0 && p->out >= 0 ? spawn(in, p->out) : -1;
+  *p = (nft_t){.at = nft, .done = done, .fd = -1};
+  p->pid = kube_nft_spawn(text, n, &p->out);
   int code = errno;
-  if (in >= 0) close(in);
   if (p->pid > 0 && (p->fd = (int)syscall(SYS_pidfd_open, p->pid, 0)) >= 0 &&
       kg_fd_watch(ctx, p->fd, EPOLLIN, on_end, p, err) == 0)
     return 0;
