@@ -147,6 +147,25 @@ static void pack_resources(kg_pack_t *k, const box_t *b) {
   kg_pack_end(k);
 }
 
+kg_doc_t *update_args(const box_t *b) {
+  limits_t l;
+  kg_pack_t k = kg_pack();
+  kg_pack_map(&k);
+  kg_pack_kv_str(&k, "id", b->id);
+  box_limits(box_spec(b), &l);
+  kg_pack_key(&k, "resources");
+  kg_pack_map(&k);
+  pack_limits(&k, &l);
+  kg_pack_end(&k);
+  pod_limits(pod_spec(b->pod), &l);
+  kg_pack_key(&k, "pod");
+  kg_pack_map(&k);
+  pack_limits(&k, &l);
+  kg_pack_end(&k);
+  kg_pack_end(&k);
+  return kg_pack_doc(&k);
+}
+
 static void pack_groups(kg_pack_t *k, const box_t *b) {
   kg_view_t pod = kg_view_get(pod_spec(b->pod), "securityContext"), fs = kg_view_get(pod, "fsGroup");
   kg_pack_key(k, "groups");

@@ -61,6 +61,7 @@ void box_free(box_t *b) {
   kg_timer_cancel(b->pod->agent->ctx, b->timer);
   end_free(&b->end);
   end_free(&b->last);
+  box_amounts_free(b);
   char *const owned[] = {b->name, b->id, b->image_id, b->image_user, b->wait_message, b->pull_error};
   for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) free(owned[i]);
 }

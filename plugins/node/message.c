@@ -22,12 +22,13 @@ static char *read_end(const char *path, size_t most, size_t *n) {
   return text;
 }
 
-/* What follows "TIME STREAM TAG " of a log line. */
-static kg_str_t content(const char *line, size_t n) {
+/* What follows "TIME STREAM TAG " of a log line; whole: the tag says that what was written ended the line, too. */
+static kg_str_t content(const char *line, size_t n, bool *whole) {
   const char *p = line, *end = line + n;
   for (int word = 0; word < 3; word++) {
     const char *space = memchr(p, ' ', (size_t)(end - p));
     if (!space) return (kg_str_t){end, 0};
+    *whole = *p == 'F';
     p = space + 1;
   }
   return (kg_str_t){p, (size_t)(end - p)};
@@ -43,9 +44,10 @@ static char *log_end(const box_t *b) {
   kube_buf_t out = {0};
   for (size_t i = begin; text && i < n;) {
     size_t len = strcspn(text + i, "\n");
-    kg_str_t c = content(text + i, len);
+    bool whole = true;
+    kg_str_t c = content(text + i, len, &whole);
     kube_buf_add(&out, c.p, c.n);
-    kube_buf_addz(&out, "\n");
+    if (whole) kube_buf_addz(&out, "\n");
     i += len + 1;
   }
   free(text);

@@ -74,7 +74,11 @@ struct box {
   uint64_t timer, pull_call;
   bool stopping, hook_running, hook_done; /* hook: postStart; done: ran, or there is none */
   int64_t stop_grace_ms, stop_began_ms;
-  struct hook *hook; /* under way; NULL: none */
+  kg_doc_t *applied;  /* the pod whose spec's resources are in force in what runs; NULL: not known */
+  kg_doc_t *applying; /* the one a resize under way brings */
+  int64_t resize_retry_ms;
+  char *resize_error; /* of the last resize; NULL: it went well */
+  struct hook *hook;  /* under way; NULL: none */
   probe_t probe[PROBE_KINDS];
 };
 
@@ -90,7 +94,16 @@ typedef struct condition {
   char *message;
   char since[32];
 } condition_t;
-enum { COND_SANDBOX, COND_INITIALIZED, COND_READY, COND_CONTAINERS, COND_SCHEDULED, COND_DISRUPTION, CONDITIONS };
+enum {
+  COND_SANDBOX,
+  COND_INITIALIZED,
+  COND_READY,
+  COND_CONTAINERS,
+  COND_SCHEDULED,
+  COND_DISRUPTION,
+  COND_RESIZE,
+  CONDITIONS
+};
 
 typedef struct op op_t;
 typedef void (*op_fn)(pod_t *p, box_t *b, const kg_msg_t *m);
@@ -270,6 +283,7 @@ char *box_termination_message(box_t *b);
 /* args.c */
 kg_doc_t *sandbox_args(pod_t *p, const char *id);
 kg_doc_t *box_args(box_t *b, int64_t attempt, kg_error_t *err);
+kg_doc_t *update_args(const box_t *b); /* for runtime.container.update, of the present spec */
 
 /* env.c */
 typedef struct env {
@@ -289,6 +303,16 @@ char *config_key(kg_view_t object, bool secret, kg_str_t key, size_t *n);       
 /* Value of a fieldRef or resourceFieldRef; malloc'ed, NULL with a sentence. b may be NULL for volumes. */
 char *field_value(pod_t *p, kg_str_t path, kg_error_t *err);
 char *resource_value(pod_t *p, kg_view_t ref, const box_t *b, kg_error_t *err);
+
+/* resize.c */
+void pod_resize(pod_t *p); /* has what is running follow its spec */
+/* True: some container does not have yet what its spec says. *error: why the last attempt failed, or NULL; borrowed. */
+bool pod_resizing(const pod_t *p, const char **error);
+kg_view_t box_amounts(const box_t *b); /* `resources` in force; of one that does not run: those of its spec */
+void box_amounts_apply(box_t *b);      /* a container is made of the present spec */
+/* One that runs was found; shown: its status in the API, which says whether its spec was changed meanwhile. */
+void box_amounts_found(box_t *b, kg_view_t shown);
+void box_amounts_free(box_t *b);
 
 /* admit.c: the reason (literal) and *message (malloc'ed) if the node does not run such pods; NULL: it does */
 const char *pod_refused(const pod_t *p, char **message);

@@ -50,6 +50,21 @@ static void take_id(box_t *b, kg_view_t c, kg_view_t list) {
   b->in_sandbox = kg_view_int(kg_view_get(sandbox_in(list, VIEW_STR(c, "sandbox")), "attempt"), 0);
 }
 
+/* What the API last said of it. */
+static kg_view_t shown_status(const box_t *b) {
+  const char *list = b->kind == BOX_MAIN        ? "containerStatuses"
+                     : b->kind == BOX_EPHEMERAL ? "ephemeralContainerStatuses"
+                                                : "initContainerStatuses";
+  for (kg_iter_t it = kg_iter(kg_view_path(pod_object(b->pod), "status", list, NULL)); kg_iter_next(&it);)
+    if (kg_str_is(VIEW_STR(it.value, "name"), b->name)) return it.value;
+  return (kg_view_t){0};
+}
+
+static void found_running(box_t *b, kg_view_t c) {
+  box_amounts_found(b, shown_status(b));
+  box_is_running(b, kg_view_int(kg_view_get(c, "started"), 0));
+}
+
 static void adopt_box(box_t *b, kg_view_t list) {
   kg_view_t now, before;
   latest(b, list, &now, &before);
@@ -64,7 +79,7 @@ static void adopt_box(box_t *b, kg_view_t list) {
   take_id(b, now, list);
   kg_str_t state = VIEW_STR(now, "state");
   if (kg_str_is(state, "running"))
-    box_is_running(b, kg_view_int(kg_view_get(now, "started"), 0));
+    found_running(b, now);
   else if (kg_str_is(state, "exited"))
     take_exit(b, now);
   /* One that was made and not started is started by repeating what made it. */
@@ -72,29 +87,21 @@ static void adopt_box(box_t *b, kg_view_t list) {
 
 /* It ran once and the runtime knows nothing of it: what the API last said, or that nobody knows. */
 static void adopt_lost(box_t *b) {
-  kg_view_t status = kg_view_get(pod_object(b->pod), "status");
-  const char *list = b->kind == BOX_MAIN        ? "containerStatuses"
-                     : b->kind == BOX_EPHEMERAL ? "ephemeralContainerStatuses"
-                                                : "initContainerStatuses";
-  for (kg_iter_t it = kg_iter(kg_view_get(status, list)); kg_iter_next(&it);) {
-    if (!kg_str_is(VIEW_STR(it.value, "name"), b->name)) continue;
-    kg_str_t id = VIEW_STR(it.value, "containerID");
-    kg_view_t ended = kg_view_path(it.value, "state", "terminated", NULL);
-    bool waits = kg_view_there(kg_view_path(it.value, "state", "waiting", NULL));
-    if (waits) ended = kg_view_path(it.value, "lastState", "terminated", NULL);
-    if (waits && !kg_view_there(ended)) return; /* it was made, perhaps, and never ran */
-    const char *slash = id.n > 3 ? memmem(id.p, id.n, "://", 3) : NULL;
-    if (!slash) return;
-    int64_t started = 0, finished = 0;
-    set_str(&b->id, kg_str_dup((kg_str_t){slash + 3, (size_t)(id.p + id.n - slash - 3)}));
-    b->attempt = kg_view_int(kg_view_get(it.value, "restartCount"), 0);
-    set_str(&b->image_id, kg_str_dup(VIEW_STR(it.value, "imageID")));
-    kube_time_parse(VIEW_STR(ended, "startedAt"), &started);
-    kube_time_parse(VIEW_STR(ended, "finishedAt"), &finished);
-    b->in_sandbox = -1;
-    box_exited(b, kg_view_int(kg_view_get(ended, "exitCode"), 137), false, started, finished, kg_view_there(ended));
-    return;
-  }
+  kg_view_t shown = shown_status(b), ended = kg_view_path(shown, "state", "terminated", NULL);
+  kg_str_t id = VIEW_STR(shown, "containerID");
+  bool waits = kg_view_there(kg_view_path(shown, "state", "waiting", NULL));
+  if (waits) ended = kg_view_path(shown, "lastState", "terminated", NULL);
+  if (waits && !kg_view_there(ended)) return; /* it was made, perhaps, and never ran */
+  const char *slash = id.n > 3 ? memmem(id.p, id.n, "://", 3) : NULL;
+  if (!slash) return;
+  int64_t started = 0, finished = 0;
+  set_str(&b->id, kg_str_dup((kg_str_t){slash + 3, (size_t)(id.p + id.n - slash - 3)}));
+  b->attempt = kg_view_int(kg_view_get(shown, "restartCount"), 0);
+  set_str(&b->image_id, kg_str_dup(VIEW_STR(shown, "imageID")));
+  kube_time_parse(VIEW_STR(ended, "startedAt"), &started);
+  kube_time_parse(VIEW_STR(ended, "finishedAt"), &finished);
+  b->in_sandbox = -1;
+  box_exited(b, kg_view_int(kg_view_get(ended, "exitCode"), 137), false, started, finished, kg_view_there(ended));
 }
 
 /* --- pods

@@ -154,6 +154,7 @@ static void sync_running(pod_t *p) {
   for (size_t i = 0; i < p->nboxes; i++)
     if (p->boxes[i].kind == BOX_EPHEMERAL && p->boxes[i].state == BOX_NONE) box_ensure(&p->boxes[i]);
   if (initialize(p)) run_containers(p);
+  pod_resize(p);
   if (p->finished) pod_kick(p);
 }
 

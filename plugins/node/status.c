@@ -84,7 +84,7 @@ static kube_node_t *mounts_of(kube_arena_t *ar, kg_view_t spec) {
 }
 
 kube_node_t *box_status(kube_arena_t *ar, box_t *b) {
-  kg_view_t spec = box_spec(b), resources = kg_view_get(spec, "resources");
+  kg_view_t spec = box_spec(b), resources = box_amounts(b), wanted = kg_view_path(spec, "resources", "requests", NULL);
   kube_node_t *n = kube_map(ar), *last, *state = state_of(ar, b, &last), *mounts = mounts_of(ar, spec);
   kube_set(ar, n, "name", kube_str(ar, b->name));
   kube_set(ar, n, "state", state);
@@ -96,10 +96,9 @@ kube_node_t *box_status(kube_arena_t *ar, box_t *b) {
   if (b->id) kube_set(ar, n, "containerID", container_id(ar, b, b->id));
   kube_set(ar, n, "started", kube_bool(ar, box_started(b)));
   if (kg_view_count(resources)) {
-    kube_node_t *r = kube_tree_parse(ar, resources), *asked = kube_get(r, "requests");
-    kube_set(ar, n, "resources", r);
-    if (asked) kube_set(ar, n, "allocatedResources", asked);
+    kube_set(ar, n, "resources", kube_tree_parse(ar, resources));
   }
+  if (kg_view_there(wanted)) kube_set(ar, n, "allocatedResources", kube_tree_parse(ar, wanted));
   if (mounts->c.n) kube_set(ar, n, "volumeMounts", mounts);
   return n;
 }

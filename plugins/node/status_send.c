@@ -6,7 +6,8 @@
 enum { RETRY_MS = 1000 };
 
 static const char *const TYPES[CONDITIONS] = {"PodReadyToStartContainers", "Initialized",  "Ready",
-                                              "ContainersReady",           "PodScheduled", "DisruptionTarget"};
+                                              "ContainersReady",           "PodScheduled", "DisruptionTarget",
+                                              "PodResizeInProgress"};
 
 /* --- conditions
  * -------------------------------------------------------------------------------------------------------- */
@@ -98,6 +99,14 @@ static void ready(pod_t *p) {
   free(closed);
 }
 
+static void resizing(pod_t *p) {
+  const char *error;
+  if (pod_resizing(p, &error))
+    set_condition(p, COND_RESIZE, true, error ? "Error" : NULL, error);
+  else
+    p->cond[COND_RESIZE].there = false;
+}
+
 static void set_conditions(pod_t *p, const char *phase) {
   set_condition(p, COND_SANDBOX, p->sandbox == SB_READY, NULL, NULL);
   initialized(p, phase);
@@ -106,10 +115,19 @@ static void set_conditions(pod_t *p, const char *phase) {
   set_condition(p, COND_SCHEDULED, true, NULL, NULL);
   if (p->fail_reason && !strcmp(p->fail_reason, "Evicted"))
     set_condition(p, COND_DISRUPTION, true, "TerminationByKubelet", p->fail_message);
+  resizing(p);
 }
 
 static kube_node_t *text_or_nil(kube_arena_t *ar, const char *text) {
   return text && *text ? kube_str(ar, text) : kube_nil(ar);
+}
+
+/* A directive of the patch. */
+static kube_node_t *taken_away(kube_arena_t *ar, const char *type) {
+  kube_node_t *n = kube_map(ar);
+  kube_set(ar, n, "$patch", kube_str(ar, "delete"));
+  kube_set(ar, n, "type", kube_str(ar, type));
+  return n;
 }
 
 static kube_node_t *conditions_of(kube_arena_t *ar, const pod_t *p) {
@@ -117,6 +135,10 @@ static kube_node_t *conditions_of(kube_arena_t *ar, const pod_t *p) {
   for (int i = 0; i < CONDITIONS; i++) {
     const condition_t *c = &p->cond[i];
     if (i == COND_DISRUPTION && !c->reason) continue; /* others' word, or nobody's */
+    if (i == COND_RESIZE && !c->there) {
+      if (kg_view_there(shown_condition(p, kg_str(TYPES[i])))) kube_push(ar, list, taken_away(ar, TYPES[i]));
+      continue;
+    }
     kube_node_t *n = kube_map(ar);
     kube_set(ar, n, "type", kube_str(ar, TYPES[i]));
     kube_set(ar, n, "status", kube_str(ar, c->on ? "True" : "False"));

@@ -1,5 +1,6 @@
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -121,12 +122,16 @@ static void pod_v1(const oci_t *o, const char *group, kg_view_t r) {
   put_number(dir, "memory.limit_in_bytes", kg_view_int(kg_view_get(r, "memory"), 0));
 }
 
+static int64_t weight_of(int64_t shares) {
+  return 1 + (shares - 2) * 9999 / 262142;
+}
+
 static void pod_v2(const oci_t *o, const char *group, kg_view_t r) {
   char dir[PATH_SIZE * 2], text[64];
   int64_t shares = kg_view_int(kg_view_get(r, "cpuShares"), 0), quota = kg_view_int(kg_view_get(r, "cpuQuota"), 0);
   group_dir(o, "", group, dir);
   put(dir, "cgroup.subtree_control", "+cpu +memory +pids");
-  if (shares > 0) put_number(dir, "cpu.weight", 1 + (shares - 2) * 9999 / 262142);
+  if (shares > 0) put_number(dir, "cpu.weight", weight_of(shares));
   snprintf(text, sizeof text, "%lld %lld", (long long)quota, (long long)kg_view_int(kg_view_get(r, "cpuPeriod"), 0));
   if (quota > 0) put(dir, "cpu.max", text);
   put_number(dir, "memory.max", kg_view_int(kg_view_get(r, "memory"), 0));
@@ -139,15 +144,48 @@ void cgroup_pod(const oci_t *o, const sandbox_t *s) {
   if (kg_view_type(resources) == KG_V_MAP) (o->unified ? pod_v2 : pod_v1)(o, group, resources);
 }
 
-void cgroup_pause_procs(const oci_t *o, const sandbox_t *s, char path[PATH_SIZE]) {
-  char group[PATH_SIZE], own[PATH_SIZE + 8], dir[PATH_SIZE * 2];
-  snprintf(own, sizeof own, "%s/pause", pod_group(o, s, group));
-  group_dir(o, "pids", own, dir);
-  snprintf(path, PATH_SIZE, "%.*s/cgroup.procs", PATH_SIZE - 20, dir);
+/* --- changed while they run
+ * -------------------------------------------------------------------------------------------- */
+
+static int set_file(const char *dir, const char *file, const char *text, kg_error_t *err) {
+  char path[PATH_SIZE * 3];
+  snprintf(path, sizeof path, "%s/%s", dir, file);
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  bool done = fd >= 0 && write(fd, text, strlen(text)) >= 0;
+  int why = errno;
+  if (fd >= 0) close(fd);
+  return done ? 0 : kg_error_set(err, KG_EINTERNAL, "%s cannot become %s: %s", path, text, strerror(why));
 }
 
-/* --- what they use
- * ------------------------------------------------------------------------------------------------------ */
+/* n <= 0: without limit. */
+static int set_limit(const char *dir, const char *file, int64_t n, const char *none, kg_error_t *err) {
+  char text[32];
+  snprintf(text, sizeof text, "%lld", (long long)n);
+  return set_file(dir, file, n > 0 ? text : none, err);
+}
+
+static int update_v1(const oci_t *o, const char *pod, const char *group, kg_view_t r, kg_error_t *err) {
+  char dir[PATH_SIZE * 2];
+  group_dir(o, "cpu", pod, dir);
+  put(dir, "cpu.cfs_quota_us", "-1"); /* a part may not have more than the whole, which follows */
+  group_dir(o, "cpu", group, dir);
+  if (set_limit(dir, "cpu.shares", kg_view_int(kg_view_get(r, "cpuShares"), 0), "2", err) < 0) return -1;
+  put_number(dir, "cpu.cfs_period_us", kg_view_int(kg_view_get(r, "cpuPeriod"), 0));
+  if (set_limit(dir, "cpu.cfs_quota_us", kg_view_int(kg_view_get(r, "cpuQuota"), 0), "-1", err) < 0) return -1;
+  group_dir(o, "memory", group, dir);
+  return set_limit(dir, "memory.limit_in_bytes", kg_view_int(kg_view_get(r, "memory"), 0), "-1", err);
+}
+
+static int update_v2(const oci_t *o, const char *group, kg_view_t r, kg_error_t *err) {
+  char dir[PATH_SIZE * 2], text[64];
+  int64_t shares = kg_view_int(kg_view_get(r, "cpuShares"), 0), quota = kg_view_int(kg_view_get(r, "cpuQuota"), 0),
+          period = kg_view_int(kg_view_get(r, "cpuPeriod"), 0);
+  group_dir(o, "", group, dir);
+  if (set_limit(dir, "cpu.weight", weight_of(shares), "1", err) < 0) return -1;
+  snprintf(text, sizeof text, quota > 0 ? "%lld %lld" : "max", (long long)quota, (long long)period);
+  if (set_file(dir, "cpu.max", text, err) < 0) return -1;
+  return set_limit(dir, "memory.max", kg_view_int(kg_view_get(r, "memory"), 0), "max", err);
+}
 
 static int64_t read_number(const char *controller, bool unified, const char *group, const char *file,
                            const char *field) {
@@ -159,6 +197,47 @@ static int64_t read_number(const char *controller, bool unified, const char *gro
   free(text);
   return n;
 }
+
+/* The kernel would end it, or refuse, for a limit below what it uses. */
+static bool uses_more(const oci_t *o, const char *group, int64_t memory, kg_error_t *err) {
+  int64_t used = o->unified ? read_number("", true, group, "memory.current", NULL)
+                            : read_number("memory", false, group, "memory.usage_in_bytes", NULL);
+  if (memory <= 0 || used <= memory) return false;
+  kg_error_set(err, KG_ECONFLICT, "it uses %lld bytes of memory, more than the new limit of %lld", (long long)used,
+               (long long)memory);
+  return true;
+}
+
+static int update(const oci_t *o, const container_t *c, const sandbox_t *s, kg_view_t args, kg_error_t *err) {
+  char pod[PATH_SIZE], group[PATH_SIZE * 2];
+  kg_view_t r = kg_view_get(args, "resources"), whole = kg_view_get(args, "pod");
+  pod_group(o, s, pod);
+  snprintf(group, sizeof group, "%s/%s", pod, c->id);
+  if (uses_more(o, group, kg_view_int(kg_view_get(r, "memory"), 0), err)) return -1;
+  if ((o->unified ? update_v2(o, group, r, err) : update_v1(o, pod, group, r, err)) < 0) return -1;
+  if (kg_view_type(whole) == KG_V_MAP) (o->unified ? pod_v2 : pod_v1)(o, pod, whole);
+  return 0;
+}
+
+void container_update(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
+  const oci_t *o = self;
+  kg_error_t err = {0};
+  const container_t *c = container_find(o, kg_view_str(kg_view_get(kg_msg_args(m), "id")));
+  const sandbox_t *s = c && c->state == C_RUNNING ? sandbox_find(o, kg_str(c->sandbox)) : NULL;
+  if (!s) return kg_fail(ctx, m, KG_ENOTFOUND, "container.update: no such container runs");
+  if (update(o, c, s, kg_msg_args(m), &err) < 0) return kg_fail(ctx, m, err.code, "%s", err.text);
+  kg_reply(ctx, m, NULL, NULL, 0);
+}
+
+void cgroup_pause_procs(const oci_t *o, const sandbox_t *s, char path[PATH_SIZE]) {
+  char group[PATH_SIZE], own[PATH_SIZE + 8], dir[PATH_SIZE * 2];
+  snprintf(own, sizeof own, "%s/pause", pod_group(o, s, group));
+  group_dir(o, "pids", own, dir);
+  snprintf(path, PATH_SIZE, "%.*s/cgroup.procs", PATH_SIZE - 20, dir);
+}
+
+/* --- what they use
+ * ------------------------------------------------------------------------------------------------------ */
 
 static void pack_stats(const oci_t *o, kg_pack_t *p, const container_t *c) {
   char group[PATH_SIZE];

@@ -149,6 +149,7 @@ void start_end(container_t *c, const char *why); /* a start under way fails; NUL
 
 bool container_is_runc(const container_t *c); /* its first process is not its program yet */
 void container_stop(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
+void container_update(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void container_remove(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void container_reopen_log(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void container_kill(container_t *c, int signal);

@@ -91,6 +91,12 @@ static void version(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   reply_map(ctx, m, &p);
 }
 
+/* What is only pretended uses nothing, and so keeps within any limit. */
+static void container_update(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
+  (void)self;
+  kg_reply(ctx, m, NULL, NULL, 0);
+}
+
 static void refuse(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   (void)self;
   kg_fail(ctx, m, KG_EINVAL, "%s: this container is simulated, nothing can run in it", kg_msg_topic(m));
@@ -121,6 +127,7 @@ static const kg_handler_t handlers[] = {{"runtime.version", version},
                                         {"runtime.container.create", container_create},
                                         {"runtime.container.start", container_start},
                                         {"runtime.container.stop", container_stop},
+                                        {"runtime.container.update", container_update},
                                         {"runtime.container.remove", container_remove},
                                         {"runtime.list", runtime_list},
                                         {"runtime.watch", runtime_watch},

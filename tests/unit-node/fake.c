@@ -1,6 +1,7 @@
 #include "fake.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@ static struct {
   kg_doc_t *args;
 } calls[CALLS];
 static int ncalls;
+static atomic_bool refusing; /* updates */
 static kg_msg_t *watcher;
 static kg_ctx_t *context;
 
@@ -330,6 +332,12 @@ static void empty(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   reply(ctx, m, &p);
 }
 
+static void update(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
+  note(m);
+  if (refusing) return kg_fail(ctx, m, KG_ECONFLICT, "it uses too much");
+  empty(ctx, self, m);
+}
+
 static int start(kg_ctx_t *ctx, void *self, kg_error_t *err) {
   (void)self, (void)err;
   context = ctx;
@@ -358,6 +366,7 @@ static const kg_handler_t handlers[] = {{"runtime.version", version},
                                         {"runtime.container.start", start_container},
                                         {"runtime.container.stop", stop_container},
                                         {"runtime.container.remove", remove_thing},
+                                        {"runtime.container.update", update},
                                         {"runtime.exec", exec},
                                         {"image.list", images},
                                         {"image.status", image},
@@ -400,6 +409,10 @@ int fake_order(const char *topic, const char *part) {
     if (matches(i, topic, part)) at = i;
   pthread_mutex_unlock(&mutex);
   return at;
+}
+
+void fake_refuse_updates(bool refuse) {
+  refusing = refuse;
 }
 
 kg_doc_t *fake_args(const char *topic, const char *part) {

@@ -18,6 +18,8 @@ int fake_order(const char *topic, const char *part);
 int64_t fake_grace(const char *part);
 /* Arguments of the last such call (owned), NULL: there was none. */
 kg_doc_t *fake_args(const char *topic, const char *part);
+/* From now on what runs may not be given other limits. */
+void fake_refuse_updates(bool refuse);
 int fake_running(void);
 /* Everything is lost, as after a start of the machine. */
 void fake_reboot(void);

@@ -147,6 +147,44 @@ Test(pods, a_deletion_by_force_leaves_no_grace) {
   finish(&w);
 }
 
+static void resize(world_t *w, const char *cpu) {
+  char doc[512];
+  snprintf(doc, sizeof doc,
+           "{\"spec\":{\"containers\":[{\"name\":\"c\",\"resources\":{\"requests\":{\"cpu\":\"%s\"},"
+           "\"limits\":{\"cpu\":\"%s\"}}}]}}",
+           cpu, cpu);
+  must(w, "api.patch",
+       "{\"g\":\"\",\"v\":\"v1\",\"r\":\"pods\",\"ns\":\"default\",\"name\":\"p\",\"sub\":\"resize\","
+       "\"patch\":\"strategic\"}",
+       doc);
+}
+
+Test(pods, a_resize_reaches_what_runs_and_then_the_status) {
+  world_t w;
+  begin(&w);
+  create_pod(&w, "p",
+             "\"containers\":[{\"name\":\"c\",\"image\":\"here\",\"command\":[\"run\"],\"resources\":{\"requests\":{"
+             "\"cpu\":\"10m\"},\"limits\":{\"cpu\":\"10m\"}}}]");
+  expect_object(&w, POD_ARGS("p"), "\"phase\":\"Running\"");
+  cr_assert_eq(fake_calls("runtime.container.update", NULL), 0);
+  fake_refuse_updates(true);
+  resize(&w, "20m");
+  expect_object(&w, POD_ARGS("p"), "PodResizeInProgress");
+  expect_object(&w, POD_ARGS("p"), "it uses too much");
+  expect_object(&w, POD_ARGS("p"), "\"resources\":{\"limits\":{\"cpu\":\"10m\"}");
+  fake_refuse_updates(false);
+  expect_object(&w, POD_ARGS("p"),
+                "\"allocatedResources\":{\"cpu\":\"20m\"},\"resources\":{\"limits\":{\"cpu\":\"20m\"}");
+  kg_doc_t *args = fake_args("runtime.container.update", "-c-0");
+  cr_assert_eq(kg_view_int(kg_view_path(kg_view_of(args), "resources", "cpuQuota", NULL), 0), 2000);
+  kg_doc_unref(args);
+  kg_doc_t *now = get_object(&w, POD_ARGS("p"));
+  cr_expect(!kg_view_there(condition(kg_view_of(now), "PodResizeInProgress")));
+  kg_doc_unref(now);
+  cr_assert_eq(fake_calls("runtime.container.create", NULL), 1);
+  finish(&w);
+}
+
 static void again(world_t *w) {
   kg_error_t err = {0};
   cr_assert(kg_kernel_unload(driver_kernel(w->d), "node", &err) == 0, "%s", err.text);

@@ -212,6 +212,28 @@ Test(pods, memory_that_is_too_much) {
   node_free(n);
 }
 
+Test(pods, what_it_may_use_changes_while_it_runs) {
+  node_t *n = node_new();
+  sandbox(n, "s1");
+  container(n, "c1", "s1", "sleep 1000", "");
+  await(n, "c1", "\"running\"");
+  must(n, "runtime.container.update",
+       "{'id': 'c1', 'resources': {'cpuShares': 51, 'cpuQuota': 5000, 'cpuPeriod': 100000, 'memory': 67108864}, "
+       "'pod': {'cpuShares': 51, 'cpuQuota': 5000, 'cpuPeriod': 100000, 'memory': 67108864}}");
+  cr_expect(
+      shell("cat /sys/fs/cgroup/memory/*/poduid-s1/c1/memory.limit_in_bytes /sys/fs/cgroup/*/poduid-s1/c1/memory.max "
+            "2>/dev/null | grep -qx 67108864") == 0);
+  cr_expect(shell("cat /sys/fs/cgroup/cpu/*/poduid-s1/c1/cpu.cfs_quota_us /sys/fs/cgroup/*/poduid-s1/c1/cpu.max "
+                  "2>/dev/null | grep -qwx -e 5000 -e '5000 100000'") == 0);
+  char *why = must_fail(n, 409, "runtime.container.update",
+                        "{'id': 'c1', 'resources': {'cpuShares': 51, 'cpuPeriod': 100000, 'memory': 4096}}");
+  cr_expect(strstr(why, "more than the new limit"), "%s", why);
+  free(why);
+  free(must_fail(n, 404, "runtime.container.update", "{'id': 'c2', 'resources': {}}"));
+  stop_all(n, "s1", "c1");
+  node_free(n);
+}
+
 Test(pods, mounts_and_statistics) {
   node_t *n = node_new();
   char more[256], path[128];

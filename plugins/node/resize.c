@@ -1,0 +1,92 @@
+/* Resizing in place: what a container that runs may use becomes what its spec says now, without a restart. */
+#include "node.h"
+
+enum { TIMEOUT_MS = 10 * 1000, RETRY_MS = 2000 };
+
+static kg_view_t amounts_in(const box_t *b, const kg_doc_t *doc) {
+  for (kg_iter_t it = kg_iter(kg_view_path(kg_view_of(doc), "spec", box_list(b), NULL)); kg_iter_next(&it);)
+    if (kg_str_is(VIEW_STR(it.value, "name"), b->name)) return kg_view_get(it.value, "resources");
+  return (kg_view_t){0};
+}
+
+static bool same(kg_view_t a, kg_view_t b) {
+  return (!kg_view_count(a) && !kg_view_count(b)) || kg_view_equal(a, b);
+}
+
+static void set_doc(kg_doc_t **at, kg_doc_t *doc) {
+  kg_doc_t *old = *at;
+  *at = doc ? kg_doc_ref(doc) : NULL;
+  kg_doc_unref(old);
+}
+
+kg_view_t box_amounts(const box_t *b) {
+  return amounts_in(b, b->state == BOX_RUNNING && b->applied ? b->applied : b->pod->doc);
+}
+
+void box_amounts_apply(box_t *b) {
+  set_doc(&b->applied, b->pod->doc);
+  set_doc(&b->applying, NULL);
+  b->resize_retry_ms = 0;
+  set_str(&b->resize_error, NULL);
+}
+
+void box_amounts_found(box_t *b, kg_view_t shown) {
+  bool known = same(kg_view_get(shown, "resources"), amounts_in(b, b->pod->doc));
+  set_doc(&b->applied, known ? b->pod->doc : NULL);
+}
+
+void box_amounts_free(box_t *b) {
+  set_doc(&b->applied, NULL);
+  set_doc(&b->applying, NULL);
+  set_str(&b->resize_error, NULL);
+}
+
+static bool due(const box_t *b) {
+  if (b->state != BOX_RUNNING || b->stopping) return false;
+  return !b->applied || !same(amounts_in(b, b->applied), amounts_in(b, b->pod->doc));
+}
+
+static void updated(pod_t *p, box_t *b, const kg_msg_t *m) {
+  if (!b->applying) return; /* another container has taken its place */
+  if (kg_msg_type(m) == KG_MSG_REPLY) {
+    set_doc(&b->applied, b->applying);
+    set_str(&b->resize_error, NULL);
+  } else {
+    b->resize_retry_ms = kg_now_ms(p->agent->ctx) + RETRY_MS;
+    set_str(&b->resize_error, strdup(kg_msg_text(m)));
+    kg_log(p->agent->ctx, KG_LOG_WARN, "container %s in pod %s/%s could not be resized: %s", b->name, p->ns, p->name,
+           kg_msg_text(m));
+  }
+  set_doc(&b->applying, NULL);
+  pod_kick(p);
+}
+
+static void resize(box_t *b) {
+  pod_t *p = b->pod;
+  if (b->resize_retry_ms > kg_now_ms(p->agent->ctx)) return pod_wake(p, b->resize_retry_ms);
+  set_doc(&b->applying, p->doc);
+  pod_call(p, b, "runtime.container.update", update_args(b), TIMEOUT_MS, updated);
+}
+
+void pod_resize(pod_t *p) {
+  for (size_t i = 0; i < p->nboxes; i++) {
+    box_t *b = &p->boxes[i];
+    if (b->applying || b->state != BOX_RUNNING) continue;
+    if (due(b))
+      resize(b);
+    else
+      set_doc(&b->applied, p->doc); /* so that the old one can go */
+  }
+}
+
+bool pod_resizing(const pod_t *p, const char **error) {
+  bool yes = false;
+  *error = NULL;
+  for (size_t i = 0; i < p->nboxes; i++) {
+    const box_t *b = &p->boxes[i];
+    if (!due(b)) continue;
+    yes = true;
+    if (b->resize_error) *error = b->resize_error;
+  }
+  return yes;
+}
