@@ -12,14 +12,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum { ROOM = 16384 };
 
-static void enter(const char *netns) {
+static bool enter(const char *netns) { /* the calling thread alone */
   int fd = netns ? open(netns, O_RDONLY | O_CLOEXEC) : -1;
-  if (netns && (fd < 0 || setns(fd, CLONE_NEWNET) < 0)) _exit(9);
+  bool good = !netns || (fd >= 0 && setns(fd, CLONE_NEWNET) == 0);
+  if (fd >= 0) close(fd);
+  return good;
 }
 
 /* --- the client --------------------------------------------------------------------------------------------------- */
@@ -28,75 +29,97 @@ static int by_text(const void *a, const void *b) {
   return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+static char *text_of(const ldns_rr *rr) {
+  char *owner = ldns_rdf2str(ldns_rr_owner(rr)), *type = ldns_rr_type2str(ldns_rr_get_type(rr)), *text = malloc(1024);
+  size_t used = (size_t)snprintf(text, 1024, "%s %s", owner, type);
+  for (size_t k = 0; k < ldns_rr_rd_count(rr) && ldns_rr_get_type(rr) != LDNS_RR_TYPE_SOA; k++) {
+    char *part = ldns_rdf2str(ldns_rr_rdf(rr, k));
+    used += (size_t)snprintf(text + used, 1024 - used, " %s", part);
+    free(part);
+  }
+  free(owner);
+  free(type);
+  return text;
+}
+
 static void put_records(FILE *f, const ldns_rr_list *list, const char *between) {
   char *all[256];
   size_t n = ldns_rr_list_rr_count(list);
   if (n > 256) n = 256;
-  for (size_t i = 0; i < n; i++) {
-    ldns_rr *rr = ldns_rr_list_rr(list, i);
-    char *owner = ldns_rdf2str(ldns_rr_owner(rr)), *type = ldns_rr_type2str(ldns_rr_get_type(rr));
-    size_t used = 0;
-    all[i] = malloc(1024);
-    used += (size_t)snprintf(all[i], 1024, "%s %s", owner, type);
-    for (size_t k = 0; k < ldns_rr_rd_count(rr) && ldns_rr_get_type(rr) != LDNS_RR_TYPE_SOA; k++)
-      used += (size_t)snprintf(all[i] + used, 1024 - used, " %s", ldns_rdf2str(ldns_rr_rdf(rr, k)));
-  }
+  for (size_t i = 0; i < n; i++) all[i] = text_of(ldns_rr_list_rr(list, i));
   qsort(all, n, sizeof *all, by_text);
-  for (size_t i = 0; i < n; i++) fprintf(f, "%s%s", i ? "; " : between, all[i]);
+  for (size_t i = 0; i < n; i++) {
+    fprintf(f, "%s%s", i ? "; " : between, all[i]);
+    free(all[i]);
+  }
 }
 
 static void put_answer(FILE *f, const uint8_t *wire, size_t n) {
   ldns_pkt *p = NULL;
   if (ldns_wire2pkt(&p, wire, n) != LDNS_STATUS_OK) return;
-  fprintf(f, "%s%s", ldns_pkt_rcode2str(ldns_pkt_get_rcode(p)), ldns_pkt_tc(p) ? " TC" : "");
+  char *code = ldns_pkt_rcode2str(ldns_pkt_get_rcode(p));
+  fprintf(f, "%s%s", code, ldns_pkt_tc(p) ? " TC" : "");
   put_records(f, ldns_pkt_answer(p), " ");
   put_records(f, ldns_pkt_additional(p), " + ");
+  free(code);
+  ldns_pkt_free(p);
 }
 
-static void ask_here(const char *server, const char *name, const char *type, how_t how, int out) {
+typedef struct question {
+  const char *netns, *server, *name, *type;
+  how_t how;
+  char text[ROOM]; /* the answer */
+  bool answered;
+} question_t;
+
+static bool exchange(const question_t *q, int fd, const uint8_t *wire, size_t n, FILE *out) {
   struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(53)};
   struct timeval wait = {1, 0};
-  uint8_t *wire = NULL, in[65537];
-  size_t n, got = 0;
-  ldns_pkt *q = NULL;
-  ldns_pkt_query_new_frm_str(&q, name, ldns_get_rr_type_by_name(type), LDNS_RR_CLASS_IN, LDNS_RD);
-  ldns_pkt_set_id(q, 4711);
-  if (how == WITH_EDNS) ldns_pkt_set_edns_udp_size(q, 4096);
-  if (ldns_pkt2wire(&wire, q, &n) != LDNS_STATUS_OK) _exit(1);
-  inet_pton(AF_INET, server, &a.sin_addr);
-  int fd = socket(AF_INET, how == OVER_TCP ? SOCK_STREAM : SOCK_DGRAM, 0);
+  uint8_t in[65537], head[2] = {(uint8_t)(n >> 8), (uint8_t)n};
+  bool tcp = q->how == OVER_TCP;
+  size_t got = 0;
+  inet_pton(AF_INET, q->server, &a.sin_addr);
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
-  if (connect(fd, (struct sockaddr *)&a, sizeof a) < 0) _exit(1);
-  uint8_t head[2] = {(uint8_t)(n >> 8), (uint8_t)n};
-  if (how == OVER_TCP && send(fd, head, 2, 0) != 2) _exit(1);
-  if (send(fd, wire, n, 0) != (ssize_t)n) _exit(1);
+  if (connect(fd, (struct sockaddr *)&a, sizeof a) < 0 || (tcp && send(fd, head, 2, 0) != 2) ||
+      send(fd, wire, n, 0) != (ssize_t)n)
+    return false;
   do {
     ssize_t r = recv(fd, in + got, sizeof in - got, 0);
-    if (r <= 0) _exit(1);
+    if (r <= 0) return false;
     got += (size_t)r;
-  } while (how == OVER_TCP && (got < 2 || got < (size_t)(in[0] << 8 | in[1]) + 2));
-  FILE *f = fdopen(out, "w");
-  put_answer(f, in + (how == OVER_TCP ? 2 : 0), got - (how == OVER_TCP ? 2 : 0));
-  fclose(f);
-  _exit(0);
+  } while (tcp && (got < 2 || got < (size_t)(in[0] << 8 | in[1]) + 2));
+  put_answer(out, in + (tcp ? 2 : 0), got - (tcp ? 2 : 0));
+  return true;
+}
+
+/* A thread, not a child: the kernel under test has threads by now, and a child could find their locks held for ever. */
+static void *asker(void *arg) {
+  question_t *q = arg;
+  uint8_t *wire = NULL;
+  size_t n;
+  ldns_pkt *p = NULL;
+  if (!enter(q->netns)) return NULL;
+  ldns_pkt_query_new_frm_str(&p, q->name, ldns_get_rr_type_by_name(q->type), LDNS_RR_CLASS_IN, LDNS_RD);
+  ldns_pkt_set_id(p, 4711);
+  if (q->how == WITH_EDNS) ldns_pkt_set_edns_udp_size(p, 4096);
+  if (ldns_pkt2wire(&wire, p, &n) != LDNS_STATUS_OK) n = 0;
+  FILE *out = fmemopen(q->text, ROOM, "w");
+  int fd = socket(AF_INET, (q->how == OVER_TCP ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC, 0);
+  q->answered = n && exchange(q, fd, wire, n, out);
+  close(fd);
+  fclose(out);
+  free(wire);
+  ldns_pkt_free(p);
+  return NULL;
 }
 
 const char *dig(const char *netns, const char *server, const char *name, const char *type, how_t how) {
-  static char text[ROOM];
-  int out[2], status;
-  size_t n = 0;
-  cr_assert_eq(pipe2(out, O_CLOEXEC), 0);
-  pid_t pid = fork();
-  if (!pid) {
-    enter(netns);
-    ask_here(server, name, type, how, out[1]);
-  }
-  close(out[1]);
-  for (ssize_t r; n < ROOM - 1 && (r = read(out[0], text + n, ROOM - 1 - n)) > 0;) n += (size_t)r;
-  text[n] = '\0';
-  close(out[0]);
-  waitpid(pid, &status, 0);
-  return status ? "-" : text;
+  static question_t q;
+  pthread_t thread;
+  q = (question_t){netns, server, name, type, how, "", false};
+  cr_assert_eq(pthread_create(&thread, NULL, asker, &q), 0);
+  pthread_join(thread, NULL);
+  return q.answered ? q.text : "-";
 }
 
 /* --- the resolver ------------------------------------------------------------------------------------------------- */
@@ -169,11 +192,10 @@ typedef struct start {
   int ready;
 } start_t;
 
-/* A thread, not a child: the kernel under test has threads by now, and a child could find their locks held for ever. */
 static void *resolver(void *arg) {
   start_t *s = arg;
   struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(53)};
-  enter(s->netns); /* of this thread alone */
+  if (!enter(s->netns)) return NULL;
   struct pollfd fds[] = {{socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), POLLIN, 0},
                          {socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), POLLIN, 0}};
   for (int i = 0; i < 2; i++)

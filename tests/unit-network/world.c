@@ -61,7 +61,7 @@ void world_ns(world_t *w, const char *name, char path[128]) {
   int fd = open(path, O_CREAT | O_RDONLY | O_CLOEXEC, 0600);
   cr_assert(fd >= 0);
   close(fd);
-  pid_t pid = fork();
+  pid_t pid = fork(); /* children here make system calls only: they take no lock that another thread may hold */
   if (!pid) _exit(unshare(CLONE_NEWNET) < 0 || mount("/proc/self/ns/net", path, NULL, MS_BIND, NULL) < 0);
   int status;
   cr_assert(waitpid(pid, &status, 0) == pid && !status, "%s could not be made", path);
