@@ -1,4 +1,7 @@
-/* Resizing in place: what a container that runs may use becomes what its spec says now, without a restart. */
+/* Resizing in place: what a container that runs may use becomes what its spec says now, without a restart unless its
+ * resizePolicy asks for one. */
+#include <stdio.h>
+
 #include "node.h"
 
 enum { TIMEOUT_MS = 10 * 1000, RETRY_MS = 2000 };
@@ -42,7 +45,7 @@ void box_amounts_free(box_t *b) {
 }
 
 static bool due(const box_t *b) {
-  if (b->state != BOX_RUNNING || b->stopping) return false;
+  if (b->state != BOX_RUNNING) return false;
   return !b->applied || !same(amounts_in(b, b->applied), amounts_in(b, b->pod->doc));
 }
 
@@ -61,9 +64,31 @@ static void updated(pod_t *p, box_t *b, const kg_msg_t *m) {
   pod_kick(p);
 }
 
+static bool changed(const box_t *b, const char *kind, kg_str_t resource) {
+  char name[64];
+  snprintf(name, sizeof name, KG_STR_FMT, KG_STR_ARG(resource));
+  return !kg_str_eq(VIEW_STR(amounts_in(b, b->applied), kind, name), VIEW_STR(amounts_in(b, b->pod->doc), kind, name));
+}
+
+static bool wants_restart(const box_t *b) {
+  if (!b->applied) return false;
+  for (kg_iter_t it = kg_iter(kg_view_get(box_spec(b), "resizePolicy")); kg_iter_next(&it);) {
+    kg_str_t resource = VIEW_STR(it.value, "resourceName");
+    if (!kg_str_is(VIEW_STR(it.value, "restartPolicy"), "RestartContainer")) continue;
+    if (changed(b, "requests", resource) || changed(b, "limits", resource)) return true;
+  }
+  return false;
+}
+
+static void restart(box_t *b) {
+  box_event(b, "Normal", "Killing", "Container %s resize requires restart", b->name);
+  box_stop(b, kg_view_int(kg_view_get(pod_spec(b->pod), "terminationGracePeriodSeconds"), 30) * 1000);
+}
+
 static void resize(box_t *b) {
   pod_t *p = b->pod;
   if (b->resize_retry_ms > kg_now_ms(p->agent->ctx)) return pod_wake(p, b->resize_retry_ms);
+  if (wants_restart(b)) return restart(b); /* the next one is made of the new spec */
   set_doc(&b->applying, p->doc);
   pod_call(p, b, "runtime.container.update", update_args(b), TIMEOUT_MS, updated);
 }
@@ -71,7 +96,7 @@ static void resize(box_t *b) {
 void pod_resize(pod_t *p) {
   for (size_t i = 0; i < p->nboxes; i++) {
     box_t *b = &p->boxes[i];
-    if (b->applying || b->state != BOX_RUNNING) continue;
+    if (b->applying || b->stopping || b->state != BOX_RUNNING) continue;
     if (due(b))
       resize(b);
     else

@@ -185,6 +185,24 @@ Test(pods, a_resize_reaches_what_runs_and_then_the_status) {
   finish(&w);
 }
 
+Test(pods, a_resize_restarts_what_asks_for_it) {
+  world_t w;
+  begin(&w);
+  create_pod(&w, "p",
+             "\"containers\":[{\"name\":\"c\",\"image\":\"here\",\"command\":[\"run\"],\"resizePolicy\":[{"
+             "\"resourceName\":\"cpu\","
+             "\"restartPolicy\":\"RestartContainer\"}],\"resources\":{\"requests\":{\"cpu\":\"10m\"},\"limits\":{"
+             "\"cpu\":\"10m\"}}}]");
+  expect_object(&w, POD_ARGS("p"), "\"phase\":\"Running\"");
+  resize(&w, "20m");
+  expect_object(&w, POD_ARGS("p"), "\"restartCount\":1");
+  expect_object(&w, POD_ARGS("p"), "\"ready\":true");
+  expect_object(&w, POD_ARGS("p"), "\"resources\":{\"limits\":{\"cpu\":\"20m\"}");
+  expect_event(&w, "Killing", "Container c resize requires restart");
+  cr_assert_eq(fake_calls("runtime.container.update", NULL), 0);
+  finish(&w);
+}
+
 static void again(world_t *w) {
   kg_error_t err = {0};
   cr_assert(kg_kernel_unload(driver_kernel(w->d), "node", &err) == 0, "%s", err.text);
