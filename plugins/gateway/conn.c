@@ -11,14 +11,7 @@
 
 #include "gateway.h"
 
-enum {
-  HANDSHAKE_MS = 10000,
-  LINGER_MS = 2000,
-  FIRST_REQUEST_MS = 30000,
-  STALLED_MS = 60000,
-  SWEEP_MS = 2000,
-  ROUNDS = 4
-};
+enum { HANDSHAKE_MS = 10000, LINGER_MS = 2000, STALLED_MS = 60000, SWEEP_MS = 2000, ROUNDS = 4 };
 
 static void conn_event(kg_ctx_t *ctx, void *self, int fd, uint32_t events, void *arg);
 static void readable(gw_conn_t *c);
@@ -230,7 +223,7 @@ static int handshake(gw_conn_t *c) {
   unsigned n = 0;
   SSL_get0_alpn_selected(c->ssl, &proto, &n);
   c->is_h2 = n == 2 && !memcmp(proto, "h2", 2);
-  gw_conn_deadline(c, FIRST_REQUEST_MS);
+  gw_conn_deadline(c, c->gw->request_ms);
   if (c->is_h2) return gw_http2_open(c);
   gw_http1_open(c);
   return c->parser ? 0 : -1;

@@ -36,6 +36,7 @@ void gw_ex_free(gw_ex_t *ex) {
   gw_conn_t *c = ex->conn;
   gw_t *gw = c->gw;
   detach(ex);
+  gw_release(ex);
   gw_uncount(ex);
   if (ex->stream) gw_http2_forget(ex);
   if (c->reading == ex) c->reading = NULL;
@@ -218,6 +219,10 @@ void gw_respond(gw_ex_t *ex, int code, const char *type, kube_buf_t *body) {
     ex->state = GW_STREAMING;
     ex->ended = true;
     detach(ex);
+    gw_release(ex); /* the stream stays until the client has read the answer: the request need not */
+    kube_buf_free(&ex->head);
+    kube_buf_free(&ex->body);
+    ex->query = "";
     if (blob) gw_http2_resume(ex);
     gw_conn_dirty(c);
   } else {
@@ -334,6 +339,7 @@ void gw_stream_begin_sized(gw_ex_t *ex, int code, const char *type, ssize_t leng
     gw_http1_head(ex, code, type, length);
   gw_conn_dirty(ex->conn);
   /* An idle stream keeps no request. */
+  gw_release(ex);
   kube_buf_free(&ex->body);
   kube_buf_free(&ex->extra);
 }
@@ -402,6 +408,7 @@ void gw_upgrade(gw_ex_t *ex) {
   ex->state = GW_UPGRADED;
   ex->keep_alive = false;
   gw_conn_dirty(ex->conn);
+  gw_release(ex);
   kube_buf_free(&ex->body);
   kube_buf_free(&ex->extra);
 }

@@ -113,6 +113,9 @@ struct gw_ex {
   const char *verb; /* get, list, watch, create, ...: for metrics and 403 */
   int64_t started_us;
   bool is_head, keep_alive, http10, chunked, upgrade, pretty, ended, counted;
+  bool stranger; /* says not who it is */
+  int refused;   /* HTTP/2: the code to answer with when the head is complete */
+  size_t held;   /* bytes of the budget for requests (admit.c) */
   uint64_t call; /* bus call that works on it, 0: none */
   uint64_t timer;
   void *op;                                              /* what the operation keeps */
@@ -202,7 +205,9 @@ struct gw_conn {
   bool message_done; /* the parser stopped because a request is complete */
   /* HTTP/2 */
   void *h2;
-  uint64_t h2_reset; /* streams reset by the client: rapid reset is bounded */
+  int64_t calm_ms; /* when frames that ask for nothing were last counted, and how many more may come */
+  int calm;
+  size_t held; /* by its exchanges */
 };
 
 /* wire_out.c: records of one connection are gathered between begin and end. */
@@ -286,7 +291,9 @@ struct gw {
   int64_t date_s;
   gw_series_t **series; /* hash table of what is counted */
   size_t nseries;
-  uint64_t accepted, requests, handshake_failures, bad_requests, tls_errors;
+  uint64_t accepted, requests, refused, handshake_failures, bad_requests, tls_errors;
+  size_t held, held_by_strangers; /* admit.c */
+  int request_ms;                 /* a request is to be complete after these */
   gw_wire_t wire;
   char scratch[32 << 10]; /* reading and gathering */
   char gather[16 << 10];
@@ -334,8 +341,16 @@ void gw_impersonate(gw_ex_t *ex, void (*next)(gw_ex_t *ex));  /* Impersonate-* h
 /* The user of a token, for TokenReview; NULL with a sentence. Caller owns. */
 gw_user_t *gw_user_of_token(gw_t *gw, const char *token, kg_error_t *err);
 
+/* admit.c: bytes of requests that are not answered yet. Codes: 0, or what to give to gw_refuse(). */
+int gw_hold(gw_ex_t *ex, size_t n); /* counts n more for this exchange; 429: there is no room */
+void gw_release(gw_ex_t *ex);       /* all that it held */
+int gw_body_add(gw_ex_t *ex, const void *p, size_t n);
+void gw_refuse(gw_ex_t *ex,
+               int code); /* answers with the Status of a request that is not worked on. Gone afterwards. */
+
 /* route.c, request.c, body.c, ... */
-void gw_request(gw_ex_t *ex);                                     /* the request is complete */
+int gw_admit(gw_ex_t *ex);    /* its head is complete: who asks, and for what. A code as above. */
+void gw_request(gw_ex_t *ex); /* the request is complete */
 int gw_route_parse(const char *path, gw_route_t *r, char **text); /* 0: r filled; -1: no such path */
 kg_doc_t *gw_body(gw_ex_t *ex, const char *type, kg_pack_t *duplicates, kg_error_t *err);
 kg_doc_t *gw_protobuf_parse(const char *p, size_t n, kg_error_t *err);

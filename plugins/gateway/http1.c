@@ -7,7 +7,7 @@
 
 #include "gateway.h"
 
-enum { IDLE_MS = 180000, REQUEST_MS = 30000 };
+enum { IDLE_MS = 180000 };
 
 static int refuse(gw_conn_t *c, int code) {
   c->parse_code = code;
@@ -83,8 +83,8 @@ static int on_headers(llhttp_t *p) {
   if (p->method == HTTP_CONNECT) return refuse(c, 405);
   const char *upgrade = gw_header(ex, "upgrade");
   ex->upgrade = upgrade && has_token(gw_header(ex, "connection"), "upgrade");
-  const char *length = gw_header(ex, "content-length");
-  if (length && strtoull(length, NULL, 10) > GW_MAX_BODY) return refuse(c, 413);
+  int code = p->content_length || (p->flags & F_CHUNKED) ? gw_admit(ex) : 0; /* nobody's body is read */
+  if (code) return refuse(c, code);
   const char *expect = gw_header(ex, "expect");
   if (expect && !ex->http10 && has_token(expect, "100-continue") && !c->continued) {
     c->continued = true;
@@ -98,9 +98,8 @@ static int on_headers(llhttp_t *p) {
 
 static int on_body(llhttp_t *p, const char *at, size_t n) {
   gw_conn_t *c = p->data;
-  if (c->reading->body.n + n > GW_MAX_BODY) return refuse(c, 413);
-  kube_buf_add(&c->reading->body, at, n);
-  return c->reading->body.failed ? refuse(c, 503) : 0;
+  int code = gw_body_add(c->reading, at, n);
+  return code ? refuse(c, code) : 0;
 }
 
 static int on_complete(llhttp_t *p) {
@@ -160,10 +159,10 @@ static ssize_t check_head(gw_conn_t *c, const char *p, size_t n, bool *end) {
   return (ssize_t)n;
 }
 
-static void broken_request(gw_conn_t *c, const char *why) {
-  c->gw->bad_requests++;
+static void broken_request(gw_conn_t *c) {
   gw_ex_t *ex = c->reading ? c->reading : gw_ex_new(c, 0);
   int code = c->parse_code ? c->parse_code : c->head_bytes > GW_MAX_HEAD ? 431 : 400;
+  if (code == 400) c->gw->bad_requests++;
   c->reading = NULL;
   c->no_read = true;
   c->close_after = true; /* what follows cannot be trusted to be a request */
@@ -173,15 +172,7 @@ static void broken_request(gw_conn_t *c, const char *why) {
   }
   ex->keep_alive = false;
   ex->is_head = false;
-  if (!ex->method) ex->method = "GET";
-  if (code == 413)
-    gw_status(ex, 413, "RequestEntityTooLarge", NULL, "Request entity too large: limit is %u", GW_MAX_BODY);
-  else if (code == 431)
-    gw_respond_text(ex, 431, "431 Request Header Fields Too Large");
-  else if (code == 400)
-    gw_respond_text(ex, 400, "400 Bad Request");
-  else
-    gw_respond_text(ex, code, why);
+  gw_refuse(ex, code);
 }
 
 static void complete(gw_conn_t *c) {
@@ -201,7 +192,7 @@ static size_t parse(gw_conn_t *c, const char *p, size_t n) {
   if (c->in_head) {
     ssize_t head = check_head(c, p, n, &end);
     if (head < 0) {
-      broken_request(c, "400 Bad Request");
+      broken_request(c);
       return n;
     }
     give = (size_t)head;
@@ -215,7 +206,7 @@ static size_t parse(gw_conn_t *c, const char *p, size_t n) {
   if (end) c->in_head = false;
   if (e == HPE_OK) return give;
   if (!c->message_done) {
-    broken_request(c, "400 Bad Request");
+    broken_request(c);
     return n;
   }
   size_t took = (size_t)(llhttp_get_error_pos(c->parser) - p);
@@ -243,7 +234,7 @@ void gw_http1_feed(gw_conn_t *c, const char *p, size_t n) {
     keep_rest(c, p, n);
     return;
   }
-  if (!c->exchanges && n) gw_conn_deadline(c, REQUEST_MS);
+  if (!c->exchanges && n) gw_conn_deadline(c, c->gw->request_ms);
   while (n && !c->broken && !c->close_after) {
     size_t took = parse(c, p, n);
     p += took;
@@ -305,6 +296,8 @@ static const char *status_text(int code) {
     return "Method Not Allowed";
   case 406:
     return "Not Acceptable";
+  case 408:
+    return "Request Timeout";
   case 409:
     return "Conflict";
   case 410:

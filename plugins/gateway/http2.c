@@ -3,7 +3,8 @@
 
 #include "gateway.h"
 
-enum { MAX_STREAMS = 1000, WINDOW = 1 << 20, IDLE_MS = 180000, REQUEST_MS = 30000 };
+enum { MAX_STREAMS = 1000, WINDOW = 1 << 20, IDLE_MS = 180000 };
+enum { CALM_BURST = 1000, CALM_PER_S = 100 }; /* frames that ask for nothing: PING, SETTINGS, empty DATA, ... */
 
 static gw_ex_t *exchange_of(nghttp2_session *s, int32_t id) {
   return nghttp2_session_get_stream_user_data(s, id);
@@ -16,7 +17,7 @@ static int on_begin(nghttp2_session *s, const nghttp2_frame *f, void *user) {
   if (!ex) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
   ex->keep_alive = true;
   nghttp2_session_set_stream_user_data(s, f->hd.stream_id, ex);
-  gw_conn_deadline(c, REQUEST_MS);
+  gw_conn_deadline(c, c->gw->request_ms); /* for the head */
   return 0;
 }
 
@@ -32,7 +33,7 @@ static int on_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_t *
                      size_t vn, uint8_t flags, void *user) {
   (void)flags, (void)user;
   gw_ex_t *ex = exchange_of(s, f->hd.stream_id);
-  if (!ex || ex->state != GW_READING || f->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
+  if (!ex || ex->state != GW_READING || ex->refused || f->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
   if (nn == 7 && !memcmp(name, ":method", 7)) {
     ex->method = method_name(value, vn);
     ex->is_head = !strcmp(ex->method, "HEAD");
@@ -49,42 +50,97 @@ static int on_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_t *
     kube_buf_add(&ex->head, value, vn);
     kube_buf_add(&ex->head, "", 1);
   }
-  return ex->head.n > GW_MAX_HEAD || ex->head.failed ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE : 0;
+  if (ex->head.failed) ex->refused = 503;
+  if (ex->head.n > GW_MAX_HEAD) ex->refused = 431;
+  return 0;
+}
+
+static void refuse(gw_ex_t *ex, int code) {
+  ex->state = GW_WORKING;
+  gw_refuse(ex, code);
 }
 
 static int on_chunk(nghttp2_session *s, uint8_t flags, int32_t id, const uint8_t *p, size_t n, void *user) {
   (void)flags, (void)user;
   gw_ex_t *ex = exchange_of(s, id);
   if (!ex || ex->state != GW_READING) return 0;
-  if (ex->body.n + n > GW_MAX_BODY) {
-    ex->state = GW_WORKING;
-    gw_status(ex, 413, "RequestEntityTooLarge", NULL, "Request entity too large: limit is %u", GW_MAX_BODY);
-    return 0;
-  }
-  kube_buf_add(&ex->body, p, n);
+  int code = gw_body_add(ex, p, n);
+  if (code) refuse(ex, code);
   return 0;
 }
 
+static void on_late(kg_ctx_t *ctx, void *self, void *arg) {
+  (void)ctx, (void)self;
+  gw_ex_t *ex = arg;
+  ex->timer = 0;
+  refuse(ex, 408);
+}
+
+/* The head is complete; a body that follows has its own time, whatever other streams do. */
+static void headed(gw_ex_t *ex, bool body) {
+  gw_conn_t *c = ex->conn;
+  gw_conn_deadline(c, 0);
+  int code = ex->refused ? ex->refused : !ex->method || !ex->headers ? 400 : body ? gw_admit(ex) : 0;
+  if (code)
+    refuse(ex, code);
+  else if (body)
+    ex->timer = kg_timer(c->gw->ctx, c->gw->request_ms, 0, on_late, ex);
+}
+
+static bool asks_nothing(const nghttp2_frame *f) {
+  switch (f->hd.type) {
+  case NGHTTP2_DATA:
+    return !f->hd.length && !(f->hd.flags & NGHTTP2_FLAG_END_STREAM);
+  case NGHTTP2_PING:
+  case NGHTTP2_SETTINGS:
+  case NGHTTP2_PRIORITY:
+    return true;
+  }
+  return false;
+}
+
+/* Such frames are cheap to send and cost an answer or a look: a client that sends nothing else is let go. */
+static void calm(gw_conn_t *c) {
+  int64_t now = kg_now_ms(c->gw->ctx), more = (now - c->calm_ms) * CALM_PER_S / 1000;
+  if (more > 0) {
+    c->calm = more > CALM_BURST - c->calm ? CALM_BURST : c->calm + (int)more;
+    c->calm_ms = now;
+  }
+  if (c->calm-- > 0) return;
+  c->calm = 0;
+  c->gw->refused++;
+  nghttp2_session_terminate_session(c->h2, NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
 static int on_frame(nghttp2_session *s, const nghttp2_frame *f, void *user) {
-  gw_conn_t *c = user;
+  if (asks_nothing(f)) calm(user);
   if (f->hd.type != NGHTTP2_HEADERS && f->hd.type != NGHTTP2_DATA) return 0;
-  if (!(f->hd.flags & NGHTTP2_FLAG_END_STREAM)) return 0;
+  bool end = f->hd.flags & NGHTTP2_FLAG_END_STREAM;
   gw_ex_t *ex = exchange_of(s, f->hd.stream_id);
   if (!ex || ex->state != GW_READING) return 0;
+  if (f->hd.type == NGHTTP2_HEADERS && f->headers.cat == NGHTTP2_HCAT_REQUEST) headed(ex, !end);
+  if (!end || ex->state != GW_READING) return 0;
   ex->state = GW_WORKING;
-  gw_conn_deadline(c, 0);
-  if (!ex->method || !ex->headers)
-    gw_respond_text(ex, 400, "400 Bad Request");
-  else
-    gw_request(ex);
+  kg_timer_cancel(ex->conn->gw->ctx, ex->timer);
+  ex->timer = 0;
+  gw_request(ex);
+  return 0;
+}
+
+/* Answered before the request was at its end: the rest of it is not wanted. */
+static int on_sent(nghttp2_session *s, const nghttp2_frame *f, void *user) {
+  (void)user;
+  bool answer = f->hd.type == NGHTTP2_HEADERS || f->hd.type == NGHTTP2_DATA;
+  if (answer && (f->hd.flags & NGHTTP2_FLAG_END_STREAM) && !nghttp2_session_get_stream_remote_close(s, f->hd.stream_id))
+    nghttp2_submit_rst_stream(s, NGHTTP2_FLAG_NONE, f->hd.stream_id, NGHTTP2_NO_ERROR);
   return 0;
 }
 
 static int on_close(nghttp2_session *s, int32_t id, uint32_t code, void *user) {
+  (void)code;
   gw_conn_t *c = user;
   gw_ex_t *ex = exchange_of(s, id);
   if (ex) gw_ex_free(ex);
-  if (code != NGHTTP2_NO_ERROR) c->h2_reset++;
   if (!c->exchanges) gw_conn_deadline(c, IDLE_MS);
   return 0;
 }
@@ -97,11 +153,14 @@ int gw_http2_open(gw_conn_t *c) {
   nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
   nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_chunk);
   nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
+  nghttp2_session_callbacks_set_on_frame_send_callback(cb, on_sent);
   nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_close);
   int r = nghttp2_session_server_new(&s, cb, c);
   nghttp2_session_callbacks_del(cb);
   if (r) return -1;
   c->h2 = s;
+  c->calm = CALM_BURST;
+  c->calm_ms = kg_now_ms(c->gw->ctx);
   nghttp2_settings_entry set[] = {{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, MAX_STREAMS},
                                   {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, WINDOW},
                                   {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, GW_MAX_HEAD}};
@@ -121,9 +180,15 @@ void gw_http2_forget(gw_ex_t *ex) {
 }
 
 void gw_http2_feed(gw_conn_t *c, const char *p, size_t n) {
+  if (c->close_after) return;
   ssize_t took = nghttp2_session_mem_recv(c->h2, (const uint8_t *)p, n);
-  if (took < 0) c->gw->bad_requests++;
-  if (took < 0 && nghttp2_session_terminate_session(c->h2, NGHTTP2_PROTOCOL_ERROR)) gw_conn_break(c);
+  if (took < 0) {
+    bool flood = took == NGHTTP2_ERR_FLOODED || took == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS;
+    c->gw->bad_requests++;
+    if (nghttp2_session_terminate_session(c->h2, flood ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR))
+      gw_conn_break(c);
+    c->close_after = true;
+  }
   gw_conn_dirty(c);
 }
 

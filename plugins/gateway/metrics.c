@@ -172,6 +172,10 @@ static void write_requests(kube_buf_t *b, const gw_t *gw) {
   kube_buf_fmt(b, "kogge_gateway_connections %zu\n", gw->nconns);
   family(b, "kogge_gateway_bad_requests_total", "counter", "Requests that were no HTTP.");
   kube_buf_fmt(b, "kogge_gateway_bad_requests_total %llu\n", (unsigned long long)gw->bad_requests);
+  family(b, "kogge_gateway_refused_total", "counter", "Requests refused before they were looked at, and floods.");
+  kube_buf_fmt(b, "kogge_gateway_refused_total %llu\n", (unsigned long long)gw->refused);
+  family(b, "kogge_gateway_request_bytes", "gauge", "Bytes of requests that are not answered yet.");
+  kube_buf_fmt(b, "kogge_gateway_request_bytes %zu\n", gw->held);
 }
 
 static double started_at(void) {

@@ -27,6 +27,10 @@ static int read_config(gw_t *gw, kg_error_t *err) {
   if (kg_view_type(port) == KG_V_STR) gw->port = atoi(kg_view_str(port).p); /* a flag's value */
   if (gw->port < 1 || gw->port > 65535)
     return kg_error_set(err, KG_EINVAL, "port %d is not between 1 and 65535", gw->port);
+  int64_t seconds = kg_view_int(kg_view_get(c, "requestTimeoutSeconds"), 30);
+  if (seconds < 1 || seconds > 3600)
+    return kg_error_set(err, KG_EINVAL, "requestTimeoutSeconds %lld is not between 1 and 3600", (long long)seconds);
+  gw->request_ms = (int)seconds * 1000;
   add_list(gw, kg_view_get(c, "bind"));
   if (!gw->naddresses) add_address(gw, KG_STR("127.0.0.1"));
   add_list(gw, kg_view_get(c, "extraAddresses"));
@@ -417,6 +421,8 @@ static void gateway_stats(kg_ctx_t *ctx, void *self, kg_pack_t *p) {
   kg_pack_kv_int(p, "accepted", (int64_t)gw->accepted);
   kg_pack_kv_int(p, "requests", (int64_t)gw->requests);
   kg_pack_kv_int(p, "badRequests", (int64_t)gw->bad_requests);
+  kg_pack_kv_int(p, "refused", (int64_t)gw->refused);
+  kg_pack_kv_int(p, "requestBytes", (int64_t)gw->held);
   kg_pack_kv_int(p, "handshakeFailures", (int64_t)gw->handshake_failures);
 }
 

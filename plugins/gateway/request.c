@@ -94,21 +94,26 @@ static void permitted(gw_ex_t *ex) {
     gw_authorize(ex, dispatch);
 }
 
-void gw_request(gw_ex_t *ex) {
-  gw_t *gw = ex->conn->gw;
-  gw->requests++;
+int gw_admit(gw_ex_t *ex) {
   ex->query = "";
   ex->verb = "";
-  if (!ex->head.n || split_target(ex)) {
-    gw_respond_text(ex, 400, "400 Bad Request");
-    return;
-  }
+  if (!ex->head.n || split_target(ex)) return 400;
   gw_route_parse(ex->path, &ex->route, &ex->route_text);
   ex->verb = verb_of(ex);
   ex->pretty = gw_query_bool(ex, "pretty");
   ex->user = gw_authenticate(ex);
-  if (!ex->user) {
-    gw_status(ex, 401, "Unauthorized", NULL, "Unauthorized");
+  if (!ex->user) return 401;
+  ex->stranger = ex->user->anonymous;
+  const char *length = gw_header(ex, "content-length");
+  if (length && strtoull(length, NULL, 10) > GW_MAX_BODY) return 413;
+  return gw_hold(ex, ex->head.n);
+}
+
+void gw_request(gw_ex_t *ex) {
+  ex->conn->gw->requests++;
+  int code = ex->user ? 0 : gw_admit(ex);
+  if (code) {
+    gw_refuse(ex, code);
     return;
   }
   gw_negotiate(ex);

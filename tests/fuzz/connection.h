@@ -9,6 +9,7 @@ static inline gw_t *fuzz_gateway(void) {
   static const char *const nobody[] = {"system:unauthenticated"};
   if (gw) return gw;
   gw = calloc(1, sizeof *gw);
+  gw->request_ms = 30000;
   gw->anonymous = gw_user_new("system:anonymous", nobody, 1, (kg_view_t){0});
   gw->anonymous->anonymous = true;
   gw->sa_key = EVP_EC_gen("P-256");

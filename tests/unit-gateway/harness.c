@@ -203,6 +203,7 @@ void harness_start(void) {
   epoll = epoll_create1(EPOLL_CLOEXEC);
   gw = calloc(1, sizeof *gw);
   gw->spare_fd = -1;
+  gw->request_ms = 30000;
   gw->anonymous = gw_user_new("system:anonymous", groups, 1, (kg_view_t){0});
   gw->anonymous->anonymous = true;
   if (asprintf(&gw->tls_dir, "%s/tls", dir) < 0 || gw_pki_prepare(gw, &err) || gw_tls_open(gw, &err) ||

@@ -244,6 +244,38 @@ Test(http, a_client_that_waits_for_continue_is_told_to) {
   client_close(c);
 }
 
+Test(http, nobodys_body_is_not_read) {
+  client_t *c = client_open("", NULL);
+  client_send(c,
+              "POST /api/v1/namespaces HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer nobody\r\nContent-Length: 5000\r\n"
+              "Expect: 100-continue\r\n\r\n");
+  const char *r = client_expect(c, "\"code\":401}");
+  HAS(r, "HTTP/1.1 401");
+  HAS_NOT(r, "100 Continue");
+  client_close(c);
+}
+
+Test(http, bodies_under_way_share_one_budget) {
+  enum { MANY = 10, HALF = 2 << 20 };
+  client_t *all[MANY];
+  char *half = calloc(1, HALF);
+  for (int i = 0; i < MANY; i++) { /* strangers, so 8 MiB in all */
+    all[i] = client_open("", NULL);
+    client_send(all[i], "POST /api/v1/namespaces HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n");
+    client_sendn(all[i], half, HALF);
+    harness_run(1);
+  }
+  free(half);
+  const char *r = client_expect(all[MANY - 1], "\"code\":429}");
+  HAS(r, "HTTP/1.1 429");
+  HAS(r, "Retry-After: 1\r\n");
+  HAS(r, "\"details\":{\"retryAfterSeconds\":1}");
+  cr_assert(gw->held > HALF && gw->held <= 8 << 20 && gw->held == gw->held_by_strangers);
+  for (int i = 0; i < MANY; i++) client_close(all[i]);
+  harness_run(5);
+  cr_assert(gw->held == 0 && gw->held_by_strangers == 0);
+}
+
 Test(http, bodies_of_unknown_form_are_refused_and_broken_json_says_so) {
   client_t *c = client_open("admin", NULL);
   client_send(c,

@@ -1,0 +1,76 @@
+/*
+ * What a request may take before it is answered. Who asks is known when its head is there, so nobody's body is read
+ * before; and all that is read and not yet answered shares one budget, of which one connection and those who say not
+ * who they are have a part only.
+ */
+#include "gateway.h"
+
+enum {
+  TOTAL = 64 << 20,
+  RESERVE = 16 << 20, /* of the total, for requests that are small: nodes go on reporting while others send much */
+  SMALL = 64 << 10,
+  PER_CONNECTION = 16 << 20,
+  STRANGERS = 8 << 20
+};
+
+int gw_hold(gw_ex_t *ex, size_t n) {
+  gw_conn_t *c = ex->conn;
+  gw_t *gw = c->gw;
+  size_t all = gw->held + n, most = ex->held + n > SMALL ? TOTAL - RESERVE : TOTAL;
+  if (all > most || c->held + n > PER_CONNECTION || (ex->stranger && gw->held_by_strangers + n > STRANGERS)) return 429;
+  ex->held += n;
+  c->held += n;
+  gw->held = all;
+  if (ex->stranger) gw->held_by_strangers += n;
+  return 0;
+}
+
+void gw_release(gw_ex_t *ex) {
+  gw_t *gw = ex->conn->gw;
+  ex->conn->held -= ex->held;
+  gw->held -= ex->held;
+  if (ex->stranger) gw->held_by_strangers -= ex->held;
+  ex->held = 0;
+}
+
+int gw_body_add(gw_ex_t *ex, const void *p, size_t n) {
+  if (ex->body.n + n > GW_MAX_BODY) return 413;
+  size_t room = ex->body.room; /* what it takes, which is up to twice of what is in it */
+  kube_buf_add(&ex->body, p, n);
+  return ex->body.failed ? 503 : gw_hold(ex, ex->body.room - room);
+}
+
+void gw_refuse(gw_ex_t *ex, int code) {
+  const char *reason = gw_reason(code);
+  if (!ex->method) ex->method = "GET";
+  ex->conn->gw->refused++;
+  switch (code) {
+  case 401:
+    gw_status(ex, code, reason, NULL, "Unauthorized");
+    break;
+  case 405:
+    gw_status(ex, code, reason, NULL, "the server does not allow this method on the requested resource");
+    break;
+  case 408:
+    gw_status(ex, code, reason, NULL, "the request did not come to its end in time");
+    break;
+  case 413:
+    gw_status(ex, code, reason, NULL, "Request entity too large: limit is %u", GW_MAX_BODY);
+    break;
+  case 429:
+    gw_add_header(ex, "retry-after", "1");
+    gw_status(ex, code, reason, "{\"retryAfterSeconds\":1}", "Too many requests, please try again later.");
+    break;
+  case 431:
+    gw_status(ex, code, reason, NULL, "the head of the request is larger than %u bytes", GW_MAX_HEAD);
+    break;
+  case 503:
+    gw_status(ex, code, reason, NULL, "out of memory");
+    break;
+  case 505:
+    gw_status(ex, code, reason, NULL, "this version of HTTP is not spoken here");
+    break;
+  default:
+    gw_status(ex, 400, "BadRequest", NULL, "the request is no HTTP, or its URL cannot be read");
+  }
+}
