@@ -17,6 +17,7 @@ enum { MAX_JSON = 4 << 20, MAX_NESTING = 4 };
 
 typedef struct import {
   job_t *j;
+  space_t space;
   char dir[IMAGE_PATH]; /* the archive's files, each named by its path with slashes as they are */
 } import_t;
 
@@ -46,8 +47,10 @@ static int spread_one(import_t *im, struct archive *in, struct archive *out, str
   }
   int r = archive_write_header(out, e);
   while (r >= ARCHIVE_WARN && archive_entry_size(e) > 0 &&
-         (r = archive_read_data_block(in, &block, &n, &at)) == ARCHIVE_OK)
+         (r = archive_read_data_block(in, &block, &n, &at)) == ARCHIVE_OK) {
+    if (space_take(&im->space, (int64_t)n, err) < 0) return -1;
     if (archive_write_data_block(out, block, n, at) < ARCHIVE_WARN) r = ARCHIVE_FATAL;
+  }
   if (r >= ARCHIVE_WARN) return 0;
   const char *why = archive_error_string(out) ? archive_error_string(out) : archive_error_string(in);
   return kg_error_set(err, archive_errno(out) == ENOSPC ? KG_EFULL : KG_EINVAL, "%s: %s", name, why ? why : "damaged");
@@ -56,6 +59,8 @@ static int spread_one(import_t *im, struct archive *in, struct archive *out, str
 static int spread(import_t *im, kg_error_t *err) {
   struct archive *in = archive_read_new(), *out = archive_write_disk_new();
   struct archive_entry *e;
+  struct stat st;
+  im->space = (space_t){.im = im->j->im, .packed = stat(im->j->path, &st) == 0 ? st.st_size : 0};
   archive_read_support_filter_gzip(in);
   archive_read_support_filter_zstd(in);
   archive_read_support_filter_xz(in);

@@ -5,12 +5,38 @@
 
 #include "registry.h"
 
+enum { MAX_CONFIG = 4 << 20, MAX_LAYERS = 500 /* overlayfs stacks no more */ };
+
 typedef struct pull {
   job_t *j;
   registry_t *r;
   char dir[IMAGE_PATH];
   char digest[8 + HEX]; /* of what the name led to */
 } pull_t;
+
+static bool one_of(kg_str_t s, const char *const names[]) {
+  while (*names && !kg_str_is(s, *names)) names++;
+  return *names;
+}
+
+/* What the document says it is, or else the answer's header; a manifest without either goes by what is in it. */
+static int check_type(const registry_t *r, kg_view_t manifest, kg_error_t *err) {
+  static const char *const known[] = {"application/vnd.oci.image.index.v1+json",
+                                      "application/vnd.oci.image.manifest.v1+json",
+                                      "application/vnd.docker.distribution.manifest.list.v2+json",
+                                      "application/vnd.docker.distribution.manifest.v2+json", NULL};
+  kg_str_t own = kg_view_str(kg_view_get(manifest, "mediaType"));
+  const char *header = r->type ? r->type + strspn(r->type, " ") : "";
+  kg_str_t type = own.n ? own : (kg_str_t){header, strcspn(header, "; ")};
+  bool index = kg_view_there(kg_view_get(manifest, "manifests")),
+       image = kg_view_there(kg_view_get(manifest, "layers"));
+  if (type.n && !kg_str_is(type, "application/json") && !one_of(type, known))
+    return kg_error_set(err, KG_EINVAL, "the registry's answer has the media type \"%.*s\", which is no image manifest",
+                        (int)(type.n < 100 ? type.n : 100), type.p);
+  if (index == image)
+    return kg_error_set(err, KG_EINVAL, "the manifest has %s", index ? "both manifests and layers" : "no layers");
+  return 0;
+}
 
 /* A manifest asked for by its digest must be what the digest says. */
 static kg_doc_t *read_manifest(pull_t *p, const char *reference, kg_error_t *err) {
@@ -24,6 +50,10 @@ static kg_doc_t *read_manifest(pull_t *p, const char *reference, kg_error_t *err
     kg_error_set(err, KG_EUNAVAILABLE, "the registry's answer for %s has the digest %s", reference, digest);
   else if (!(doc = kube_json_parse(text, n, NULL, NULL, err)))
     kg_error_prefix(err, "the manifest cannot be read");
+  else if (check_type(p->r, kg_view_of(doc), err) < 0) {
+    kg_doc_unref(doc);
+    doc = NULL;
+  }
   if (!p->digest[0]) memcpy(p->digest, digest, sizeof digest);
   free(text);
   return doc;
@@ -50,7 +80,7 @@ static kg_doc_t *find_manifest(pull_t *p, kg_error_t *err) {
   }
   doc = NULL;
   if (image_is_digest(kg_str(own)))
-    doc = read_manifest(p, own, err);
+    doc = read_manifest(p, own, err); /* of a further index, its configuration is found missing */
   else
     kg_error_set(err, KG_EINVAL, "the index names a manifest by \"%.100s\", which is no SHA-256 digest", own);
   free(own);
@@ -60,11 +90,10 @@ static kg_doc_t *find_manifest(pull_t *p, kg_error_t *err) {
 static stored_t *read_config(pull_t *p, kg_view_t manifest, kg_error_t *err) {
   char file[IMAGE_PATH + 80];
   struct stat st;
-  kg_str_t digest = kg_view_str(kg_view_path(manifest, "config", "digest", NULL));
   snprintf(file, sizeof file, "%s/config", p->dir);
-  if (registry_blob(p->r, digest, file, err) < 0) return NULL;
+  if (registry_blob(p->r, kg_view_get(manifest, "config"), MAX_CONFIG, file, err) < 0) return NULL;
   FILE *f = fopen(file, "re");
-  char *text = f && fstat(fileno(f), &st) == 0 && st.st_size < (4 << 20) ? malloc((size_t)st.st_size + 1) : NULL;
+  char *text = f && fstat(fileno(f), &st) == 0 ? malloc((size_t)st.st_size + 1) : NULL;
   size_t n = text ? fread(text, 1, (size_t)st.st_size, f) : 0;
   if (f) fclose(f);
   stored_t *s = text ? stored_of_config(text, n, err) : NULL;
@@ -73,16 +102,48 @@ static stored_t *read_config(pull_t *p, kg_view_t manifest, kg_error_t *err) {
   return s;
 }
 
+static bool is_layer(kg_view_t descriptor) {
+  static const char *const known[] = {"application/vnd.oci.image.layer.v1.tar",
+                                      "application/vnd.oci.image.layer.v1.tar+gzip",
+                                      "application/vnd.oci.image.layer.v1.tar+zstd",
+                                      "application/vnd.oci.image.layer.nondistributable.v1.tar",
+                                      "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+                                      "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
+                                      "application/vnd.docker.image.rootfs.diff.tar",
+                                      "application/vnd.docker.image.rootfs.diff.tar.gzip",
+                                      "application/vnd.docker.image.rootfs.diff.tar.zstd",
+                                      "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+                                      NULL};
+  kg_str_t type = kg_view_str(kg_view_get(descriptor, "mediaType"));
+  return !type.n || one_of(type, known);
+}
+
+static int check_layers(kg_view_t layers, size_t expected, kg_error_t *err) {
+  if (kg_view_count(layers) != expected)
+    return kg_error_set(err, KG_EINVAL, "the manifest has %zu layers, but the configuration speaks of %zu",
+                        kg_view_count(layers), expected);
+  if (expected > MAX_LAYERS)
+    return kg_error_set(err, KG_EINVAL, "the image has %zu layers; no more than %d can be stacked", expected,
+                        MAX_LAYERS);
+  for (kg_iter_t it = kg_iter(layers); kg_iter_next(&it);)
+    if (!is_layer(it.value)) {
+      kg_str_t type = kg_view_str(kg_view_get(it.value, "mediaType"));
+      return kg_error_set(err, KG_EINVAL, "a layer has the media type \"%.*s\", which is no layer of an image",
+                          (int)(type.n < 100 ? type.n : 100), type.p);
+    }
+  return 0;
+}
+
 static int pull_layer(pull_t *p, stored_t *s, size_t i, kg_view_t descriptor, kg_error_t *err) {
   char file[IMAGE_PATH + 80], place[IMAGE_PATH + 80], expected[8 + HEX];
-  int64_t size = kg_view_int(kg_view_get(descriptor, "size"), 0);
+  int64_t size;
   kg_str_t digest = kg_view_str(kg_view_get(descriptor, "digest"));
   snprintf(place, sizeof place, "%s/layers/%s", p->j->im->dir, s->layers[i]);
   snprintf(file, sizeof file, "%s/layer", p->dir);
   bool here = access(place, F_OK) == 0;
   job_say(p->j, "layer %zu of %zu: %.12s %s", i + 1, s->nlayers, digest.n > 19 ? digest.p + 7 : "",
           here ? "is here" : "is pulled");
-  if (!here && registry_blob(p->r, digest, file, err) < 0) return -1;
+  if (!here && registry_blob(p->r, descriptor, INT64_MAX, file, err) < 0) return -1;
   snprintf(expected, sizeof expected, "sha256:%s", s->layers[i]);
   int done = unpack_layer(p->j, file, kg_str(expected), &size, err);
   unlink(file);
@@ -93,9 +154,7 @@ static int pull_layer(pull_t *p, stored_t *s, size_t i, kg_view_t descriptor, kg
 static int pull_parts(pull_t *p, stored_t *s, kg_view_t manifest, kg_error_t *err) {
   kg_view_t layers = kg_view_get(manifest, "layers");
   size_t i = 0;
-  if (kg_view_count(layers) != s->nlayers)
-    return kg_error_set(err, KG_EINVAL, "the manifest has %zu layers, but the configuration speaks of %zu",
-                        kg_view_count(layers), s->nlayers);
+  if (check_layers(layers, s->nlayers, err) < 0) return -1;
   for (kg_iter_t it = kg_iter(layers); kg_iter_next(&it); i++)
     if (pull_layer(p, s, i, it.value, err) < 0) return -1;
   return 0;

@@ -128,7 +128,17 @@ void tree_free(tree_t *t);
 
 /* Makes a directory of its own below tmp/; to be removed with tree_remove. */
 int temporary_dir(const images_t *im, char path[IMAGE_PATH], kg_error_t *err);
-void tree_remove(const char *path);
+void tree_remove(const char *path); /* image_remove.c: however deep it is */
+
+/* image_space.c. Whether the store's disk has so many bytes free, and inodes, a reserve for others aside: KG_EFULL. */
+int space_check(const images_t *im, int64_t bytes, kg_error_t *err);
+typedef struct space {
+  const images_t *im;
+  int64_t packed; /* what was sent */
+  int64_t taken, looked;
+} space_t;
+/* So many bytes more come out of what was sent. -1 with a sentence: they are too many. */
+int space_take(space_t *s, int64_t bytes, kg_error_t *err);
 
 /* --- image_cli.c ------------------------------------------------------------------------------------------------- */
 

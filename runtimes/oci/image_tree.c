@@ -22,6 +22,8 @@ typedef struct dir_time { /* set at the end: files made in a directory change it
   struct timespec mtime;
 } dir_time_t;
 
+enum { MAX_TIMES = 1 << 19 }; /* beyond, the times of directories are those of unpacking */
+
 struct tree {
   int root;
   int64_t size;
@@ -216,6 +218,7 @@ static int make_link(tree_t *t, struct archive_entry *e, int at, const char *nam
 }
 
 static int remember_time(tree_t *t, const char *path, struct archive_entry *e) {
+  if (t->ntimes >= MAX_TIMES) return 0;
   if (t->ntimes == t->room) {
     size_t room = t->room ? t->room * 2 : 64;
     dir_time_t *grown = realloc(t->times, room * sizeof *grown);

@@ -20,19 +20,6 @@ int temporary_dir(const images_t *im, char path[IMAGE_PATH], kg_error_t *err) {
                       im->dir, strerror(errno));
 }
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at) {
-  (void)st, (void)at;
-  if (kind == FTW_DP)
-    rmdir(path);
-  else
-    unlink(path);
-  return 0;
-}
-
-void tree_remove(const char *path) {
-  nftw(path, remove_one, 32, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
-}
-
 static void hex_of(const unsigned char *sum, char hex[HEX + 1]) {
   for (int i = 0; i < 32; i++) snprintf(hex + 2 * i, 3, "%02x", sum[i]);
 }
@@ -58,18 +45,21 @@ typedef struct source {
   struct archive *raw; /* takes the compression off */
   EVP_MD_CTX *md;
   job_t *job;
+  space_t space;
+  kg_error_t why; /* it was stopped; libarchive's words would only say where */
   char buffer[64 << 10];
 } source_t;
 
 static ssize_t read_source(struct archive *a, void *arg, const void **data) {
   source_t *s = arg;
-  if (atomic_load(&s->job->stop)) {
-    archive_set_error(a, EINTR, "kogge stops");
-    return -1;
-  }
   ssize_t n = archive_read_data(s->raw, s->buffer, sizeof s->buffer);
   if (n < 0) {
     archive_set_error(a, EIO, "%s", archive_error_string(s->raw));
+    return -1;
+  }
+  if (atomic_load(&s->job->stop)) kg_error_set(&s->why, KG_ECANCELLED, "kogge stops");
+  if (s->why.code || space_take(&s->space, n, &s->why) < 0) {
+    archive_set_error(a, EINTR, "%s", s->why.text);
     return -1;
   }
   EVP_DigestUpdate(s->md, s->buffer, (size_t)n);
@@ -79,6 +69,8 @@ static ssize_t read_source(struct archive *a, void *arg, const void **data) {
 
 static int open_source(source_t *s, const char *file, kg_error_t *err) {
   struct archive_entry *entry;
+  struct stat st;
+  s->space = (space_t){.im = s->job->im, .packed = stat(file, &st) == 0 ? st.st_size : 0};
   s->raw = archive_read_new();
   /* Those libarchive does itself: for others it would start programs. */
   archive_read_support_filter_gzip(s->raw);
@@ -138,14 +130,15 @@ int unpack_layer(job_t *j, const char *file, kg_str_t expected, int64_t *size, k
     *size = size_of(place);
     return 0;
   }
-  if (temporary_dir(j->im, root, err) < 0) return -1;
-  chmod(root, 0755);
   source_t *s = calloc(1, sizeof *s);
   if (!s) return kg_error_set(err, KG_EINTERNAL, "out of memory");
+  if (temporary_dir(j->im, root, err) < 0) return free(s), -1;
+  chmod(root, 0755);
   s->md = EVP_MD_CTX_new();
   s->job = j;
   int done = open_source(s, file, err);
   if (done == 0) done = unpack_into(s, root, size, err);
+  if (done < 0 && s->why.code) *err = s->why;
   if (done == 0) {
     EVP_DigestFinal_ex(s->md, sum, NULL);
     hex_of(sum, hex);
@@ -167,7 +160,8 @@ static _Thread_local int64_t bytes_seen;
 
 static int add_size(const char *path, const struct stat *st, int kind, struct FTW *at) {
   (void)path, (void)at;
-  if (kind == FTW_F) bytes_seen += st->st_size;
+  int64_t on_disk = (int64_t)st->st_blocks * 512; /* less than its size: it has holes, perhaps nothing else */
+  if (kind == FTW_F) bytes_seen += st->st_size < on_disk ? st->st_size : on_disk;
   return 0;
 }
 

@@ -73,11 +73,16 @@ static void begin(node_t *n) {
   n->d = driver_new(data, run);
   kg_plugin_spec_t spec = {.name = "network", .lane = "main", .descriptor = &network};
   cr_assert(kg_kernel_load(driver_kernel(n->d), &spec, &err) == 0, "%s", err.text);
-  driver_load(n->d, "runtime", "runtime-oci.so", NULL);
+  driver_load(n->d, "runtime", "runtime-oci.so", n->config);
 }
 
 node_t *node_new(void) {
+  return node_with(NULL);
+}
+
+node_t *node_with(const char *config) {
   node_t *n = calloc(1, sizeof *n);
+  n->config = config;
   if (geteuid()) cr_skip_test("root is needed");
   strcpy(n->dir, "/tmp/unit-oci-XXXXXX");
   cr_assert(mkdtemp(n->dir));

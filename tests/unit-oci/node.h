@@ -12,9 +12,11 @@
 typedef struct node {
   driver_t *d;
   char dir[64];
+  const char *config; /* of the runtime, JSON; NULL: none */
 } node_t;
 
 node_t *node_new(void);
+node_t *node_with(const char *config);
 void node_restart(node_t *n); /* of the kernel: what runs, runs on */
 /* Stops the kernel and fails the test if a mount, a control group, a name space or a process is left behind. */
 void node_free(node_t *n);
