@@ -28,7 +28,9 @@ char *registry_manifest(registry_t *r, const char *reference, size_t *n, kg_erro
   *n = s.n;
   return (char *)s.p;
 }
-int registry_blob(registry_t *r, kg_str_t digest, const char *file, kg_error_t *err) {
+int registry_blob(registry_t *r, kg_view_t descriptor, int64_t most, const char *file, kg_error_t *err) {
+  kg_str_t digest = kg_view_str(kg_view_get(descriptor, "digest"));
+  (void)most;
   (void)r;
   if (!image_is_digest(digest)) return kg_error_set(err, KG_EINVAL, "no digest");
   kg_str_t s = fuzz_part(answers);
