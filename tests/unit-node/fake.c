@@ -14,6 +14,7 @@ typedef struct thing {
   int attempt, code;
   char id[200], in[200], name[100], uid[64], pod[100], ns[64];
   int64_t started, finished;
+  struct stopping *stopping; /* of one that is stubborn */
 } thing_t;
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -191,15 +192,21 @@ static void start_container(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
 typedef struct stopping {
   thing_t *t;
   kg_msg_t *m;
+  uint64_t timer;
 } stopping_t;
+
+static void stop_over(kg_ctx_t *ctx, stopping_t *s) {
+  s->t->stopping = NULL;
+  kg_reply(ctx, s->m, NULL, NULL, 0);
+  kg_msg_unref(s->m);
+  free(s);
+}
 
 static void on_grace_over(kg_ctx_t *ctx, void *self, void *arg) {
   (void)self;
   stopping_t *s = arg;
   if (s->t->running) end(s->t, 137);
-  kg_reply(ctx, s->m, NULL, NULL, 0);
-  kg_msg_unref(s->m);
-  free(s);
+  stop_over(ctx, s);
 }
 
 static void stop_container(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
@@ -208,8 +215,12 @@ static void stop_container(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   thing_t *t = find(note(m));
   if (t && t->running && t->stubborn) {
     stopping_t *s = calloc(1, sizeof *s);
-    *s = (stopping_t){t, kg_msg_ref(m)};
-    kg_timer(ctx, grace, 0, on_grace_over, s);
+    if (t->stopping) { /* the later word counts */
+      kg_timer_cancel(ctx, t->stopping->timer);
+      stop_over(ctx, t->stopping);
+    }
+    *s = (stopping_t){t, kg_msg_ref(m), kg_timer(ctx, grace, 0, on_grace_over, s)};
+    t->stopping = s;
     return;
   }
   if (t && t->running) end(t, 143);
