@@ -1,6 +1,9 @@
 # A plugin: NAME.so, sees the public headers, exports one symbol.
 #   kogge_plugin(NAME SOURCES a.c b.c [LIBS ...])
 # It is written to KOGGE_PLUGIN_OUTPUT, or where the project writes its libraries.
+# Relocations of tables are packed where the linker can: else their list (24 bytes a pointer) is resident beside the tables.
+include(CheckLinkerFlag)
+check_linker_flag(C -Wl,-z,pack-relative-relocs KOGGE_PACKS_RELOCATIONS)
 function(kogge_plugin name)
   cmake_parse_arguments(P "" "" "SOURCES;LIBS" ${ARGN})
   if(NOT P_SOURCES)
@@ -13,4 +16,7 @@ function(kogge_plugin name)
   endif()
   target_link_libraries(${name} PRIVATE Kogge::plugin ${P_LIBS})
   target_link_options(${name} PRIVATE -Wl,-z,defs -Wl,--exclude-libs,ALL)
+  if(KOGGE_PACKS_RELOCATIONS)
+    target_link_options(${name} PRIVATE -Wl,-z,pack-relative-relocs)
+  endif()
 endfunction()
