@@ -7,7 +7,7 @@ mkdir -p "$DISK"
 truncate -s 24M "$WORK/disk.img"
 mkfs.ext4 -q "$WORK/disk.img"
 mount -o loop "$WORK/disk.img" "$DISK"
-unmount() { local status=$?; kogge_pids | xargs -r kill -9; eventually 5 umount "$DISK"; (exit $status) && true; set +e; (exit $status); take_down; }
+unmount() { local status=$?; kill_kogge; eventually 5 umount "$DISK"; (exit $status) && true; set +e; (exit $status); take_down; }
 trap unmount EXIT
 head -c 6M /dev/zero >"$DISK/filler"
 
@@ -43,7 +43,7 @@ all_there() {
 }
 say "reads go on; killed with -9 it starts again on the full disk"
 all_there
-kogge_pids | xargs -r kill -9
+kill_kogge
 start
 all_there
 [ "$(create again)" = 507 ] || fail "the disk is still full: $(cat "$WORK/answer")"
@@ -53,7 +53,7 @@ rm "$DISK/filler"
 [ "$(create after)" = 201 ] || fail "the write was refused: $(cat "$WORK/answer")"
 k delete configmap big-1
 n=$((n - 1))
-kogge_pids | xargs -r kill -9
+kill_kogge
 start
 k get configmaps -o name | grep -c /big- | grep -qx "$n" || fail "not the objects that were acknowledged"
 k get configmap after -o name
