@@ -256,6 +256,8 @@ kg_doc_t *object_as(const object_t *o, const kube_resource_t *r, const collectio
 
 /* Adds what resource_warning() says of q's resource, if anything, to the map of an answer's arguments. */
 void pack_warning(const req_t *q, kg_pack_t *p);
+/* What the arguments of every answer of several objects begin with: rv, kind, apiVersion. */
+void pack_list_head(const req_t *q, int64_t rev, kg_pack_t *p);
 /* component.c: ComponentStatuses, made when they are read. component_read answers q's message, one or all, later: it
  * asks the plugins behind each component first. */
 bool component_asked(const req_t *q);

@@ -59,10 +59,7 @@ static kg_doc_t *object_of(const asked_t *s, const char *component) {
 static kg_doc_t *args_of(const asked_t *s) {
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
-  kg_pack_key(&p, "rv");
-  kg_pack_fmt(&p, "%lld", (long long)s->q.api->rev);
-  kg_pack_kv_str(&p, "kind", s->q.r->list_kind);
-  kg_pack_kv_str(&p, "apiVersion", "v1");
+  pack_list_head(&s->q, s->q.api->rev, &p);
   pack_warning(&s->q, &p);
   kg_pack_end(&p);
   return kg_pack_doc(&p);

@@ -150,11 +150,7 @@ static void sweep_end(sweep_t *s) {
   } else {
     kg_pack_t p = kg_pack();
     kg_pack_map(&p);
-    kg_pack_key(&p, "rv");
-    kg_pack_fmt(&p, "%lld", (long long)s->q.api->rev);
-    kg_pack_kv_str(&p, "kind", s->q.r->list_kind);
-    kg_pack_key(&p, "apiVersion");
-    kg_pack_fmt(&p, "%s%s%s", s->q.r->group, s->q.r->group[0] ? "/" : "", s->q.r->version);
+    pack_list_head(&s->q, s->q.api->rev, &p);
     kg_pack_end(&p);
     kg_doc_t *args = kg_pack_doc(&p);
     kg_reply(s->q.ctx, s->q.m, args, s->docs, s->n);

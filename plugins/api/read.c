@@ -210,14 +210,18 @@ static bool collect(listing_t *l, const req_t *q) {
   return true;
 }
 
+void pack_list_head(const req_t *q, int64_t rev, kg_pack_t *p) {
+  kg_pack_key(p, "rv");
+  kg_pack_fmt(p, "%lld", (long long)rev);
+  kg_pack_kv_str(p, "kind", q->r->list_kind);
+  kg_pack_key(p, "apiVersion");
+  kg_pack_fmt(p, "%s%s%s", q->r->group, q->r->group[0] ? "/" : "", q->r->version);
+}
+
 static void answer_list(const req_t *q, listing_t *l) {
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
-  kg_pack_key(&p, "rv");
-  kg_pack_fmt(&p, "%lld", (long long)l->rev);
-  kg_pack_kv_str(&p, "kind", q->r->list_kind);
-  kg_pack_key(&p, "apiVersion");
-  kg_pack_fmt(&p, "%s%s%s", q->r->group, q->r->group[0] ? "/" : "", q->r->version);
+  pack_list_head(q, l->rev, &p);
   if (l->left) {
     char token[1400];
     write_token(q, l->rev, l->last->key, token);

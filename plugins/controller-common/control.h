@@ -28,6 +28,7 @@ void ctl_work_begin(kg_ctx_t *ctx, ctl_work_t *w, kube_work_fn fn, unsigned para
 void ctl_work_drain(kg_ctx_t *ctx, ctl_work_t *w); /* says kg_drained() when the last pass has ended */
 void ctl_work_free(kg_ctx_t *ctx, ctl_work_t *w);  /* in destroy(): passes under way are dropped */
 void ctl_work_add(kg_ctx_t *ctx, ctl_work_t *w, const char *key);
+void ctl_work_add_after(kg_ctx_t *ctx, ctl_work_t *w, const char *key, int64_t delay_ms);
 void ctl_work_add_all(kg_ctx_t *ctx, ctl_work_t *w, const kube_informer_t *inf);
 void ctl_work_stats(const ctl_work_t *w, kg_pack_t *p);
 

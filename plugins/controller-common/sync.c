@@ -51,6 +51,10 @@ void ctl_work_add(kg_ctx_t *ctx, ctl_work_t *w, const char *key) {
   if (w->queue && !w->draining) kube_queue_add(ctx, w->queue, key);
 }
 
+void ctl_work_add_after(kg_ctx_t *ctx, ctl_work_t *w, const char *key, int64_t delay_ms) {
+  if (w->queue && !w->draining) kube_queue_add_after(ctx, w->queue, key, delay_ms);
+}
+
 void ctl_work_add_all(kg_ctx_t *ctx, ctl_work_t *w, const kube_informer_t *inf) {
   char key[CTL_KEY_MAX];
   kg_doc_t *doc;

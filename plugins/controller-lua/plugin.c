@@ -38,8 +38,7 @@ static bool at(void *arg, int collection, kg_str_t ns, size_t i, kg_view_t *out)
 /* --- a pass ------------------------------------------------------------------------------------------------------- */
 
 static void look_again(kg_ctx_t *ctx, lua_controller_t *c, const char *key, double seconds) {
-  if (seconds > 0 && c->base.work.queue && !c->base.work.draining)
-    kube_queue_add_after(ctx, c->base.work.queue, key, (int64_t)(seconds * 1000));
+  if (seconds > 0) ctl_work_add_after(ctx, &c->base.work, key, (int64_t)(seconds * 1000));
 }
 
 static int reconcile(kg_ctx_t *ctx, lua_controller_t *c, ctl_sync_t *s, kg_view_t object, kg_error_t *err) {

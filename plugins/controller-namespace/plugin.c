@@ -7,11 +7,10 @@ const kube_gvr_t GVR_SPACES = {"", "v1", "namespaces"};
 enum { GRACE_MS = 1000 };
 
 static void on_space(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg) {
-  ctl_work_t *work = &((ctl_base_t *)self)->work;
   bool begins = change == KUBE_MODIFIED && kube_deleting(now) && !kube_deleting(old);
   char key[CTL_KEY_MAX];
-  if (begins && work->queue)
-    kube_queue_add_after(ctx, work->queue, ctl_key(now, key), GRACE_MS);
+  if (begins)
+    ctl_work_add_after(ctx, &((ctl_base_t *)self)->work, ctl_key(now, key), GRACE_MS);
   else if (change == KUBE_DELETED || kube_deleting(now))
     ctl_on_key(ctx, self, change, old, now, arg);
 }

@@ -5,19 +5,18 @@
 
 enum { GATHER_MS = 20 }; /* many deletions make one pass */
 
-static void again(kg_ctx_t *ctx, nsc_t *c, const char *key, int64_t delay_ms) {
-  if (c->base.work.queue && !c->base.work.draining) kube_queue_add_after(ctx, c->base.work.queue, key, delay_ms);
+static void again(kg_ctx_t *ctx, nsc_t *c, const wait_t *w) {
+  ctl_work_add_after(ctx, &c->base.work, w->key, GATHER_MS);
 }
 
 static void on_change(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg) {
   (void)old, (void)now;
-  wait_t *w = arg;
-  if (change != KUBE_ADDED) again(ctx, self, w->key, GATHER_MS);
+  if (change != KUBE_ADDED) again(ctx, self, arg);
 }
 
 /* What went between the pass and the first list is not told otherwise. */
 static void on_synced(kg_ctx_t *ctx, void *self, void *arg) {
-  again(ctx, self, ((wait_t *)arg)->key, GATHER_MS);
+  again(ctx, self, arg);
 }
 
 static wait_t *wait_of(nsc_t *c, const char *key) {

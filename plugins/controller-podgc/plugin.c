@@ -44,8 +44,7 @@ static bool has_node(const pgc_t *c, kg_view_t pod) {
 
 static void add(kg_ctx_t *ctx, pgc_t *c, kg_view_t pod, int64_t delay_ms) {
   char key[CTL_KEY_MAX];
-  if (c->base.work.queue && !c->base.work.draining)
-    kube_queue_add_after(ctx, c->base.work.queue, ctl_key(pod, key), delay_ms);
+  ctl_work_add_after(ctx, &c->base.work, ctl_key(pod, key), delay_ms);
 }
 
 /* Key "/": too many have ended. */

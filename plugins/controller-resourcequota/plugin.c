@@ -28,9 +28,9 @@ static void add_quotas(kg_ctx_t *ctx, rqc_t *c, kg_str_t ns, int64_t delay_ms) {
   size_t first, count;
   char key[CTL_KEY_MAX];
   kube_informer_ns(c->base.informers[0], ns, &first, &count);
-  for (size_t i = first; i < first + count && c->base.work.queue && !c->base.work.draining; i++) {
+  for (size_t i = first; i < first + count; i++) {
     kg_view_t quota = kg_view_of(kube_informer_at(c->base.informers[0], i));
-    kube_queue_add_after(ctx, c->base.work.queue, ctl_key(quota, key), delay_ms);
+    ctl_work_add_after(ctx, &c->base.work, ctl_key(quota, key), delay_ms);
   }
 }
 

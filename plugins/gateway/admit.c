@@ -13,24 +13,27 @@ enum {
   STRANGERS = 8 << 20
 };
 
+/* What it holds becomes n, in all three accounts. */
+static void set_held(gw_ex_t *ex, size_t n) {
+  gw_conn_t *c = ex->conn;
+  c->held = c->held - ex->held + n;
+  c->gw->held = c->gw->held - ex->held + n;
+  if (ex->stranger) c->gw->held_by_strangers = c->gw->held_by_strangers - ex->held + n;
+  ex->held = n;
+}
+
 int gw_hold(gw_ex_t *ex, size_t n) {
   gw_conn_t *c = ex->conn;
   gw_t *gw = c->gw;
-  size_t all = gw->held + n, most = ex->held + n > SMALL ? TOTAL - RESERVE : TOTAL;
-  if (all > most || c->held + n > PER_CONNECTION || (ex->stranger && gw->held_by_strangers + n > STRANGERS)) return 429;
-  ex->held += n;
-  c->held += n;
-  gw->held = all;
-  if (ex->stranger) gw->held_by_strangers += n;
+  size_t most = ex->held + n > SMALL ? TOTAL - RESERVE : TOTAL;
+  if (gw->held + n > most || c->held + n > PER_CONNECTION || (ex->stranger && gw->held_by_strangers + n > STRANGERS))
+    return 429;
+  set_held(ex, ex->held + n);
   return 0;
 }
 
 void gw_release(gw_ex_t *ex) {
-  gw_t *gw = ex->conn->gw;
-  ex->conn->held -= ex->held;
-  gw->held -= ex->held;
-  if (ex->stranger) gw->held_by_strangers -= ex->held;
-  ex->held = 0;
+  set_held(ex, 0);
 }
 
 int gw_body_add(gw_ex_t *ex, const void *p, size_t n) {

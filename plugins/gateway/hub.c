@@ -47,10 +47,7 @@ static segment_t *segment_at(const gw_hub_t *h, uint64_t i) {
 /* --- life -------------------------------------------------------------------------------------------------------- */
 
 static size_t bucket_of(const kg_doc_t *what) {
-  uint32_t hash = 2166136261u;
-  const uint8_t *p = kg_doc_data(what);
-  for (size_t i = 0; i < kg_doc_size(what); i++) hash = (hash ^ p[i]) * 16777619u;
-  return hash % BUCKETS;
+  return kg_hash(KG_HASH_START, kg_doc_data(what), kg_doc_size(what)) % BUCKETS;
 }
 
 static bool same(const gw_hub_t *h, const gw_ex_t *ex, const kg_doc_t *what) {

@@ -59,8 +59,7 @@ static void labels_of(const gw_ex_t *ex, int code, char out[420]) {
 }
 
 static gw_series_t *series_of(gw_t *gw, const char *labels) {
-  uint64_t h = 14695981039346656037u;
-  for (const char *c = labels; *c; c++) h = (h ^ (unsigned char)*c) * 1099511628211u;
+  uint64_t h = kg_hash_str(KG_HASH_START, kg_str(labels));
   if (!gw->series && !(gw->series = calloc(ROOM, sizeof *gw->series))) return NULL;
   for (size_t i = h % ROOM;; i = (i + 1) % ROOM) {
     gw_series_t *s = gw->series[i];

@@ -14,16 +14,6 @@ static void destroy(kg_ctx_t *ctx, void *self) {
   free(s);
 }
 
-static int read_range(sim_t *s, kg_str_t text, kg_error_t *err) {
-  uint32_t net;
-  unsigned bits;
-  if (kube_ipv4_range(text, &net, &bits) < 0 || bits < 8 || bits > 30)
-    return kg_error_set(err, KG_EINVAL, "podCIDR: \"" KG_STR_FMT "\" is no IPv4 range", KG_STR_ARG(text));
-  s->first_ip = net + 2;
-  s->ips = (1u << (32 - bits)) - 3;
-  return 0;
-}
-
 static int configure_new(sim_t *s, kg_view_t c, kg_error_t *err) {
   kg_str_t prefix = kg_view_str(kg_view_get(c, "prefix")), range = kg_view_str(kg_view_get(c, "podCIDR"));
   int64_t count = kg_view_int(kg_view_get(c, "count"), 10);
@@ -38,7 +28,7 @@ static int configure_new(sim_t *s, kg_view_t c, kg_error_t *err) {
   s->usual = (script_t){.run_time = -1};
   script_read(&s->usual, kg_view_get(c, "defaults"), "");
   if (!s->prefix || !s->nodes) return kg_error_set(err, KG_EINTERNAL, "out of memory");
-  return read_range(s, range.n ? range : KG_STR("10.128.0.0/9"), err);
+  return kube_pod_addresses(range.n ? range : KG_STR("10.128.0.0/9"), &s->first_ip, &s->ips, err);
 }
 
 /* So that logs and exec say what this is; a crowd of names is not worth it. */

@@ -62,6 +62,13 @@ static void pack_limits(kg_pack_t *k, const limits_t *l) {
   kg_pack_kv_int(k, "memory", l->memory);
 }
 
+static void pack_limits_as(kg_pack_t *k, const char *key, const limits_t *l) {
+  kg_pack_key(k, key);
+  kg_pack_map(k);
+  pack_limits(k, l);
+  kg_pack_end(k);
+}
+
 kg_doc_t *sandbox_args(pod_t *p, const char *id) {
   limits_t l;
   char host[256];
@@ -80,10 +87,7 @@ kg_doc_t *sandbox_args(pod_t *p, const char *id) {
   kg_pack_kv_bool(&k, "sharePID", spec_bool(p, "shareProcessNamespace"));
   kg_pack_kv_str(&k, "qos", pod_qos(pod_spec(p)));
   pod_limits(pod_spec(p), &l);
-  kg_pack_key(&k, "resources");
-  kg_pack_map(&k);
-  pack_limits(&k, &l);
-  kg_pack_end(&k);
+  pack_limits_as(&k, "resources", &l);
   pack_sysctls(&k, p);
   pack_annotations(&k, p);
   pack_ports(&k, p);
@@ -153,15 +157,9 @@ kg_doc_t *update_args(const box_t *b) {
   kg_pack_map(&k);
   kg_pack_kv_str(&k, "id", b->id);
   box_limits(box_spec(b), &l);
-  kg_pack_key(&k, "resources");
-  kg_pack_map(&k);
-  pack_limits(&k, &l);
-  kg_pack_end(&k);
+  pack_limits_as(&k, "resources", &l);
   pod_limits(pod_spec(b->pod), &l);
-  kg_pack_key(&k, "pod");
-  kg_pack_map(&k);
-  pack_limits(&k, &l);
-  kg_pack_end(&k);
+  pack_limits_as(&k, "pod", &l);
   kg_pack_end(&k);
   return kg_pack_doc(&k);
 }

@@ -1,5 +1,5 @@
 /* From a host and port to a socket that is connecting. Names are looked up by the C library's own threads, and asked
- * for now and then while that lasts: no thread may run in this plugin, which can be unloaded meanwhile. */
+ * about at intervals while that lasts: no thread may run in this plugin, which can be unloaded meanwhile. */
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>

@@ -76,13 +76,19 @@ void cgroup_remove(const oci_t *o, const char *uid) {
 /* --- of a whole pod
  * ---------------------------------------------------------------------------------------------------- */
 
-static void put(const char *dir, const char *file, const char *text) {
+static int set_file(const char *dir, const char *file, const char *text, kg_error_t *err) {
   char path[PATH_SIZE * 3];
   snprintf(path, sizeof path, "%s/%s", dir, file);
-  FILE *f = fopen(path, "we");
-  if (!f) return;
-  fputs(text, f);
-  fclose(f);
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  bool done = fd >= 0 && write(fd, text, strlen(text)) >= 0;
+  int why = errno;
+  if (fd >= 0) close(fd);
+  return done ? 0 : kg_error_set(err, KG_EINTERNAL, "%s cannot become %s: %s", path, text, strerror(why));
+}
+
+/* As far as it goes: not every kernel has every file. */
+static void put(const char *dir, const char *file, const char *text) {
+  set_file(dir, file, text, NULL);
 }
 
 static void put_number(const char *dir, const char *file, int64_t n) {
@@ -146,16 +152,6 @@ void cgroup_pod(const oci_t *o, const sandbox_t *s) {
 
 /* --- changed while they run
  * -------------------------------------------------------------------------------------------- */
-
-static int set_file(const char *dir, const char *file, const char *text, kg_error_t *err) {
-  char path[PATH_SIZE * 3];
-  snprintf(path, sizeof path, "%s/%s", dir, file);
-  int fd = open(path, O_WRONLY | O_CLOEXEC);
-  bool done = fd >= 0 && write(fd, text, strlen(text)) >= 0;
-  int why = errno;
-  if (fd >= 0) close(fd);
-  return done ? 0 : kg_error_set(err, KG_EINTERNAL, "%s cannot become %s: %s", path, text, strerror(why));
-}
 
 /* n <= 0: without limit. */
 static int set_limit(const char *dir, const char *file, int64_t n, const char *none, kg_error_t *err) {

@@ -3,17 +3,6 @@
 
 #include "sim.h"
 
-/* "10.244.0.0/16": the addresses that are pretended. */
-static int read_range(sim_t *s, kg_str_t text, kg_error_t *err) {
-  uint32_t net;
-  unsigned bits;
-  if (kube_ipv4_range(text, &net, &bits) < 0 || bits < 8 || bits > 30)
-    return kg_error_set(err, KG_EINVAL, "podCIDR: \"" KG_STR_FMT "\" is no IPv4 range", KG_STR_ARG(text));
-  s->first_ip = net + 2;
-  s->ips = (1u << (32 - bits)) - 3;
-  return 0;
-}
-
 static void destroy(kg_ctx_t *ctx, void *self) {
   (void)ctx;
   sim_t *s = self;
@@ -32,7 +21,7 @@ static int create(kg_ctx_t *ctx, void **self, kg_error_t *err) {
   script_defaults(&s->usual);
   script_read(&s->usual, kg_view_get(config, "defaults"), "", NULL);
   kube_duration_ms(kg_view_str(kg_view_get(config, "pull-delay")), &s->pull_delay_ms);
-  int bad = read_range(s, range.n ? range : KG_STR("10.244.0.0/16"), err);
+  int bad = kube_pod_addresses(range.n ? range : KG_STR("10.244.0.0/16"), &s->first_ip, &s->ips, err);
   if (!bad && kg_view_bool(kg_view_get(config, "network"), false)) bad = kg_serve(ctx, "network", err);
   if (bad) {
     destroy(ctx, s);

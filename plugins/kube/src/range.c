@@ -28,3 +28,13 @@ int kube_ipv4_range(kg_str_t s, uint32_t *first, unsigned *bits) {
   *bits = n;
   return 0;
 }
+
+int kube_pod_addresses(kg_str_t cidr, uint32_t *first, uint32_t *count, kg_error_t *err) {
+  uint32_t net;
+  unsigned bits;
+  if (kube_ipv4_range(cidr, &net, &bits) < 0 || bits < 8 || bits > 30)
+    return kg_error_set(err, KG_EINVAL, "podCIDR: \"" KG_STR_FMT "\" is no IPv4 range", KG_STR_ARG(cidr));
+  *first = net + 2;
+  *count = (1u << (32 - bits)) - 3;
+  return 0;
+}

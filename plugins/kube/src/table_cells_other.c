@@ -121,9 +121,7 @@ static bool holds(kg_view_t o, const char *type) {
 }
 /* The one condition a component has; it has no status around it. */
 static kg_view_t component_health(const kube_cell_t *c) {
-  for (kg_iter_t it = kg_iter(kg_view_get(c->o, "conditions")); kg_iter_next(&it);)
-    if (kg_str_is(kube_view_text(it.value, "type"), "Healthy")) return it.value;
-  return (kg_view_t){0};
+  return kube_condition_in(kg_view_get(c->o, "conditions"), "Healthy");
 }
 static void component_status(const kube_cell_t *c) {
   kg_str_t status = kube_view_text(component_health(c), "status");

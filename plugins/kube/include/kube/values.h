@@ -23,6 +23,9 @@ int kube_duration_ms(kg_str_t s, int64_t *ms);
 /* "10.0.0.1" as a number, and "10.0.0.0/8" as its first address and its bits (0 to 32); 0, or -1 if it is none. */
 int kube_ipv4(kg_str_t s, uint32_t *address);
 int kube_ipv4_range(kg_str_t s, uint32_t *first, unsigned *bits);
+/* The addresses a podCIDR (/8 to /30) has for pods: not the network's own, the gateway's and the last. 0, or -1 with
+ * err. */
+int kube_pod_addresses(kg_str_t cidr, uint32_t *first, uint32_t *count, kg_error_t *err);
 
 /* A label selector from its text ("a=b,c in (d,e),!f") or from a LabelSelector object; immutable once made. */
 typedef struct kube_selector kube_selector_t;
