@@ -47,14 +47,15 @@ build() {
   ok
 }
 
-# wait_for SECONDS WHAT COMMAND...: polls until the command succeeds.
+# wait_for SECONDS WHAT COMMAND...: polls until the command succeeds; gives up early when the process WATCH has ended.
 wait_for() {
   local seconds=$1 what=$2 end
   shift 2
   end=$((SECONDS + seconds))
-  step "waiting for $what"
+  step "waiting until $what"
   until "$@" >/dev/null 2>&1; do
     [ $SECONDS -lt $end ] || return 1
+    [ -z "${WATCH:-}" ] || kill -0 "$WATCH" 2>/dev/null || return 1
     sleep 0.1
   done
   ok "$what"

@@ -1,0 +1,29 @@
+# Given a machine, when its owner types scripts/up --demo, types it again, or types it where another holds the port, then what works says
+# so in a line each and what does not ends at once with its reason; scripts/down finds what is to go by the run directory alone.
+. "$(dirname "$0")/lib.sh"
+umask 022 # the usual one: whoever can open the run directory can do everything
+up() { KUBECTL="$KUBECTL" "$ROOT/scripts/up" --run-dir "$RUN" --data-dir "$DATA" --bridge "$BRIDGE" --pod-cidr="$CIDR" --service-cidr "$SERVICES" "$@" 2>&1; }
+
+say "three web servers and a Service in front of them"
+out=$(up --demo --https-port "$PORT") || fail "$out"
+for line in "✓ the API is ready" "✓ the node is Ready" "(Service web) answers: hello from web-" "Take it down: $ROOT/scripts/down --run-dir $RUN"; do expect "$line" "$out"; done
+[ "$(grep -c '✓ http://.*answers: hello from web-' <<<"$out")" = 4 ] || fail "not every address answered: $out"
+[ "$(stat -c %a "$RUN" "$DATA" | sort -u)" = 700 ] || fail "others can look into $RUN or $DATA"
+
+say "again: nothing is started twice, and the port is the one that it has"
+before=$(kogge_pids)
+out=$(up) || fail "$out"
+expect "✓ kogge runs already" "$out"
+expect "its API at https://127.0.0.1:$PORT" "$out"
+[ "$(kogge_pids)" = "$before" ] || fail "started twice"
+
+say "beside another that has the port: ends at once, with the reason"
+start=$SECONDS
+RUN=$WORK/run2 DATA=$WORK/data2 refuse "port $PORT is in use" up --https-port "$PORT"
+[ $((SECONDS - start)) -lt 8 ] || fail "took $((SECONDS - start)) s to say so"
+refuse "--bridge wants a value" "$ROOT/scripts/up" --bridge
+
+say "down, by the run directory alone"
+k delete -f "$ROOT/deploy/demo" --wait=false
+out=$("$ROOT/scripts/down" --run-dir "$RUN" 2>&1) || fail "$out"
+expect "✓ removed $DATA and $RUN" "$out"
