@@ -103,6 +103,12 @@ static int open_tables(env_t *env) {
   return rc;
 }
 
+/* LMDB's own open of the data lacks it: every program started would have the database. */
+static void close_on_exec(MDB_env *env) {
+  int fd;
+  if (mdb_env_get_fd(env, &fd) == 0) fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
 int env_make(env_t *env, const char *dir, size_t map_size, bool no_sync, kg_error_t *err) {
   if (make_dirs(dir, err) < 0) return -1;
   int rc = mdb_env_create(&env->env);
@@ -110,6 +116,7 @@ int env_make(env_t *env, const char *dir, size_t map_size, bool no_sync, kg_erro
   if (!rc) rc = mdb_env_set_maxdbs(env->env, 4);
   if (!rc) rc = mdb_env_set_mapsize(env->env, map_size);
   if (!rc) rc = mdb_env_open(env->env, dir, MDB_NOTLS | MDB_NORDAHEAD | (no_sync ? MDB_NOSYNC : 0), 0600);
+  if (!rc) close_on_exec(env->env);
   if (!rc) rc = open_tables(env);
   if (!rc) return 0;
   if (env->env) mdb_env_close(env->env);

@@ -113,12 +113,15 @@ static int signal_number(const char *name) {
   return SIGTERM;
 }
 
-/* Between runc's start and the program's own exec stands runc's init, which would take the signal for itself. */
+/* Between runc's start and the program's own exec stands runc's init ("runc:[2:INIT]", "crun"), which would take the
+ * signal for itself. */
 bool container_is_runc(const container_t *c) {
   char path[64];
+  const char *kind = c->oci->kind;
+  size_t n = kind ? strlen(kind) : 0;
   snprintf(path, sizeof path, "/proc/%d/comm", (int)c->pid);
   char *comm = read_whole(path, 64, NULL);
-  bool yes = comm && !strncmp(comm, "runc:[", 6);
+  bool yes = n && comm && !strncmp(comm, kind, n) && strchr(":\n", comm[n]);
   free(comm);
   return yes;
 }

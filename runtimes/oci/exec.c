@@ -295,6 +295,7 @@ static int spawn(exec_stream_t *x, const char *const *argv, const ends_t *c, con
     posix_spawn_file_actions_adddup2(&fa, c->out, 1);
     posix_spawn_file_actions_adddup2(&fa, c->err, 2);
   }
+  posix_spawn_file_actions_addclosefrom_np(&fa, 3);
   int failed = posix_spawnp(&x->pid, argv[0], &fa, &at, (char *const *)argv, environ);
   posix_spawn_file_actions_destroy(&fa);
   posix_spawnattr_destroy(&at);

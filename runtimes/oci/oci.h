@@ -75,8 +75,9 @@ typedef struct attach_stream attach_stream_t;
 
 struct oci {
   kg_ctx_t *ctx;
-  char *dir, *run, *runc, *conmon, *version, *cgroup_root; /* cgroup_root: "/kogge-..." */
-  bool unified;                                            /* cgroup v2 only */
+  char *dir, *run, *runc, *conmon, *cgroup_root; /* runc: path of the OCI runtime; cgroup_root: "/kogge-..." */
+  char *kind, *version;                          /* of the OCI runtime: "runc" or "crun"; NULL: not known yet */
+  bool unified;                                  /* cgroup v2 only */
   images_t *images;
   sandbox_t *sandboxes;
   container_t *containers;
@@ -147,7 +148,7 @@ void start_end(container_t *c, const char *why); /* a start under way fails; NUL
 /* --- ending.c: how containers end, by themselves or asked to
  * --------------------------------------------------------------- */
 
-bool container_is_runc(const container_t *c); /* its first process is not its program yet */
+bool container_is_runc(const container_t *c); /* its first process is still the OCI runtime, not its program */
 void container_stop(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void container_update(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void container_remove(kg_ctx_t *ctx, void *self, const kg_msg_t *m);

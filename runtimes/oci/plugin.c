@@ -23,6 +23,14 @@ static char *find_program(kg_ctx_t *ctx, const char *name, kg_error_t *err) {
   return NULL;
 }
 
+/* What the configuration says, or else runc, or else crun. */
+static char *find_runtime(kg_ctx_t *ctx, kg_error_t *err) {
+  kg_error_t second = {0};
+  char *path = find_program(ctx, "runc", err);
+  bool said = kg_view_there(kg_view_get(kg_config(ctx), "runc"));
+  return path || said ? path : find_program(ctx, "crun", &second);
+}
+
 /* The data directory's path is the instance's name among control groups. */
 static char *cgroup_root(kg_ctx_t *ctx) {
   char name[PATH_SIZE];
@@ -54,7 +62,7 @@ static void destroy(kg_ctx_t *ctx, void *self) {
     sandbox_free(s);
   }
   images_close(o->images);
-  char *const owned[] = {o->dir, o->run, o->runc, o->conmon, o->version, o->cgroup_root};
+  char *const owned[] = {o->dir, o->run, o->runc, o->conmon, o->kind, o->version, o->cgroup_root};
   for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) free(owned[i]);
   free(o);
 }
@@ -62,7 +70,7 @@ static void destroy(kg_ctx_t *ctx, void *self) {
 static int open_parts(kg_ctx_t *ctx, oci_t *o, kg_error_t *err) {
   static const char *const parts[] = {"sandboxes", "containers", "exits"};
   char path[PATH_SIZE];
-  if (!(o->runc = find_program(ctx, "runc", err)) || !(o->conmon = find_program(ctx, "conmon", err))) return -1;
+  if (!(o->runc = find_runtime(ctx, err)) || !(o->conmon = find_program(ctx, "conmon", err))) return -1;
   for (int i = 0; i < 3; i++) {
     snprintf(path, sizeof path, "%s/%s", o->dir, parts[i]);
     if (make_dirs(path, 0700, err) < 0) return -1;
@@ -90,12 +98,13 @@ static int create(kg_ctx_t *ctx, void **self, kg_error_t *err) {
   return 0;
 }
 
-/* "runc version 1.1.5+ds1\n..." */
+/* "runc version 1.1.5+ds1\n...", "crun version 1.8.1\n..." */
 static void version_known(oci_t *o, const proc_end_t *end, void *arg) {
   (void)arg;
-  const char *at = strstr(end->out, "version ");
+  const char *at = strstr(end->out, " version ");
   if (end->code || !at) return kg_not_ready(o->ctx, "%s --version failed: %s", o->runc, end->err);
-  at += strlen("version ");
+  o->kind = strndup(end->out, (size_t)(at - end->out));
+  at += strlen(" version ");
   o->version = strndup(at, strcspn(at, " \n"));
   kg_ready(o->ctx);
 }
@@ -122,7 +131,7 @@ static void version(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   const oci_t *o = self;
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
-  kg_pack_kv_str(&p, "name", "runc");
+  kg_pack_kv_str(&p, "name", o->kind);
   kg_pack_kv_str(&p, "version", o->version);
   kg_pack_kv_str(&p, "apiVersion", "v1");
   kg_pack_end(&p);
@@ -180,6 +189,6 @@ static const kg_handler_t handlers[] = {{"runtime.version", version},
                                         {"cli.complete", complete},
                                         {0}};
 KG_PLUGIN(.name = "runtime-oci", .role = "runtime", .version = "0.1.0",
-          .summary = "Containers through runc, each under a conmon that outlives kogge", .services = services,
+          .summary = "Containers through runc or crun, each under a conmon that outlives kogge", .services = services,
           .handlers = handlers, .create = create, .start = start, .activate = activate, .stats = stats,
           .destroy = destroy);

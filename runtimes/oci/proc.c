@@ -139,6 +139,8 @@ int proc_run_with(oci_t *o, const char *const *argv, const char *dir, int fd3, p
   posix_spawn_file_actions_adddup2(&fa, out[1], 1);
   posix_spawn_file_actions_adddup2(&fa, errs[1], 2);
   if (fd3 >= 0) posix_spawn_file_actions_adddup2(&fa, fd3, 3);
+  /* Libraries in this process open files without close-on-exec; a monitor would keep them as long as its container. */
+  posix_spawn_file_actions_addclosefrom_np(&fa, fd3 >= 0 ? 4 : 3);
   if (dir) posix_spawn_file_actions_addchdir_np(&fa, dir);
   pid_t pid;
   int failed = posix_spawnp(&pid, argv[0], &fa, &at, (char *const *)argv, fd3 >= 0 ? (char *const *)with : environ);

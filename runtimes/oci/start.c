@@ -2,7 +2,8 @@
  * The start of a created container. runc's init waits until somebody opens the fifo it writes to (runc's state
  * directory, exec.fifo), then becomes the container's program. `runc start` is a Go program of 5 ms that does no more
  * than read it and remove it; kogge-pause does the same in less. It is a process of its own, as runc would be, because
- * an init whose reader is killed before the byte has passed dies. A runc that has no such fifo is asked itself.
+ * an init whose reader is killed before the byte has passed dies. Other runtimes (crun's init reads its fifo), and a
+ * runc that has none, are asked themselves.
  *
  * The rest of the way from nothing to running is mostly `runc create`: two starts of a Go program and the kernel's
  * waits for control groups and mounts. `scripts/bench pods` shows it beside a bare `runc run`.
@@ -95,7 +96,7 @@ static int start_begin(container_t *c, kg_error_t *err) {
   snprintf(pid, sizeof pid, "%d", (int)c->pid);
   const char *const by_runc[] = {o->runc, "--root", root, "start", c->id, NULL};
   const char *const by_pause[] = {pause, fifo, pid, NULL};
-  bool own = access(fifo, F_OK) == 0 && pause_find(pause, NULL) == 0;
+  bool own = !strcmp(o->kind, "runc") && access(fifo, F_OK) == 0 && pause_find(pause, NULL) == 0;
   if (id && proc_run(o, own ? by_pause : by_runc, NULL, started, id, err) == 0) return 0;
   free(id);
   return -1;

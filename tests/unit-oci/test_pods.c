@@ -1,6 +1,7 @@
 /* Sandboxes and containers of a real kernel, over the bus. */
 #include "node.h"
 
+#include <fcntl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -46,6 +47,22 @@ Test(pods, exit_codes_and_logs) {
   cr_expect(strstr(log, " stdout F out\n") && strstr(log, " stderr F err\n") && strstr(log, " stdout F s1\n"), "%s",
             log);
   free(log);
+  stop_all(n, "s1", "c1");
+  node_free(n);
+}
+
+Test(pods, programs_get_no_descriptors_of_this_process) {
+  node_t *n = node_new();
+  char path[128];
+  snprintf(path, sizeof path, "%s/inherited", n->dir);
+  int fd = open(path, O_RDWR | O_CREAT, 0600); /* without O_CLOEXEC, as libraries do */
+  cr_assert(fd >= 0);
+  sandbox(n, "s1");
+  container(n, "c1", "s1", "sleep 1000", "");
+  await(n, "c1", "\"running\"");
+  cr_expect(shell("test -s %s/data/runtime/containers/c1/conmon.pid", n->dir) == 0);
+  cr_expect(shell("ls -l /proc/$(cat %s/data/runtime/containers/c1/conmon.pid)/fd | grep -q %s", n->dir, path) != 0);
+  close(fd);
   stop_all(n, "s1", "c1");
   node_free(n);
 }

@@ -1,5 +1,6 @@
 /* What the embedded store keeps on disk. */
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,24 @@ Test(store_lmdb, entries_outlive_the_process_and_so_does_history) {
   cr_expect_str_eq(next(s, 2000, buf), "put 3 /r/b");
   cr_expect_str_eq(next(s, 2000, buf), "put 4 /r/c");
   stream_close(s);
+  teardown(&b);
+}
+
+/* Else every conmon keeps a file that compaction has long replaced. */
+Test(store_lmdb, programs_that_are_started_do_not_get_the_database) {
+  bench_t b = setup("store-lmdb.so", NULL);
+  int seen = 0;
+  for (int fd = 3; fd < 1000; fd++) {
+    char path[40], to[400];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(path, to, sizeof to - 1);
+    if (n <= 0) continue;
+    to[n] = '\0';
+    if (!strstr(to, "/store/")) continue;
+    seen++;
+    cr_expect(fcntl(fd, F_GETFD) & FD_CLOEXEC, "%s is inherited", to);
+  }
+  cr_expect_geq(seen, 2);
   teardown(&b);
 }
 
