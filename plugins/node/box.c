@@ -62,7 +62,7 @@ void box_free(box_t *b) {
   end_free(&b->end);
   end_free(&b->last);
   box_amounts_free(b);
-  char *const owned[] = {b->name, b->id, b->image_id, b->image_user, b->wait_message, b->pull_error};
+  char *const owned[] = {b->name, b->id, b->image, b->image_id, b->image_user, b->wait_message, b->pull_error};
   for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) free(owned[i]);
 }
 
@@ -119,13 +119,16 @@ bool box_busy(const box_t *b) {
   return b->state == BOX_RUNNING || b->step == STEP_CREATE || b->step == STEP_START;
 }
 
+bool box_policy_is(const box_t *b, const char *policy) {
+  kg_str_t own = VIEW_STR(box_spec(b), "restartPolicy");
+  return kg_str_is(own.n ? own : VIEW_STR(pod_spec(b->pod), "restartPolicy"), policy);
+}
+
 bool box_restarts(const box_t *b) {
-  kg_str_t policy = VIEW_STR(box_spec(b), "restartPolicy");
-  if (!policy.n) policy = VIEW_STR(pod_spec(b->pod), "restartPolicy");
-  if (b->kind == BOX_SIDECAR) return true;
+  if (b->kind == BOX_SIDECAR || b->renewing) return true;
   if (b->kind == BOX_EPHEMERAL) return false;
-  if (kg_str_is(policy, "Never")) return false;
-  if (b->kind == BOX_INIT || kg_str_is(policy, "OnFailure")) return b->end.exit != 0;
+  if (box_policy_is(b, "Never")) return false;
+  if (b->kind == BOX_INIT || box_policy_is(b, "OnFailure")) return b->end.exit != 0;
   return true;
 }
 
@@ -183,6 +186,28 @@ void box_ensure(box_t *b) {
   box_image(b);
 }
 
+/* --- another image
+ * -------------------------------------------------------------------------------------------------------- */
+
+/* What was waited for was the other image's fault. */
+static void forget_backoffs(box_t *b) {
+  if (b->step == STEP_IMAGE || b->step == STEP_PULL) pod_cancel(b->pod, b->pull_call);
+  b->step = STEP_IDLE;
+  b->retry_ms = b->crash_ms = b->pull_ms = 0;
+  set_str(&b->pull_error, NULL);
+  set_str(&b->image, NULL);
+}
+
+void box_follow_image(box_t *b) {
+  if (!b->image || kg_str_is(VIEW_STR(box_spec(b), "image"), b->image) || b->stopping) return;
+  if (b->step == STEP_CREATE || b->step == STEP_START || b->kind == BOX_EPHEMERAL) return;
+  if (b->state != BOX_RUNNING) return forget_backoffs(b);
+  if (b->kind == BOX_INIT) return;
+  box_event(b, "Normal", "Killing", "Container %s definition changed, will be restarted", b->name);
+  b->crash_ms = 0;
+  box_renew(b, box_grace(b));
+}
+
 /* --- running and ended
  * ------------------------------------------------------------------------------------------------ */
 
@@ -214,7 +239,7 @@ static void post_started(box_t *b, const char *error) {
   box_event(b, "Normal", "Killing", "FailedPostStartHook");
   kg_log(b->pod->agent->ctx, KG_LOG_INFO, "postStart of %s in pod %s/%s failed: %s", b->name, b->pod->ns, b->pod->name,
          error);
-  box_stop(b, kg_view_int(kg_view_get(pod_spec(b->pod), "terminationGracePeriodSeconds"), 30) * 1000);
+  box_stop(b, box_grace(b));
 }
 
 void box_is_running(box_t *b, int64_t started_us) {
@@ -302,6 +327,15 @@ static void pre_stopped(box_t *b, const char *error) {
   if (error) box_event(b, "Warning", "FailedPreStopHook", "PreStopHook failed");
   b->hook_running = false;
   if (b->state == BOX_RUNNING) send_stop(b, left > LEAST_GRACE_MS || used < 10 ? left : LEAST_GRACE_MS);
+}
+
+int64_t box_grace(const box_t *b) {
+  return kg_view_int(kg_view_get(pod_spec(b->pod), "terminationGracePeriodSeconds"), 30) * 1000;
+}
+
+void box_renew(box_t *b, int64_t grace_ms) {
+  b->renewing = true;
+  box_stop(b, grace_ms);
 }
 
 void box_stop(box_t *b, int64_t grace_ms) {

@@ -162,6 +162,7 @@ static void status_known(pod_t *p, box_t *b, const kg_msg_t *m) {
 
 void box_image(box_t *b) {
   kg_str_t image = image_of(b);
+  set_str(&b->image, kg_str_dup(image));
   if (!name_is_good(image)) {
     char *text = format("Failed to apply default image tag \"" KG_STR_FMT "\": couldn't parse image name \"" KG_STR_FMT
                         "\": invalid reference format",
@@ -213,6 +214,7 @@ static void now_made(box_t *b, kg_view_t args) {
     b->attempt++;
   }
   b->state = BOX_NONE;
+  b->renewing = false;
   b->in_sandbox = b->pod->sandbox_attempt;
   set_str(&b->id, kg_str_dup(VIEW_STR(args, "id")));
   set_str(&b->image_id, kg_str_dup(VIEW_STR(args, "imageID")));

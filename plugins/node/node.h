@@ -61,6 +61,7 @@ struct box {
   int64_t attempt; /* of the container that is or was; the restart count */
   char *id;        /* of it; NULL: none yet */
   int64_t started_us;
+  char *image; /* name of the one it is made of, or that was last looked for; NULL: none yet */
   char *image_id;
   char *image_user;        /* of the image that is here: whom it runs as if nobody says; NULL: not known */
   int64_t in_sandbox;      /* attempt of the sandbox it is or was in */
@@ -73,6 +74,7 @@ struct box {
   char *pull_error; /* NULL: the last one went well */
   uint64_t timer, pull_call;
   bool stopping, hook_running, hook_done; /* hook: postStart; done: ran, or there is none */
+  bool renewing; /* it was ended so that the next one comes, whatever its restart policy says of its end */
   int64_t stop_grace_ms, stop_began_ms;
   kg_doc_t *applied;  /* the pod whose spec's resources are in force in what runs; NULL: not known */
   kg_doc_t *applying; /* the one a resize under way brings */
@@ -252,11 +254,15 @@ const char *box_list(const box_t *b); /* of the spec: containers, initContainers
 void box_free(box_t *b);
 box_t *pod_box(const pod_t *p, kg_str_t name);
 kg_view_t box_spec(const box_t *b);
-void box_ensure(box_t *b);         /* brings it a step closer to running */
-bool box_restarts(const box_t *b); /* its end is not final */
+void box_ensure(box_t *b);                              /* brings it a step closer to running */
+bool box_policy_is(const box_t *b, const char *policy); /* the container's own restartPolicy, or else the pod's */
+bool box_restarts(const box_t *b);                      /* its end is not final */
 bool box_busy(const box_t *b);
 /* preStop hook, TERM, KILL after the grace period. Records no event. Again with less grace: shortens it. */
 void box_stop(box_t *b, int64_t grace_ms);
+int64_t box_grace(const box_t *b);          /* ms that its pod gives it to end */
+void box_renew(box_t *b, int64_t grace_ms); /* box_stop, and then the next one */
+void box_follow_image(box_t *b);            /* its spec names another image: it is made anew of that one */
 void box_exited(box_t *b, int64_t exit, bool oom, int64_t started_us, int64_t finished_us, bool known);
 void box_wait(box_t *b, const char *reason, const char *fmt, ...) KG_PRINTF(3, 4);
 void box_id(const pod_t *p, const char *name, int64_t attempt, char *buf, size_t n);

@@ -151,8 +151,10 @@ static void sync_running(pod_t *p) {
   if (!*p->start_time) now_text(p->agent, p->start_time);
   check_deadline(p);
   if (pod_ending(p) || !volumes_ready(p) || !sandbox_ready(p)) return;
-  for (size_t i = 0; i < p->nboxes; i++)
+  for (size_t i = 0; i < p->nboxes; i++) {
+    box_follow_image(&p->boxes[i]);
     if (p->boxes[i].kind == BOX_EPHEMERAL && p->boxes[i].state == BOX_NONE) box_ensure(&p->boxes[i]);
+  }
   if (initialize(p)) run_containers(p);
   pod_resize(p);
   if (p->finished) pod_kick(p);

@@ -138,15 +138,15 @@ static void due(probe_t *pr, int64_t ms) {
 /* Liveness or startup has failed for good: the container ends, and its restart policy says what then. */
 static void kill_box(probe_t *pr) {
   box_t *b = pr->box;
-  kg_view_t spec = pod_spec(b->pod), own = kg_view_get(spec_of(pr), "terminationGracePeriodSeconds");
-  int64_t grace = kg_view_int(own, kg_view_int(kg_view_get(spec, "terminationGracePeriodSeconds"), 30));
-  bool never = kg_str_is(VIEW_STR(spec, "restartPolicy"), "Never") && b->kind != BOX_SIDECAR;
+  int64_t own = kg_view_int(kg_view_get(spec_of(pr), "terminationGracePeriodSeconds"), -1);
+  int64_t grace = own >= 0 ? own * 1000 : box_grace(b);
+  bool never = box_policy_is(b, "Never") && b->kind != BOX_SIDECAR;
   const char *what = pr->kind == PROBE_STARTUP ? "startup" : "liveness";
   for (int i = 0; i < PROBE_KINDS; i++)
     if (i != PROBE_READINESS) stop(&b->probe[i]);
   box_event(b, "Normal", "Killing", "Container %s failed %s probe%s", b->name, what,
             never ? "" : ", will be restarted");
-  box_stop(b, grace * 1000);
+  (never ? box_stop : box_renew)(b, grace);
 }
 
 static void changed(probe_t *pr) {

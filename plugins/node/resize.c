@@ -82,7 +82,7 @@ static bool wants_restart(const box_t *b) {
 
 static void restart(box_t *b) {
   box_event(b, "Normal", "Killing", "Container %s resize requires restart", b->name);
-  box_stop(b, kg_view_int(kg_view_get(pod_spec(b->pod), "terminationGracePeriodSeconds"), 30) * 1000);
+  box_renew(b, box_grace(b));
 }
 
 static void resize(box_t *b) {

@@ -10,9 +10,9 @@
 enum { MOST = 64, CALLS = 4096 };
 
 typedef struct thing {
-  bool used, running, ended, sandbox, stubborn, exits;
+  bool used, running, ended, sandbox, stubborn, gentle, exits;
   int attempt, code;
-  char id[200], in[200], name[100], uid[64], pod[100], ns[64];
+  char id[200], in[200], name[100], uid[64], pod[100], ns[64], image[100];
   int64_t started, finished;
   struct stopping *stopping; /* of one that is stubborn */
 } thing_t;
@@ -81,6 +81,7 @@ static void pack_container(kg_pack_t *p, const thing_t *t) {
   kg_pack_kv_int(p, "started", t->started);
   kg_pack_kv_int(p, "finished", t->finished);
   kg_pack_kv_int(p, "exitCode", t->code);
+  kg_pack_kv_str(p, "image", t->image);
   kg_pack_kv_str(p, "imageID", "sha256:fake");
 }
 
@@ -161,8 +162,10 @@ static void create_container(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
     t->attempt = (int)kg_view_int(kg_view_get(args, "attempt"), 0);
     copy(t->in, sizeof t->in, args, "sandbox");
     copy(t->name, sizeof t->name, args, "name");
+    copy(t->image, sizeof t->image, args, "image");
     t->exits = kg_str_is(word, "exit");
     t->stubborn = kg_str_is(word, "stubborn");
+    t->gentle = kg_str_is(word, "gentle");
     if (code.n) t->code = atoi(code.p);
   }
   pthread_mutex_unlock(&mutex);
@@ -223,7 +226,7 @@ static void stop_container(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
     t->stopping = s;
     return;
   }
-  if (t && t->running) end(t, 143);
+  if (t && t->running) end(t, t->gentle ? 0 : 143);
   kg_reply(ctx, m, NULL, NULL, 0);
 }
 
@@ -330,7 +333,7 @@ static void image(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   kg_str_t name = kg_view_str(kg_view_get(kg_msg_args(m), "image"));
   kg_pack_t p = kg_pack();
   note(m);
-  if (!kg_str_is(name, "here")) return kg_fail(ctx, m, KG_ENOTFOUND, "there is no such image");
+  if (name.n < 4 || memcmp(name.p, "here", 4) != 0) return kg_fail(ctx, m, KG_ENOTFOUND, "there is no such image");
   kg_pack_map(&p);
   kg_pack_kv_str(&p, "id", "sha256:fake");
   reply(ctx, m, &p);
