@@ -283,7 +283,7 @@ void box_exited(box_t *b, int64_t exit, bool oom, int64_t started_us, int64_t fi
                        .reason = reason_of(exit, oom, known)};
   b->state = BOX_EXITED;
   b->step = STEP_IDLE;
-  b->stopping = b->hook_running = b->hook_done = false;
+  b->stopping = b->hook_running = b->hook_done = b->awaits_turn = false;
   b->retry_ms = 0;
   forget_message(b);
   b->end.message =
@@ -298,7 +298,7 @@ static void on_stop_retry(kg_ctx_t *ctx, void *self, void *arg) {
   (void)ctx, (void)self;
   box_t *b = arg;
   b->timer = 0;
-  b->stopping = false;
+  b->stopping = b->awaits_turn = false;
   pod_kick(b->pod);
 }
 
@@ -321,12 +321,30 @@ static void send_stop(box_t *b, int64_t grace_ms) {
   pod_call(b->pod, b, "runtime.container.stop", kg_pack_doc(&k), grace_ms + 60 * 1000, stop_answered);
 }
 
-/* What the hook left of the grace period, but some. */
+/* In a pod that ends, a sidecar ends after the containers it serves and the sidecars that came after it. */
+static bool others_first(const box_t *b) {
+  const pod_t *p = b->pod;
+  if (b->kind != BOX_SIDECAR || !pod_ending(p)) return false;
+  for (size_t i = 0; i < p->nboxes; i++) {
+    const box_t *other = &p->boxes[i];
+    if (box_busy(other) && (other->kind != BOX_SIDECAR || other > b)) return true;
+  }
+  return false;
+}
+
+/* Its hook is over. What hook and others left of the grace period, but some, is its own. */
+void box_signal(box_t *b) {
+  int64_t now = kg_now_ms(b->pod->agent->ctx), used = now - b->stop_began_ms, left = b->stop_grace_ms - used;
+  if (b->state != BOX_RUNNING) return;
+  b->awaits_turn = left > 0 && others_first(b);
+  if (b->awaits_turn) return pod_wake(b->pod, now + left);
+  send_stop(b, left > LEAST_GRACE_MS || used < 10 ? left : LEAST_GRACE_MS);
+}
+
 static void pre_stopped(box_t *b, const char *error) {
-  int64_t used = kg_now_ms(b->pod->agent->ctx) - b->stop_began_ms, left = b->stop_grace_ms - used;
   if (error) box_event(b, "Warning", "FailedPreStopHook", "PreStopHook failed");
   b->hook_running = false;
-  if (b->state == BOX_RUNNING) send_stop(b, left > LEAST_GRACE_MS || used < 10 ? left : LEAST_GRACE_MS);
+  box_signal(b);
 }
 
 int64_t box_grace(const box_t *b) {
@@ -343,12 +361,9 @@ void box_stop(box_t *b, int64_t grace_ms) {
   bool again = b->stopping;
   b->stopping = true;
   b->stop_grace_ms = grace_ms;
-  if (again) {
-    hook_cancel(b);
-    return send_stop(b, grace_ms);
-  }
-  hook_cancel(b); /* a postStart that still runs */
   b->stop_began_ms = kg_now_ms(b->pod->agent->ctx);
+  hook_cancel(b); /* a postStart that still runs, or a preStop that had more time */
+  if (again) return box_signal(b);
   b->hook_running = true;
   box_run_hook(b, "preStop", grace_ms, pre_stopped);
 }

@@ -1,23 +1,21 @@
 /* postStart and preStop: a command in the container, an HTTP request to it, or a sleep. */
-#include <arpa/inet.h>
-#include <errno.h>
 #include <stdio.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "node.h"
-
-enum { ANSWER_MAX = 16 * 1024 };
+#include "wire.h"
 
 typedef struct hook {
   box_t *box;
   hook_fn done;
   uint64_t call, timer;
   int64_t exit; /* of a command; -1: not yet */
-  int fd;       /* -1: none */
-  size_t sent;
+  wire_t wire;
+  bool https, connected, fell_back; /* it was to be HTTPS, and nobody spoke that */
+  char *host;
+  int port;
   kube_buf_t out, in;
+  size_t sent;
 } hook_t;
 
 static agent_t *agent_of(const hook_t *h) {
@@ -32,10 +30,8 @@ void hook_cancel(box_t *b) {
   b->hook_running = false;
   if (h->call) kg_cancel(ctx, h->call);
   kg_timer_cancel(ctx, h->timer);
-  if (h->fd >= 0) {
-    kg_fd_forget(ctx, h->fd);
-    close(h->fd);
-  }
+  wire_close(&h->wire, ctx);
+  free(h->host);
   kube_buf_free(&h->out);
   kube_buf_free(&h->in);
   free(h);
@@ -95,73 +91,80 @@ static void run_exec(hook_t *h, kg_view_t exec) {
 /* --- httpGet
  * ----------------------------------------------------------------------------------------------------------- */
 
+static void open_socket(hook_t *h);
+
+/* Whatever the answer is, it is one: a kubelet does not ask for its code. */
 static void http_answered(hook_t *h) {
-  int status = 0;
-  char text[64];
-  kube_buf_add(&h->in, "", 1);
-  if (h->in.failed || sscanf(h->in.p, "HTTP/1.%*d %d", &status) != 1) return finish(h, "no answer of HTTP came");
-  snprintf(text, sizeof text, "HTTP status %d", status);
-  finish(h, status >= 200 && status < 400 ? NULL : text);
+  if (h->fell_back)
+    pod_event(h->box->pod, "Warning", "LifecycleHTTPFallback",
+              "request to HTTPS lifecycle hook %s:%d got HTTP response, retry with HTTP succeeded", h->host, h->port);
+  finish(h, NULL);
+}
+
+static void fall_back(hook_t *h) {
+  h->https = h->connected = false;
+  h->fell_back = true;
+  wire_close(&h->wire, agent_of(h)->ctx);
+  open_socket(h);
+}
+
+/* True: bytes may go both ways. Otherwise h may be gone. */
+static bool established(hook_t *h) {
+  char why[WIRE_TEXT];
+  bool plain = false;
+  int e = h->connected ? 0 : wire_error(&h->wire), r;
+  if (e) return finish(h, strerror(e)), false;
+  if (!h->connected && h->https) wire_tls(&h->wire);
+  h->connected = true;
+  r = wire_shake(&h->wire, why, &plain);
+  if (r > 0) return true;
+  if (r < 0 && plain)
+    fall_back(h);
+  else if (r < 0)
+    finish(h, why);
+  else
+    kg_fd_change(agent_of(h)->ctx, h->wire.fd, EPOLLIN | (wire_wants_write(&h->wire) ? (uint32_t)EPOLLOUT : 0));
+  return false;
 }
 
 static void on_socket(kg_ctx_t *ctx, void *self, int fd, uint32_t events, void *arg) {
   (void)self, (void)events;
   hook_t *h = arg;
   char buf[4096];
+  if (!established(h)) return;
   while (h->sent < h->out.n) {
-    ssize_t n = send(fd, h->out.p + h->sent, h->out.n - h->sent, MSG_NOSIGNAL);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-    if (n < 0) return finish(h, strerror(errno));
+    ssize_t n = wire_write(&h->wire, h->out.p + h->sent, h->out.n - h->sent);
+    if (n == WIRE_LATER) return (void)kg_fd_change(ctx, fd, EPOLLIN | EPOLLOUT);
+    if (n == WIRE_BROKEN) return finish(h, "write: broken pipe");
     h->sent += (size_t)n;
-    if (h->sent == h->out.n) kg_fd_change(ctx, fd, EPOLLIN);
   }
-  ssize_t n = recv(fd, buf, sizeof buf, 0);
-  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  if (n < 0) return finish(h, strerror(errno));
-  kube_buf_add(&h->in, buf, (size_t)n);
-  if (n == 0 || h->in.n > ANSWER_MAX || memchr(h->in.p, '\n', h->in.n)) http_answered(h);
+  kg_fd_change(ctx, fd, EPOLLIN);
+  ssize_t n = wire_read(&h->wire, buf, sizeof buf);
+  if (n == WIRE_LATER) return;
+  if (n > 0) kube_buf_add(&h->in, buf, (size_t)n);
+  bool good = h->in.n >= 5 && !h->in.failed && !memcmp(h->in.p, "HTTP/", 5);
+  if (good) return http_answered(h);
+  if (n <= 0 || h->in.n >= 5) finish(h, "no answer of HTTP came");
 }
 
-static int port_of(const box_t *b, kg_view_t port) {
-  if (kg_view_type(port) == KG_V_INT) return (int)kg_view_int(port, 0);
-  for (kg_iter_t it = kg_iter(kg_view_get(box_spec(b), "ports")); kg_iter_next(&it);)
-    if (kg_str_eq(VIEW_STR(it.value, "name"), kg_view_str(port)))
-      return (int)kg_view_int(kg_view_get(it.value, "containerPort"), 0);
-  char *text = kg_str_dup(kg_view_str(port));
-  int number = text ? atoi(text) : 0;
-  free(text);
-  return number;
-}
-
-static void http_request(hook_t *h, kg_view_t http, const char *host, int port) {
-  kg_str_t path = VIEW_STR(http, "path");
-  bool own_host = false;
-  kube_buf_fmt(&h->out, "GET %s" KG_STR_FMT " HTTP/1.1\r\n", path.n && path.p[0] == '/' ? "" : "/", KG_STR_ARG(path));
-  for (kg_iter_t it = kg_iter(kg_view_get(http, "httpHeaders")); kg_iter_next(&it);) {
-    kg_str_t name = VIEW_STR(it.value, "name");
-    own_host |= name.n == 4 && !strncasecmp(name.p, "host", 4);
-    kube_buf_fmt(&h->out, KG_STR_FMT ": " KG_STR_FMT "\r\n", KG_STR_ARG(name), KG_STR_ARG(VIEW_STR(it.value, "value")));
-  }
-  if (!own_host) kube_buf_fmt(&h->out, "Host: %s:%d\r\n", host, port);
-  kube_buf_addz(&h->out, "User-Agent: kube-lifecycle/1.35\r\nAccept: */*\r\nConnection: close\r\n\r\n");
+static void open_socket(hook_t *h) {
+  kg_error_t err = {0};
+  int why = wire_open(&h->wire, h->host, h->port);
+  if (why) return finish(h, why > 0 ? strerror(why) : "its host is no address: this node looks up no names for hooks");
+  if (kg_fd_watch(agent_of(h)->ctx, h->wire.fd, EPOLLOUT, on_socket, h, &err)) finish(h, err.text);
 }
 
 static void run_http(hook_t *h, kg_view_t http) {
-  const pod_t *p = h->box->pod;
-  char *host = kg_str_dup(VIEW_STR(http, "host"));
-  int port = port_of(h->box, kg_view_get(http, "port"));
-  if (!host || !*host) set_str(&host, strdup(p->ip ? p->ip : p->agent->ip ? p->agent->ip : ""));
-  struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-  if (inet_pton(AF_INET, host, &to.sin_addr) != 1) {
-    free(host);
-    return finish(h, "its host is no IPv4 address");
-  }
-  http_request(h, http, host, port);
-  free(host);
-  h->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (h->fd < 0 || (connect(h->fd, (struct sockaddr *)&to, sizeof to) < 0 && errno != EINPROGRESS))
-    return finish(h, strerror(errno));
-  kg_fd_watch(agent_of(h)->ctx, h->fd, EPOLLIN | EPOLLOUT, on_socket, h, NULL);
+  char *path = http_path(http);
+  h->host = box_host(h->box, http);
+  h->port = box_port(h->box, kg_view_get(http, "port"));
+  h->https = kg_str_is(VIEW_STR(http, "scheme"), "HTTPS");
+  char *at = h->host ? format("%s:%d", h->host, h->port) : NULL;
+  if (path && at) http_get(&h->out, http, path, at, "kube-lifecycle/1.37");
+  free(path);
+  free(at);
+  if (!h->out.n || h->out.failed) return finish(h, "out of memory");
+  open_socket(h);
 }
 
 /* --- which one
@@ -180,8 +183,9 @@ void box_run_hook(box_t *b, const char *name, int64_t timeout_ms, hook_fn done) 
   kg_ctx_t *ctx = b->pod->agent->ctx;
   bool any = kg_view_there(exec) || kg_view_there(http) || kg_view_there(sleep);
   hook_t *h = any ? calloc(1, sizeof *h) : NULL;
+  if (!any && kg_view_count(spec)) return done(b, "invalid handler"); /* tcpSocket: it never was one */
   if (!h) return done(b, any ? "out of memory" : NULL);
-  *h = (hook_t){.box = b, .done = done, .fd = -1};
+  *h = (hook_t){.box = b, .done = done, .wire = {.fd = -1}};
   b->hook = h;
   int64_t slept = kg_view_int(kg_view_get(sleep, "seconds"), 0) * 1000;
   if (kg_view_there(sleep) && (timeout_ms < 0 || slept <= timeout_ms)) {

@@ -74,6 +74,7 @@ struct box {
   char *pull_error; /* NULL: the last one went well */
   uint64_t timer, pull_call;
   bool stopping, hook_running, hook_done; /* hook: postStart; done: ran, or there is none */
+  bool awaits_turn;                       /* it is to end, its preStop hook is over, and others end before it */
   bool renewing; /* it was ended so that the next one comes, whatever its restart policy says of its end */
   int64_t stop_grace_ms, stop_began_ms;
   kg_doc_t *applied;  /* the pod whose spec's resources are in force in what runs; NULL: not known */
@@ -135,7 +136,6 @@ struct pod {
   sandbox_state_t sandbox;
   char *sandbox_id, *ip, *netns; /* netns: path; NULL: the host's, or not known */
   bool initialized;              /* init containers are done in the present sandbox */
-  int64_t stop_by_ms;            /* end of the grace period; 0: nothing is being stopped */
   int64_t sandbox_attempt, sandbox_retry_ms, sandbox_backoff_ms;
   int volumes; /* 0: not ready, 1: ready */
   int64_t volumes_retry_ms, volumes_backoff_ms;
@@ -260,6 +260,7 @@ bool box_restarts(const box_t *b);                      /* its end is not final 
 bool box_busy(const box_t *b);
 /* preStop hook, TERM, KILL after the grace period. Records no event. Again with less grace: shortens it. */
 void box_stop(box_t *b, int64_t grace_ms);
+void box_signal(box_t *b);                  /* TERM for one that awaits its turn, if this is it */
 int64_t box_grace(const box_t *b);          /* ms that its pod gives it to end */
 void box_renew(box_t *b, int64_t grace_ms); /* box_stop, and then the next one */
 void box_follow_image(box_t *b);            /* its spec names another image: it is made anew of that one */
@@ -385,6 +386,12 @@ void probe_warning(probe_t *pr, const char *text); /* good, but */
 void probe_quiet(probe_t *pr);                     /* ends what is under way */
 void probe_connect(probe_t *pr, kg_view_t spec);   /* httpGet, tcpSocket, grpc */
 void probe_net_free(probe_t *pr);
+/* Of a probe or hook over the network: */
+int box_port(const box_t *b, kg_view_t port);     /* by number or name; 0: there is none */
+char *box_host(const box_t *b, kg_view_t action); /* malloc'ed; its own, or else the pod's address */
+char *http_path(kg_view_t action);                /* malloc'ed */
+/* The request for an httpGet action; at: host and port. */
+void http_get(kube_buf_t *out, kg_view_t action, const char *path, const char *at, const char *agent);
 /* probe_grpc.c: frames of one call of grpc.health.v1.Health/Check */
 typedef struct grpc_check grpc_check_t;
 grpc_check_t *grpc_check_new(const char *authority, kg_str_t service);

@@ -8,7 +8,6 @@ enum {
   BACKOFF_FIRST_MS = 500,
   BACKOFF_LAST_MS = 122 * 1000,
   RETRY_MS = 1000,
-  LEAST_GRACE_MS = 2000,
   EVICT_GRACE_MS = 1000,
   FORCED_GRACE_MS = 1000 /* as a kubelet: never less than a second */
 };
@@ -187,22 +186,15 @@ static void end_box(box_t *b, int64_t grace) {
   if (!b->stopping || grace < b->stop_grace_ms) box_stop(b, grace);
 }
 
-/* True: nothing runs and nothing is being started. Sidecars end last, in the reverse order of their start. */
+/* True: nothing runs and nothing is being started. All preStop hooks begin at once; sidecars end last, in the reverse
+ * order of their start. */
 static bool end_boxes(pod_t *p) {
-  int64_t grace = grace_of(p), now = now_of(p);
-  if (!p->stop_by_ms || now + grace < p->stop_by_ms) p->stop_by_ms = now + grace;
+  int64_t grace = grace_of(p);
   bool over = true;
   for (size_t i = 0; i < p->nboxes; i++) {
     box_t *b = &p->boxes[i];
-    if (b->kind == BOX_SIDECAR) continue;
     end_box(b, grace);
-    if (box_busy(b)) over = false;
-  }
-  int64_t left = p->stop_by_ms - now > LEAST_GRACE_MS ? p->stop_by_ms - now : LEAST_GRACE_MS;
-  for (size_t i = p->nboxes; over && i-- > 0;) {
-    box_t *b = &p->boxes[i];
-    if (b->kind != BOX_SIDECAR) continue;
-    end_box(b, left);
+    if (b->awaits_turn) box_signal(b);
     if (box_busy(b)) over = false;
   }
   return over;

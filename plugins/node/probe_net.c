@@ -1,16 +1,10 @@
 /* Probes over the network: HTTP, HTTPS, TCP, gRPC. One socket a turn, never waited for. */
-#include <arpa/inet.h>
 #include <ctype.h>
-#include <errno.h>
-#include <netdb.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
 #include <stdio.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "node.h"
+#include "wire.h"
 
 enum { MOST_HEAD = 65536, MOST_BODY = 10240, MOST_REDIRECTS = 10 };
 
@@ -19,10 +13,8 @@ typedef enum { NET_HTTP, NET_TCP, NET_GRPC } how_t;
 struct probe_net {
   probe_t *pr;
   how_t how;
-  bool https, connected, shaken;
-  int fd;
-  SSL_CTX *tls_ctx;
-  SSL *tls;
+  bool https, connected;
+  wire_t wire;
   kube_buf_t out, in;
   size_t sent;
   char *host, *path;
@@ -37,20 +29,12 @@ static kg_ctx_t *ctx_of(const probe_net_t *n) {
 }
 
 static void close_socket(probe_net_t *n) {
-  if (n->tls) SSL_free(n->tls);
-  if (n->tls_ctx) SSL_CTX_free(n->tls_ctx);
-  if (n->fd >= 0) {
-    kg_fd_forget(ctx_of(n), n->fd);
-    close(n->fd);
-  }
+  wire_close(&n->wire, ctx_of(n));
   kube_buf_free(&n->out);
   kube_buf_free(&n->in);
-  n->tls = NULL;
-  n->tls_ctx = NULL;
-  n->fd = -1;
   n->out = n->in = (kube_buf_t){0};
   n->sent = 0;
-  n->connected = n->shaken = false;
+  n->connected = false;
 }
 
 void probe_net_free(probe_t *pr) {
@@ -126,22 +110,25 @@ static bool has_header(kg_view_t headers, const char *name) {
   return false;
 }
 
-static void http_request(probe_net_t *n) {
-  kg_view_t spec = kg_view_get(box_spec(n->pr->box), n->pr->kind == PROBE_STARTUP    ? "startupProbe"
-                                                     : n->pr->kind == PROBE_LIVENESS ? "livenessProbe"
-                                                                                     : "readinessProbe");
-  kg_view_t headers = kg_view_path(spec, "httpGet", "httpHeaders", NULL);
-  char *at = address(n);
-  kube_buf_fmt(&n->out, "GET %s HTTP/1.1\r\n", n->path);
-  if (!has_header(headers, "Host")) kube_buf_fmt(&n->out, "Host: %s\r\n", at);
-  if (!has_header(headers, "User-Agent")) kube_buf_addz(&n->out, "User-Agent: kube-probe/1.37\r\n");
-  if (!has_header(headers, "Accept")) kube_buf_addz(&n->out, "Accept: */*\r\n");
+void http_get(kube_buf_t *out, kg_view_t action, const char *path, const char *at, const char *agent) {
+  kg_view_t headers = kg_view_get(action, "httpHeaders");
+  kube_buf_fmt(out, "GET %s HTTP/1.1\r\n", path);
+  if (!has_header(headers, "Host")) kube_buf_fmt(out, "Host: %s\r\n", at);
+  if (!has_header(headers, "User-Agent")) kube_buf_fmt(out, "User-Agent: %s\r\n", agent);
+  if (!has_header(headers, "Accept")) kube_buf_addz(out, "Accept: */*\r\n");
   for (kg_iter_t it = kg_iter(headers); kg_iter_next(&it);) {
     kg_str_t name = VIEW_STR(it.value, "name"), value = VIEW_STR(it.value, "value");
     if (value.n || (!kg_str_is(name, "User-Agent") && !kg_str_is(name, "Accept"))) /* empty: not sent at all */
-      kube_buf_fmt(&n->out, KG_STR_FMT ": " KG_STR_FMT "\r\n", KG_STR_ARG(name), KG_STR_ARG(value));
+      kube_buf_fmt(out, KG_STR_FMT ": " KG_STR_FMT "\r\n", KG_STR_ARG(name), KG_STR_ARG(value));
   }
-  kube_buf_addz(&n->out, "Connection: close\r\n\r\n");
+  kube_buf_addz(out, "Connection: close\r\n\r\n");
+}
+
+static void http_request(probe_net_t *n) {
+  static const char *const fields[] = {"startupProbe", "livenessProbe", "readinessProbe"};
+  char *at = address(n);
+  http_get(&n->out, kg_view_path(box_spec(n->pr->box), fields[n->pr->kind], "httpGet", NULL), n->path, at ? at : "",
+           "kube-probe/1.37");
   free(at);
 }
 
@@ -251,25 +238,12 @@ static void grpc_look(probe_net_t *n, bool eof) {
   if (eof) probe_done(n->pr, false, "error: health rpc probe failed: connection closed");
 }
 
-/* Bytes read, 0: end, -1: nothing now, -2: broken. */
-static ssize_t take(probe_net_t *n, char *buf, size_t size) {
-  if (!n->tls) {
-    ssize_t got = recv(n->fd, buf, size, 0);
-    return got >= 0 ? got : errno == EAGAIN || errno == EINTR ? -1 : -2;
-  }
-  ERR_clear_error();
-  int got = SSL_read(n->tls, buf, (int)size);
-  if (got > 0) return got;
-  int why = SSL_get_error(n->tls, got);
-  return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? -1 : 0;
-}
-
 static void read_more(probe_net_t *n) {
   char buf[8192];
   for (;;) {
-    ssize_t got = take(n, buf, sizeof buf);
-    if (got == -1) return;
-    if (got == -2) return fail(n, "read: connection reset by peer");
+    ssize_t got = wire_read(&n->wire, buf, sizeof buf);
+    if (got == WIRE_LATER) return;
+    if (got == WIRE_BROKEN) return fail(n, "read: connection reset by peer");
     if (n->how == NET_GRPC) {
       if (got > 0 && grpc_check_in(n->grpc, buf, (size_t)got))
         return probe_done(n->pr, false, "error: health rpc probe failed: the server does not speak HTTP/2");
@@ -288,16 +262,9 @@ static void read_more(probe_net_t *n) {
 /* False: the turn is over. */
 static bool write_more(probe_net_t *n) {
   while (n->sent < n->out.n) {
-    ssize_t did;
-    if (n->tls) {
-      ERR_clear_error();
-      did = SSL_write(n->tls, n->out.p + n->sent, (int)(n->out.n - n->sent));
-      if (did <= 0 && SSL_get_error(n->tls, (int)did) != SSL_ERROR_SSL) return true;
-    } else {
-      did = send(n->fd, n->out.p + n->sent, n->out.n - n->sent, MSG_NOSIGNAL);
-      if (did < 0 && (errno == EAGAIN || errno == EINTR)) return true;
-    }
-    if (did <= 0) {
+    ssize_t did = wire_write(&n->wire, n->out.p + n->sent, n->out.n - n->sent);
+    if (did == WIRE_LATER) return true;
+    if (did == WIRE_BROKEN) {
       fail(n, "write: broken pipe");
       return false;
     }
@@ -307,37 +274,25 @@ static bool write_more(probe_net_t *n) {
 }
 
 static bool shake(probe_net_t *n) {
-  char text[256], why[160];
-  ERR_clear_error();
-  int r = SSL_do_handshake(n->tls), e = r == 1 ? 0 : SSL_get_error(n->tls, r);
-  n->shaken = r == 1;
-  if (r == 1 || e == SSL_ERROR_WANT_READ || e == SSL_ERROR_WANT_WRITE) return n->shaken;
-  ERR_error_string_n(ERR_get_error(), why, sizeof why);
+  char text[WIRE_TEXT + 8], why[WIRE_TEXT];
+  bool plain;
+  int r = wire_shake(&n->wire, why, &plain);
+  if (r >= 0) return r;
   snprintf(text, sizeof text, "tls: %s", why);
   fail(n, text);
   return false;
 }
 
-static void start_tls(probe_net_t *n) {
-  n->tls_ctx = SSL_CTX_new(TLS_client_method());
-  SSL_CTX_set_verify(n->tls_ctx, SSL_VERIFY_NONE, NULL); /* a probe asks whether it answers, not who it is */
-  n->tls = SSL_new(n->tls_ctx);
-  SSL_set_fd(n->tls, n->fd);
-  SSL_set_connect_state(n->tls);
-}
-
 /* False: the turn is over. */
 static bool connected(probe_net_t *n) {
-  int why = 0;
-  socklen_t len = sizeof why;
-  getsockopt(n->fd, SOL_SOCKET, SO_ERROR, &why, &len);
+  int why = wire_error(&n->wire);
   if (why) return fail_dial(n, why), false;
   n->connected = true;
   if (n->how == NET_TCP) return probe_done(n->pr, true, ""), false;
   if (n->how == NET_GRPC && grpc_check_out(n->grpc, &n->out))
     return probe_done(n->pr, false, "error: health rpc probe failed: out of memory"), false;
   if (n->how == NET_HTTP) http_request(n);
-  if (n->https) start_tls(n);
+  if (n->https) wire_tls(&n->wire);
   return true;
 }
 
@@ -345,43 +300,35 @@ static void on_socket(kg_ctx_t *ctx, void *self, int fd, uint32_t events, void *
   (void)self, (void)events;
   probe_t *pr = arg;
   probe_net_t *n = pr->net;
-  if (!n || n->fd != fd || (!n->connected && !connected(n))) return;
-  if (n->tls && !n->shaken && !shake(n)) {
-    if (pr->net == n && n->fd == fd) kg_fd_change(ctx, fd, EPOLLIN | (SSL_want_write(n->tls) ? (uint32_t)EPOLLOUT : 0));
+  if (!n || n->wire.fd != fd || (!n->connected && !connected(n))) return;
+  if (!shake(n)) {
+    if (pr->net == n && n->wire.fd == fd)
+      kg_fd_change(ctx, fd, EPOLLIN | (wire_wants_write(&n->wire) ? (uint32_t)EPOLLOUT : 0));
     return;
   }
   if (!write_more(n)) return;
   read_more(n);
-  if (pr->net == n && n->fd == fd && n->connected)
+  if (pr->net == n && n->wire.fd == fd && n->connected)
     kg_fd_change(ctx, fd, EPOLLIN | (n->sent < n->out.n ? (uint32_t)EPOLLOUT : 0));
 }
 
 static void open_socket(probe_net_t *n) {
-  char port[16];
   kg_error_t err = {0};
-  struct addrinfo *to = NULL, hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
-  snprintf(port, sizeof port, "%d", n->port);
-  if (getaddrinfo(strcmp(n->host, "localhost") ? n->host : "127.0.0.1", port, &hints, &to)) {
+  int why = wire_open(&n->wire, n->host, n->port);
+  if (why > 0) return fail_dial(n, why);
+  if (why < 0) {
     char *text = format("the host \"%s\" is no address: this node looks up no names for probes", n->host);
     probe_unknown(n->pr, text ? text : "");
     free(text);
     return;
   }
-  n->fd = socket(to->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  int r = n->fd < 0 ? -1 : connect(n->fd, to->ai_addr, to->ai_addrlen), why = errno;
-  freeaddrinfo(to);
-  if (r && why != EINPROGRESS) {
-    if (n->fd >= 0) close(n->fd);
-    n->fd = -1;
-    return fail_dial(n, why);
-  }
-  if (kg_fd_watch(ctx_of(n), n->fd, EPOLLOUT, on_socket, n->pr, &err)) probe_unknown(n->pr, err.text);
+  if (kg_fd_watch(ctx_of(n), n->wire.fd, EPOLLOUT, on_socket, n->pr, &err)) probe_unknown(n->pr, err.text);
 }
 
 /* --- what to connect to
  * -------------------------------------------------------------------------------------------------- */
 
-static int port_of(const box_t *b, kg_view_t port) {
+int box_port(const box_t *b, kg_view_t port) {
   kg_str_t name = kg_view_str(port);
   if (!name.p) return (int)kg_view_int(port, 0);
   for (kg_iter_t it = kg_iter(kg_view_get(box_spec(b), "ports")); kg_iter_next(&it);)
@@ -391,7 +338,8 @@ static int port_of(const box_t *b, kg_view_t port) {
   return atoi(text); /* digits in a string are a number, too */
 }
 
-static char *host_of(const pod_t *p, kg_view_t action) {
+char *box_host(const box_t *b, kg_view_t action) {
+  const pod_t *p = b->pod;
   kg_str_t own = VIEW_STR(action, "host");
   if (own.n > 2 && own.p[0] == '[' && own.p[own.n - 1] == ']') own = (kg_str_t){own.p + 1, own.n - 2};
   if (own.n) return kg_str_dup(own);
@@ -400,7 +348,7 @@ static char *host_of(const pod_t *p, kg_view_t action) {
   return strdup(ip ? ip : "127.0.0.1");
 }
 
-static char *path_of(kg_view_t action) {
+char *http_path(kg_view_t action) {
   kg_str_t path = VIEW_STR(action, "path");
   return format("%s" KG_STR_FMT, path.n && path.p[0] == '/' ? "" : "/", KG_STR_ARG(path));
 }
@@ -416,11 +364,11 @@ void probe_connect(probe_t *pr, kg_view_t spec) {
   if (!n) return probe_unknown(pr, "out of memory");
   n->pr = pr;
   n->how = how;
-  n->fd = -1;
+  n->wire.fd = -1;
   n->https = how == NET_HTTP && kg_str_is(VIEW_STR(action, "scheme"), "HTTPS");
-  n->host = host_of(pr->box->pod, action);
-  n->path = path_of(action);
-  n->port = port_of(pr->box, kg_view_get(action, "port"));
+  n->host = box_host(pr->box, action);
+  n->path = http_path(action);
+  n->port = box_port(pr->box, kg_view_get(action, "port"));
   n->timeout_ms = kg_view_int(kg_view_get(spec, "timeoutSeconds"), 1) * 1000;
   if (!n->host || !n->path || n->port < 1 || n->port > 65535) return probe_unknown(pr, "invalid port number");
   char *at = address(n);

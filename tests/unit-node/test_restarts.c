@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "fake.h"
+#include "server.h"
 #include "world.h"
 
 #define FAILS "\"livenessProbe\":{\"exec\":{\"command\":[\"1\",\"no\"]},\"periodSeconds\":1,\"failureThreshold\":1}"
@@ -85,5 +86,78 @@ Test(restarts, another_image_is_not_waited_for) {
   expect_object(&w, POD_ARGS("pull"), "\"phase\":\"Running\"");
   for (int i = 0; i < 300 && fake_calls("runtime.container.create", "-c-2") < 1; i++) usleep(10000);
   cr_assert_eq(fake_calls("runtime.container.create", "-c-2"), 1, "the backoff was of another image");
+  finish(&w);
+}
+
+Test(restarts, sidecars_hear_of_the_end_at_once_and_end_last) {
+  world_t w;
+  begin(&w);
+  create_pod(
+      &w, "p",
+      "\"terminationGracePeriodSeconds\":5,\"initContainers\":[{\"name\":\"a\",\"image\":\"here\",\"restartPolicy\":"
+      "\"Always\","
+      "\"command\":[\"run\"],\"lifecycle\":{\"preStop\":{\"exec\":{\"command\":[\"0\",\"\"]}}}},{\"name\":\"b\","
+      "\"image\":\"here\","
+      "\"restartPolicy\":\"Always\",\"command\":[\"run\"]}],\"containers\":[{\"name\":\"c\",\"image\":\"here\","
+      "\"command\":[\"run\"],\"lifecycle\":{\"preStop\":{\"sleep\":{\"seconds\":1}}}}]");
+  expect_object(&w, POD_ARGS("p"), "\"phase\":\"Running\"");
+  must(&w, "api.delete", POD_ARGS("p"), NULL);
+  expect_calls("runtime.exec", "-a-0", 1);
+  cr_assert_eq(fake_calls("runtime.container.stop", "-a-0"), 0, "its turn has not come");
+  expect_event(&w, "Killing", "Stopping container a");
+  expect_object(&w, POD_ARGS("p"), NULL);
+  cr_assert_lt(fake_order("runtime.container.stop", "-c-0"), fake_order("runtime.container.stop", "-b-0"));
+  cr_assert_lt(fake_order("runtime.container.stop", "-b-0"), fake_order("runtime.container.stop", "-a-0"));
+  finish(&w);
+}
+
+/* --- hooks
+ * ------------------------------------------------------------------------------------------------------------ */
+
+static void hooked(world_t *w, const char *name, const char *hook) {
+  char text[512];
+  snprintf(
+      text, sizeof text,
+      "\"containers\":[{\"name\":\"c\",\"image\":\"here\",\"command\":[\"run\"],\"lifecycle\":{\"postStart\":{%s}}}]",
+      hook);
+  create_pod(w, name, text);
+}
+
+static void http_hook(world_t *w, const char *name, const server_t *s, const char *scheme) {
+  char text[256];
+  snprintf(text, sizeof text, "\"httpGet\":{\"host\":\"127.0.0.1\",\"port\":%d,\"path\":\"/%s\",\"scheme\":\"%s\"}",
+           server_port(s), name, scheme);
+  hooked(w, name, text);
+}
+
+Test(restarts, hooks_over_http_and_https_take_any_answer) {
+  world_t w;
+  begin(&w);
+  server_t *plain = server_start(SERVE_HTTP), *tls = server_start(SERVE_HTTPS);
+  server_answer(plain, "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n");
+  server_answer(tls, "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
+  http_hook(&w, "http", plain, "HTTP");
+  expect_object(&w, POD_ARGS("http"), "\"started\":true");
+  cr_assert(server_was_asked(plain, "GET /http HTTP/1.1\r\n") &&
+            server_was_asked(plain, "User-Agent: kube-lifecycle/1.37\r\n"));
+  http_hook(&w, "https", tls, "HTTPS");
+  expect_object(&w, POD_ARGS("https"), "\"started\":true");
+  cr_assert(server_was_asked(tls, "GET /https HTTP/1.1\r\n"));
+  http_hook(&w, "fallback", plain, "HTTPS");
+  expect_event(&w, "LifecycleHTTPFallback", "got HTTP response, retry with HTTP succeeded");
+  expect_object(&w, POD_ARGS("fallback"), "\"started\":true");
+  server_stop(plain);
+  server_stop(tls);
+  finish(&w);
+}
+
+Test(restarts, hooks_that_fail_end_the_container) {
+  world_t w;
+  begin(&w);
+  hooked(&w, "closed", "\"httpGet\":{\"host\":\"127.0.0.1\",\"port\":1}");
+  expect_object(&w, POD_ARGS("closed"), "\"restartCount\":1");
+  expect_event(&w, "FailedPostStartHook", "PostStartHook failed");
+  hooked(&w, "tcp", "\"tcpSocket\":{\"port\":1}");
+  expect_object(&w, POD_ARGS("tcp"), "\"restartCount\":1");
   finish(&w);
 }
