@@ -317,14 +317,28 @@ static int close_to_others(const char *dir, kg_error_t *err) {
                       dir);
 }
 
+static bool answers(const struct sockaddr_un *a) {
+  int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  bool taken = probe >= 0 && connect(probe, (const struct sockaddr *)a, sizeof *a) == 0;
+  if (probe >= 0) close(probe);
+  return taken;
+}
+
+/* One that was killed a moment ago may still be ending: its socket takes connections until its memory is given back. */
+static bool goes_on_answering(const struct sockaddr_un *a) {
+  for (int i = 0; i < 50; i++) {
+    if (!answers(a)) return false;
+    usleep(20000);
+  }
+  return true;
+}
+
 static int listen_at(control_t *self, kg_error_t *err) {
   struct sockaddr_un a = {.sun_family = AF_UNIX};
   snprintf(a.sun_path, sizeof a.sun_path, "%s", self->path);
   self->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  bool taken = probe >= 0 && connect(probe, (struct sockaddr *)&a, sizeof a) == 0;
-  if (probe >= 0) close(probe);
-  if (taken) return kg_error_set(err, KG_ECONFLICT, "another kogge server answers at %s already", self->path);
+  if (goes_on_answering(&a))
+    return kg_error_set(err, KG_ECONFLICT, "another kogge server answers at %s already", self->path);
   unlink(self->path);
   mode_t old = umask(0177);
   int rc = self->listener < 0 ? -1 : bind(self->listener, (struct sockaddr *)&a, sizeof a);

@@ -1,6 +1,7 @@
 /* The bridge, and the pair of links that joins a pod to it. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <ifaddrs.h>
 #include <libmnl/libmnl.h>
 #include <linux/if_bridge.h>
 #include <linux/if_link.h>
@@ -56,8 +57,28 @@ static int bridge_see_packets(netlink_t *nl, unsigned index, kg_error_t *err) {
   return netlink_send(nl, 0, err);
 }
 
+/* Addresses that another link has already (a second instance with the same configuration, a bridge of Docker) would be
+ * taken from whoever lives there. */
+static int addresses_are_free(job_t *j) {
+  struct ifaddrs *all = NULL;
+  if (getifaddrs(&all) < 0) return 0;
+  for (const struct ifaddrs *i = all; i && !j->err.code; i = i->ifa_next) {
+    if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET || !strcmp(i->ifa_name, j->bridge)) continue;
+    uint32_t ip = ntohl(((const struct sockaddr_in *)i->ifa_addr)->sin_addr.s_addr);
+    char text[16], net[16];
+    ip_text(ip, text);
+    ip_text(j->cidr.net, net);
+    if (cidr_holds(&j->cidr, ip))
+      kg_error_set(&j->err, KG_ECONFLICT, "%s has the address %s already, which is one of podCIDR %s/%u", i->ifa_name,
+                   text, net, j->cidr.bits);
+  }
+  freeifaddrs(all);
+  return j->err.code ? -1 : 0;
+}
+
 int bridge_make(netlink_t *nl, job_t *j) {
   kg_error_t err;
+  if (addresses_are_free(j) < 0) return -1;
   if (bridge_create(nl, j, &j->err) < 0) return -1;
   unsigned index = if_nametoindex(j->bridge);
   if (!index) return kg_error_set(&j->err, KG_EINTERNAL, "the bridge %s is gone again", j->bridge);

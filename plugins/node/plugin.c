@@ -65,6 +65,23 @@ static void read_config(agent_t *a, kg_view_t c) {
   if (!a->ip) a->ip = host_ip();
 }
 
+static bool overlap(uint32_t a, unsigned a_bits, uint32_t b, unsigned b_bits) {
+  unsigned bits = a_bits < b_bits ? a_bits : b_bits;
+  return !bits || (a ^ b) >> (32 - bits) == 0;
+}
+
+/* What would let no pod, or the pods of no service, be reached is said at the start. */
+static int check_addresses(const agent_t *a, kg_str_t services, kg_error_t *err) {
+  uint32_t first, count, pods, cluster;
+  unsigned bits, cluster_bits;
+  if (kube_pod_addresses(kg_str(a->pod_cidr), &first, &count, err) < 0) return -1;
+  kube_ipv4_range(kg_str(a->pod_cidr), &pods, &bits);
+  if (kube_ipv4_range(services, &cluster, &cluster_bits) == 0 && overlap(pods, bits, cluster, cluster_bits))
+    return kg_error_set(err, KG_EINVAL, "podCIDR %s overlaps the addresses of Services (serviceCIDR " KG_STR_FMT ")",
+                        a->pod_cidr, KG_STR_ARG(services));
+  return 0;
+}
+
 /* Several pretended nodes of one kernel have directories of their own. */
 static void set_dirs(agent_t *a) {
   const char *data = kg_data_dir(a->ctx), *own = kg_name(a->ctx);
@@ -81,7 +98,9 @@ static int create(kg_ctx_t *ctx, void **self, kg_error_t *err) {
   set_dirs(a);
   a->recorder = kube_recorder_new("kubelet", a->name);
   char *service = format("node/%s", a->name);
-  int bad = service ? kg_serve(ctx, service, err) : kg_error_set(err, KG_EINTERNAL, "out of memory");
+  int bad = service ? check_addresses(a, kg_view_str(kg_view_get(kg_config(ctx), "serviceCIDR")), err)
+                    : kg_error_set(err, KG_EINTERNAL, "out of memory");
+  if (!bad) bad = kg_serve(ctx, service, err);
   free(service);
   if (bad) {
     destroy(ctx, a);

@@ -21,6 +21,7 @@ say "beside another that has the port: ends at once, with the reason"
 start=$SECONDS
 RUN=$WORK/run2 DATA=$WORK/data2 refuse "port $PORT is in use" up --https-port "$PORT"
 [ $((SECONDS - start)) -lt 8 ] || fail "took $((SECONDS - start)) s to say so"
+RUN=$WORK/run3 DATA=$WORK/data3 refuse "overlaps the addresses of Services" up --https-port $((PORT + 500)) --pod-cidr "${SERVICES%/*}/24"
 refuse "--bridge wants a value" "$ROOT/scripts/up" --bridge
 
 say "down, by the run directory alone"
