@@ -202,7 +202,10 @@ int kg_load(kg_kernel_t *k, const kg_plugin_spec_t *spec, bool tried, kg_error_t
     return kg_error_set(err, KG_ECONFLICT, "a plugin %s is waited for already", spec->name);
   int rc = spec->remote && spec->patient && !k->sim ? load_patiently(k, spec, &src, err)
                                                     : open_source(k, spec, tried, &src, err);
-  return rc ? rc : kg_load_source(k, spec, &src, err);
+  if (rc) return rc;
+  if (kg_loader_keys(src.desc, kg_view_of(spec->config), err) == 0) return kg_load_source(k, spec, &src, err);
+  kg_source_close(&src);
+  return -1;
 }
 
 int kg_kernel_load(kg_kernel_t *k, const kg_plugin_spec_t *spec, kg_error_t *err) {

@@ -7,6 +7,7 @@
 
 #include "deliver.h"
 #include "guest.h"
+#include "loader.h"
 #include "make.h"
 #include "registry.h"
 #include "remote.h"
@@ -199,7 +200,8 @@ void kg_job_configure(kg_lane_t *lane, kg_ctx_t *ctx, kg_job_t *job) {
     job->rc = kg_error_set(&job->err, KG_EINVAL, "%s takes new configuration only by a reload", ctx->desc->name);
     return;
   }
-  job->rc = ctx->desc->configure(ctx, ctx->self, kg_view_of(job->doc), &job->err);
+  job->rc = kg_loader_keys(ctx->desc, kg_view_of(job->doc), &job->err);
+  if (job->rc == 0) job->rc = ctx->desc->configure(ctx, ctx->self, kg_view_of(job->doc), &job->err);
   if (job->rc < 0) return;
   kg_doc_t *old = ctx->config;
   ctx->config = job->doc;

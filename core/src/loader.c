@@ -115,6 +115,26 @@ int kg_loader_check(const kg_plugin_t *d, const char *path, kg_error_t *err) {
   return 0;
 }
 
+static bool has_word(const char *words, kg_str_t word) {
+  for (size_t n; *words; words += n) {
+    words += strspn(words, " ");
+    n = strcspn(words, " ");
+    if (n == word.n && memcmp(words, word.p, n) == 0) return true;
+  }
+  return false;
+}
+
+int kg_loader_keys(const kg_plugin_t *desc, kg_view_t config, kg_error_t *err) {
+  if (!desc->config_keys) return 0;
+  for (kg_iter_t it = kg_iter(config); kg_iter_next(&it);) {
+    kg_str_t key = kg_view_str(it.key);
+    if (!has_word(desc->config_keys, key))
+      return kg_error_set(err, KG_EINVAL, "the config of %s knows no key " KG_STR_FMT ", only %s", desc->name,
+                          KG_STR_ARG(key), *desc->config_keys ? desc->config_keys : "none at all");
+  }
+  return 0;
+}
+
 static void close_handle(void *handle) {
   dlclose(handle);
 }

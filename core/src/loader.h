@@ -18,6 +18,8 @@ uint64_t kg_loader_hash(const char *path, kg_error_t *err);
 /* Opens a private copy of the file and checks its descriptor. */
 int kg_loader_open(const char *run_dir, const char *path, kg_loaded_t *out, kg_error_t *err);
 void kg_loader_close(kg_loaded_t *l);
+/* Whether the plugin says that it knows every key of its configuration; -1 and a sentence with those that it knows. */
+int kg_loader_keys(const kg_plugin_t *desc, kg_view_t config, kg_error_t *err);
 /* Checks a descriptor; `path` is for the sentence. */
 int kg_loader_check(const kg_plugin_t *desc, const char *path, kg_error_t *err);
 

@@ -112,7 +112,7 @@ static const kg_handler_t handlers[] = {
 
 static const char *const services[] = {"api", NULL};
 
-KG_PLUGIN(.name = "api", .role = "api", .version = "0.1.0",
+KG_PLUGIN(.name = "api", .config_keys = "serviceCIDR securePort", .role = "api", .version = "0.1.0",
           .summary = "Resource semantics of the Kubernetes API on documents.", .services = services,
           .handlers = handlers, .create = create, .start = start, .activate = activate, .drain = drain,
           .resume = resume, .stats = stats, .destroy = destroy);

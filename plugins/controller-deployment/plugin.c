@@ -102,6 +102,6 @@ static void destroy(kg_ctx_t *ctx, void *self) {
 }
 
 static const char *const services[] = {"controller/deployment", NULL}; /* who asks whether it is well */
-KG_PLUGIN(.name = "controller-deployment", .services = services, .role = "controller", .version = "0.1.0",
-          .summary = "Rolls ReplicaSets from one pod template to the next", .create = create, .start = start,
-          .activate = activate, .drain = drain, .resume = activate, .stats = stats, .destroy = destroy);
+KG_PLUGIN(.name = "controller-deployment", .config_keys = "", .services = services, .role = "controller",
+          .version = "0.1.0", .summary = "Rolls ReplicaSets from one pod template to the next", .create = create,
+          .start = start, .activate = activate, .drain = drain, .resume = activate, .stats = stats, .destroy = destroy);

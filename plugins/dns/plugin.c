@@ -157,6 +157,7 @@ static void on_status_request(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
 
 static const char *const names[] = {"dns", NULL};
 static const kg_handler_t handlers[] = {{"network.configured", on_configured}, {"dns.status", on_status_request}, {0}};
-KG_PLUGIN(.name = "dns", .role = "dns", .version = "1", .summary = "Names of Services, endpoints and pods.",
-          .services = names, .handlers = handlers, .create = create, .start = start, .activate = activate,
-          .drain = drain, .resume = activate, .stats = stats, .destroy = destroy);
+KG_PLUGIN(.name = "dns", .config_keys = "serviceCIDR clusterIP clusterDomain resolvConf port", .role = "dns",
+          .version = "1", .summary = "Names of Services, endpoints and pods.", .services = names, .handlers = handlers,
+          .create = create, .start = start, .activate = activate, .drain = drain, .resume = activate, .stats = stats,
+          .destroy = destroy);

@@ -436,8 +436,8 @@ static const kg_handler_t handlers[] = {{"gateway.status", on_status},
                                         {"network.configured", on_network_event},
                                         {0}};
 
-KG_PLUGIN(.name = "gateway", .role = "gateway", .version = "0.1",
-          .summary = "HTTPS front of the API: HTTP/1.1, HTTP/2, WebSocket.", .services = services, .handlers = handlers,
-          .create = gateway_create, .start = gateway_start, .activate = gateway_activate, .drain = gateway_drain,
-          .hand_over = gateway_hand_over, .accept = gateway_accept, .resume = gateway_resume, .stats = gateway_stats,
-          .destroy = gateway_destroy);
+KG_PLUGIN(.name = "gateway", .config_keys = "port bind extraAddresses certificateNames requestTimeoutSeconds",
+          .role = "gateway", .version = "0.1", .summary = "HTTPS front of the API: HTTP/1.1, HTTP/2, WebSocket.",
+          .services = services, .handlers = handlers, .create = gateway_create, .start = gateway_start,
+          .activate = gateway_activate, .drain = gateway_drain, .hand_over = gateway_hand_over,
+          .accept = gateway_accept, .resume = gateway_resume, .stats = gateway_stats, .destroy = gateway_destroy);

@@ -113,6 +113,6 @@ static void destroy(kg_ctx_t *ctx, void *self) {
 
 static const char *const services[] = {"metrics", NULL};
 static const kg_handler_t handlers[] = {{"metrics.get", get}, {"metrics.list", list}, {0}};
-KG_PLUGIN(.name = "metrics", .role = "metrics", .version = "0.1.0",
+KG_PLUGIN(.name = "metrics", .config_keys = "", .role = "metrics", .version = "0.1.0",
           .summary = "metrics.k8s.io: what nodes and pods use, read when asked", .services = services,
           .handlers = handlers, .create = create, .start = start, .destroy = destroy);

@@ -203,7 +203,7 @@ static const char *const services[] = {"network", NULL};
 static const kg_handler_t handlers[] = {{"network.attach", pods_attach}, {"network.detach", pods_detach},
                                         {"network.list", pods_list},     {"network.configure", on_configure},
                                         {"network.status", on_status},   {0}};
-KG_PLUGIN(.name = "network-bridge", .role = "network", .version = "1",
+KG_PLUGIN(.name = "network-bridge", .config_keys = "bridge podCIDR clusterCIDR mtu", .role = "network", .version = "1",
           .summary = "Pod addresses over a bridge, masquerade and host ports.", .services = services,
           .handlers = handlers, .create = create, .start = start, .activate = activate, .drain = drain, .stats = stats,
           .destroy = destroy);

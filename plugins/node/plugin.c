@@ -171,7 +171,12 @@ static const kg_handler_t handlers[] = {{"node.logs", node_logs},
                                         {"node.stats", node_stats},
                                         {"node.page", node_page},
                                         {0}};
-KG_PLUGIN(.name = "node", .role = "node", .version = "0.1.0", .summary = "Runs the pods of one node",
-          .services = services, .handlers = handlers, .create = create, .start = start, .activate = activate,
-          .drain = drain, .hand_over = hand_over, .accept = accept_state, .resume = activate, .stats = stats,
-          .destroy = destroy);
+KG_PLUGIN(.name = "node",
+          .config_keys = "nodeName nodeIP runtime network podCIDR serviceCIDR clusterDomain clusterDNS "
+                         "maxPods staticPodPath nodeLabels allowedUnsafeSysctls evictionHard "
+                         "localStorageMonitorInterval imageGCHighThresholdPercent "
+                         "imageGCLowThresholdPercent imageMinimumGCAge containerLogMaxSize "
+                         "containerLogMaxFiles containerLogMonitorInterval",
+          .role = "node", .version = "0.1.0", .summary = "Runs the pods of one node", .services = services,
+          .handlers = handlers, .create = create, .start = start, .activate = activate, .drain = drain,
+          .hand_over = hand_over, .accept = accept_state, .resume = activate, .stats = stats, .destroy = destroy);

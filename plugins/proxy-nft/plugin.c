@@ -321,7 +321,7 @@ static void on_status_request(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
 static const char *const services[] = {"proxy", NULL};
 static const kg_handler_t handlers[] = {
     {"network.configured", on_configured}, {"proxy.status", on_status_request}, {0}};
-KG_PLUGIN(.name = "proxy-nft", .role = "proxy", .version = "1",
+KG_PLUGIN(.name = "proxy-nft", .config_keys = "serviceCIDR clusterCIDR nodeName", .role = "proxy", .version = "1",
           .summary = "Services of the cluster as nft maps on this node.", .services = services, .handlers = handlers,
           .create = create, .start = start, .activate = activate, .drain = drain, .resume = resume, .stats = stats,
           .destroy = destroy);

@@ -139,6 +139,7 @@ static int create(kg_ctx_t *ctx, void **self, kg_error_t *err) {
 
 static const char *const services[] = {"store", NULL};
 
-KG_PLUGIN(.name = "store-etcd", .role = "store", .version = "0.1.0", .summary = "Keeps the cluster's state in etcd.",
-          .services = services, .handlers = store_handlers, .create = create, .start = start, .activate = activate,
-          .drain = drain, .resume = resume, .stats = store_front_stats, .destroy = store_front_destroy);
+KG_PLUGIN(.name = "store-etcd", .config_keys = "endpoints ca cert key requestTimeoutMs compaction", .role = "store",
+          .version = "0.1.0", .summary = "Keeps the cluster's state in etcd.", .services = services,
+          .handlers = store_handlers, .create = create, .start = start, .activate = activate, .drain = drain,
+          .resume = resume, .stats = store_front_stats, .destroy = store_front_destroy);

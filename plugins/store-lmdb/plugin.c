@@ -141,8 +141,8 @@ static int create(kg_ctx_t *ctx, void **self, kg_error_t *err) {
 
 static const char *const services[] = {"store", NULL};
 
-KG_PLUGIN(.name = "store-lmdb", .role = "store", .version = "0.1.0",
-          .summary = "Keeps the cluster's state in an LMDB database, durable before it answers.", .services = services,
-          .handlers = store_handlers, .create = create, .start = store_front_start, .activate = store_front_activate,
-          .drain = store_front_drain, .accept = store_front_accept, .resume = store_front_resume,
-          .stats = store_front_stats, .destroy = store_front_destroy);
+KG_PLUGIN(.name = "store-lmdb", .config_keys = "dir sync mapSize shrink compaction", .role = "store",
+          .version = "0.1.0", .summary = "Keeps the cluster's state in an LMDB database, durable before it answers.",
+          .services = services, .handlers = store_handlers, .create = create, .start = store_front_start,
+          .activate = store_front_activate, .drain = store_front_drain, .accept = store_front_accept,
+          .resume = store_front_resume, .stats = store_front_stats, .destroy = store_front_destroy);

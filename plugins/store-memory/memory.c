@@ -248,7 +248,7 @@ static int create(kg_ctx_t *ctx, void **self, kg_error_t *err) {
 
 static const char *const services[] = {"store", NULL};
 
-KG_PLUGIN(.name = "store-memory", .role = "store", .version = "0.1.0",
+KG_PLUGIN(.name = "store-memory", .config_keys = "compaction", .role = "store", .version = "0.1.0",
           .summary = "Keeps the cluster's state in memory only.", .services = services, .handlers = store_handlers,
           .create = create, .start = store_front_start, .activate = store_front_activate, .drain = store_front_drain,
           .resume = store_front_resume, .hand_over = hand_over, .stats = store_front_stats,

@@ -79,6 +79,11 @@ kogge plugin list -o json | jq -e '.plugins[] | select(.name == "hello") | .topi
 echo 'time_ms: 30' >"$WORK/policy.yaml"
 kogge plugin config policy "$WORK/policy.yaml"
 [ "$(kogge plugin config policy -o json)" = '{"time_ms":30}' ]
+echo '{time_sm: 40}' >"$WORK/typo.yaml"
+code 1 kogge plugin config policy "$WORK/typo.yaml"; says "knows no key time_sm, only scripts time_ms"
+[ "$(kogge plugin config policy -o json)" = '{"time_ms":30}' ]
+echo 'plugins: [{name: gateway, file: gateway.so, config: {prot: 6443}}]' >"$WORK/typo.yaml"
+code 1 "$BUILD/kogge" server --no-supervise --config "$WORK/typo.yaml" --data-dir "$WORK/other" --run-dir "$WORK/typo"; says "knows no key prot, only port"
 
 say "completion: words, subcommands, flags, what runs"
 words() { kogge __complete "$@" | cut -f1 | sort | tr '\n' ' '; }

@@ -44,6 +44,9 @@ typedef struct kg_plugin {
   const char *summary;          /* one sentence for people */
   const char *const *services;  /* NULL-terminated default names it serves; the configuration may rename them */
   const kg_handler_t *handlers; /* ends with {0}; requests for its services and events it subscribed to */
+  /* The keys its configuration may have, with a space between them; others are refused when it is loaded or given a new
+   * configuration (not in a swap: that passes on the predecessor's). NULL: it looks itself. */
+  const char *config_keys;
 
   /* Makes the instance: reads kg_config(), allocates, sends nothing. On failure fills *err, returns -1 and leaves
    * nothing. */

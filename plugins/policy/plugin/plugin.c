@@ -217,6 +217,7 @@ static const kg_handler_t handlers[] = {
     {"policy.admit", on_admit}, {"policy.wanted", on_wanted},  {"policy.call", on_call},
     {"policy.load", on_load},   {"policy.list", on_list},      {"policy.unload", on_unload},
     {"cli.run", on_cli},        {"cli.complete", on_complete}, {0}};
-KG_PLUGIN(.name = "policy", .role = "policy", .version = "0.1.0", .summary = "Decisions in Lua.", .services = services,
-          .handlers = handlers, .create = create, .start = start, .activate = activate, .configure = configure,
-          .hand_over = hand_over, .accept = accept, .stats = stats, .destroy = destroy);
+KG_PLUGIN(.name = "policy", .config_keys = "scripts time_ms memory_bytes offline", .role = "policy", .version = "0.1.0",
+          .summary = "Decisions in Lua.", .services = services, .handlers = handlers, .create = create, .start = start,
+          .activate = activate, .configure = configure, .hand_over = hand_over, .accept = accept, .stats = stats,
+          .destroy = destroy);
