@@ -3,8 +3,6 @@
  * (10.43.0.0/16; Service kube-dns gets its tenth address) or clusterIP, port (53), resolvConf (/etc/resolv.conf: where
  * other names are asked).
  */
-#include <arpa/inet.h>
-
 #include "dns.h"
 #include "kube/services.h"
 #include "kube/values.h"
@@ -50,9 +48,24 @@ static void on_status(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
     see_network(self, kg_msg_args(m));
 }
 
-static void on_change(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg) {
-  (void)ctx, (void)change, (void)old, (void)arg;
-  if (kg_str_is(kube_name(now), "kube-dns") && kg_str_is(kube_namespace(now), "kube-system")) own_write(self);
+static void see(dns_t *d, void (*index)(index_t *, kg_view_t, kg_doc_t *), const kube_informer_t *seen,
+                kube_change_t change, kg_view_t old, kg_view_t now) {
+  kg_str_t ns = kube_namespace(now), name = kube_name(now);
+  if (change != KUBE_ADDED) index(&d->index, change == KUBE_DELETED ? now : old, NULL);
+  if (change != KUBE_DELETED) index(&d->index, now, kube_informer_get(seen, ns, name));
+  if (kg_str_is(name, "kube-dns") && kg_str_is(ns, "kube-system")) own_write(d);
+}
+
+static void on_service(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg) {
+  (void)ctx, (void)arg;
+  dns_t *d = self;
+  see(d, index_service, d->services, change, old, now);
+}
+
+static void on_slice(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg) {
+  (void)ctx, (void)arg;
+  dns_t *d = self;
+  see(d, index_slice, d->slices, change, old, now);
 }
 
 static void on_synced(kg_ctx_t *ctx, void *self, void *arg) {
@@ -69,21 +82,19 @@ static void destroy(kg_ctx_t *ctx, void *self) {
   cache_free(d);
   kube_informer_stop(ctx, d->services);
   kube_informer_stop(ctx, d->slices);
+  index_free(&d->index);
   free(d->resolv_conf);
   free(d);
 }
 
 static int read_address(dns_t *d, kg_view_t config, kg_error_t *err) {
   kg_str_t ip = kg_view_str(kg_view_get(config, "clusterIP")), cidr = kg_view_str(kg_view_get(config, "serviceCIDR"));
-  char net[48];
-  struct in_addr a;
-  if (!cidr.n) cidr = KG_STR("10.43.0.0/16");
-  snprintf(net, sizeof net, KG_STR_FMT, KG_STR_ARG(ip.n ? ip : cidr));
-  net[strcspn(net, "/")] = '\0';
-  if (inet_pton(AF_INET, net, &a) != 1)
-    return kg_error_set(err, KG_EINVAL, "serviceCIDR must be an IPv4 network, and clusterIP an address in it");
-  if (!ip.n) a.s_addr = htonl(ntohl(a.s_addr) + 10);
-  inet_ntop(AF_INET, &a, d->cluster_ip, sizeof d->cluster_ip);
+  uint32_t number;
+  if (ip.n && kube_ipv4(ip, &number) == 0)
+    snprintf(d->cluster_ip, sizeof d->cluster_ip, KG_STR_FMT, KG_STR_ARG(ip));
+  else if (ip.n || kube_dns_address(cidr.n ? cidr : KG_STR("10.43.0.0/16"), d->cluster_ip) < 0)
+    return kg_error_set(err, KG_EINVAL,
+                        "serviceCIDR must be an IPv4 network of /28 or more, clusterIP an address in it");
   return 0;
 }
 
@@ -106,7 +117,7 @@ static int create(kg_ctx_t *ctx, void **self, kg_error_t *err) {
 }
 
 static int start(kg_ctx_t *ctx, void *self, kg_error_t *err) {
-  static const kube_services_config_t config = {on_change, on_change, on_synced, on_status};
+  static const kube_services_config_t config = {on_service, on_slice, on_synced, on_status};
   dns_t *d = self;
   if (kube_services_start(ctx, &config, &d->services, &d->slices, err) < 0) return -1;
   kg_ready(ctx);

@@ -1,4 +1,3 @@
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -36,20 +35,6 @@ static void destroy(kg_ctx_t *ctx, void *self) {
   free(a);
 }
 
-/* The tenth address of the services' network, where the dns role serves. */
-static char *dns_of(kg_str_t cidr) {
-  char net[32], ip[INET_ADDRSTRLEN];
-  struct in_addr addr;
-  const char *slash = cidr.n ? memchr(cidr.p, '/', cidr.n) : NULL;
-  size_t n = slash ? (size_t)(slash - cidr.p) : cidr.n;
-  if (!n || n >= sizeof net) return NULL;
-  memcpy(net, cidr.p, n);
-  net[n] = '\0';
-  if (inet_pton(AF_INET, net, &addr) != 1) return NULL;
-  addr.s_addr = htonl(ntohl(addr.s_addr) + 10);
-  return inet_ntop(AF_INET, &addr, ip, sizeof ip) ? strdup(ip) : NULL;
-}
-
 static void read_config(agent_t *a, kg_view_t c) {
   char *host = host_name();
   a->name = text_of(c, "nodeName", host);
@@ -59,7 +44,9 @@ static void read_config(agent_t *a, kg_view_t c) {
   a->pod_cidr = text_of(c, "podCIDR", "10.42.0.0/24");
   a->cluster_domain = text_of(c, "clusterDomain", "cluster.local");
   a->cluster_dns = text_of(c, "clusterDNS", NULL);
-  if (!a->cluster_dns) a->cluster_dns = dns_of(kg_view_str(kg_view_get(c, "serviceCIDR")));
+  char dns[16];
+  if (!a->cluster_dns && kube_dns_address(kg_view_str(kg_view_get(c, "serviceCIDR")), dns) == 0)
+    a->cluster_dns = strdup(dns);
   a->max_pods = kg_view_int(kg_view_get(c, "maxPods"), MAX_PODS);
   a->ip = text_of(c, "nodeIP", NULL);
   if (!a->ip) a->ip = host_ip();

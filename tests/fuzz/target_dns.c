@@ -13,9 +13,6 @@ bool kube_informer_synced(const kube_informer_t *inf) {
 kg_doc_t *kube_informer_get(const kube_informer_t *inf, kg_str_t ns, kg_str_t name) {
   return (void)inf, kg_str_is(ns, "b") && kg_str_is(name, "web") ? service : NULL;
 }
-kg_doc_t *kube_informer_at(const kube_informer_t *inf, size_t i) {
-  return i ? NULL : inf ? slice : service;
-}
 void kube_informer_ns(const kube_informer_t *inf, kg_str_t ns, size_t *first, size_t *count) {
   (void)inf;
   *first = 0;
@@ -42,7 +39,9 @@ static dns_t *server(void) {
       "\"addressType\":\"IPv4\",\"ports\":[{\"name\":\"http\",\"protocol\":\"TCP\",\"port\":8080}],\"endpoints\":[{"
       "\"addresses\":[\"10.1.0.5\"],\"hostname\":\"h\"}]}");
   d = calloc(1, sizeof *d);
-  *d = (dns_t){.udp = -1, .tcp = -1, .slices = (kube_informer_t *)&slice};
+  *d = (dns_t){.udp = -1, .tcp = -1};
+  index_service(&d->index, kg_view_of(service), service);
+  index_slice(&d->index, kg_view_of(slice), slice);
   strcpy(d->domain, "cluster.local");
   strcpy(d->cluster_ip, "10.96.0.10");
   return d;

@@ -120,6 +120,24 @@ Test(dns, ports_pods_reverse_and_version) {
   teardown(&t);
 }
 
+Test(dns, names_follow_endpoints_that_move) {
+  bench_t t;
+  setup(&t);
+  slice(&t, "db-1", "db",
+        "\"addressType\":\"IPv4\",\"ports\":[{\"name\":\"sql\",\"port\":5432,\"protocol\":\"TCP\"}],\"endpoints\":["
+        "{\"addresses\":[\"10.77.0.60\"],\"hostname\":\"db-0\"}]");
+  wait_for(&t, "60.0.77.10.in-addr.arpa", "PTR", "NOERROR 60.0.77.10.in-addr.arpa. PTR db-0.db." IN ".");
+  cr_expect_str_eq(ask_for(&t, "db." IN, "A"), "NOERROR db." IN ". A 10.77.0.60");
+  cr_expect_not(strstr(ask_for(&t, "50.0.77.10.in-addr.arpa", "PTR"), "db"), "it has moved");
+  service_put(&t.c, "web", "{\"type\":\"ExternalName\",\"externalName\":\"example.com\",\"clusterIP\":null}");
+  wait_for(&t, "web." IN, "CNAME", "NOERROR web." IN ". CNAME example.com.");
+  cr_expect_not(strstr(ask_for(&t, "1.1.43.10.in-addr.arpa", "PTR"), "web"), "it has no address any more");
+  object_delete(&t.c, "discovery.k8s.io", "v1", "endpointslices", "default", "db-1");
+  wait_for(&t, "db." IN, "A", "NOERROR");
+  cr_expect_not(strstr(ask_for(&t, "60.0.77.10.in-addr.arpa", "PTR"), "db"));
+  teardown(&t);
+}
+
 Test(dns, aliases) {
   bench_t t;
   setup(&t);

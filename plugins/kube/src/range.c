@@ -38,3 +38,11 @@ int kube_pod_addresses(kg_str_t cidr, uint32_t *first, uint32_t *count, kg_error
   *count = (1u << (32 - bits)) - 3;
   return 0;
 }
+
+int kube_dns_address(kg_str_t service_cidr, char text[16]) {
+  uint32_t first;
+  unsigned bits;
+  if (kube_ipv4_range(service_cidr, &first, &bits) < 0 || bits > 28) return -1;
+  struct in_addr a = {htonl(first + 10)};
+  return inet_ntop(AF_INET, &a, text, 16) ? 0 : -1;
+}

@@ -27,6 +27,9 @@ int kube_ipv4_range(kg_str_t s, uint32_t *first, unsigned *bits);
  * err. */
 int kube_pod_addresses(kg_str_t cidr, uint32_t *first, uint32_t *count, kg_error_t *err);
 
+/* The tenth address of the services' network, where the dns role serves and pods ask; 0, or -1 if there is none. */
+int kube_dns_address(kg_str_t service_cidr, char text[16]);
+
 /* A label selector from its text ("a=b,c in (d,e),!f") or from a LabelSelector object; immutable once made. */
 typedef struct kube_selector kube_selector_t;
 kube_selector_t *kube_selector_parse(kg_str_t text, kg_error_t *err); /* empty text: matches everything */
