@@ -15,6 +15,8 @@
 
 #include "kogge/plugin.h"
 #include "kube/values.h"
+#include "netfilter/flows.h"
+#include "netfilter/nft.h"
 
 enum { PATH_SIZE = 512 };
 
@@ -72,6 +74,8 @@ char *rules_table(const network_t *n);
 /* Only the host ports of all pods. */
 char *rules_ports(const network_t *n);
 bool pod_has_host_port(const pod_t *p);
+/* Its host ports for UDP, and where they lead to; there false: nowhere any more. */
+void pod_udp_ports(const pod_t *p, bool there, leds_t *out);
 
 /* --- worker.c, work.c ------------------------------------------------------------------------------------------------
  */
@@ -84,6 +88,7 @@ struct job {
   job_kind_t kind;
   kg_msg_t *request; /* to answer; NULL: none */
   char *id, *netns, *rules;
+  leds_t udp; /* host ports that come or go: their clients follow when the rules have changed */
   char bridge[IFNAMSIZ], link[IFNAMSIZ];
   cidr_t cidr;
   uint32_t ip;
@@ -148,6 +153,8 @@ struct network {
   char (*leaving)[IFNAMSIZ]; /* links of detached pods, removed soon unless their namespace took them away */
   size_t nleaving;
   uint64_t sweep_timer;
+  nft_watch_t *watch;
+  flows_t *flows;
   bool draining;
 };
 

@@ -34,9 +34,10 @@ static int read_config(network_t *n, kg_view_t config, kg_error_t *err) {
 }
 
 static void destroy(kg_ctx_t *ctx, void *self) {
-  (void)ctx;
   network_t *n = self;
   worker_stop(n, n->worker);
+  nft_unwatch(n->watch);
+  flows_forget(ctx, &n->flows);
   for (pod_t *p = n->pods, *next; p; p = next) {
     next = p->next;
     pod_free(p);
@@ -94,6 +95,27 @@ static kg_doc_t *status_doc(const network_t *n) {
   return kg_pack_doc(&p);
 }
 
+static void table_made(network_t *n, job_t *j) {
+  if (j->err.code)
+    kg_log(n->ctx, KG_LOG_ERROR, "the rules of table %s could not be made anew: %s", n->bridge, j->err.text);
+}
+
+static void on_lost(kg_ctx_t *ctx, void *self) {
+  network_t *n = self;
+  job_t *j = kg_active(ctx) && n->ready ? job_new(JOB_RULES, NULL, table_made) : NULL;
+  if (!j) return;
+  kg_log(ctx, KG_LOG_WARN, "somebody deleted the rules of table %s, they are made anew", n->bridge);
+  j->rules = rules_table(n);
+  network_give(n, j);
+}
+
+static void watch_table(network_t *n) {
+  kg_error_t err;
+  if (n->watch) return;
+  n->watch = nft_watch(n->ctx, n->bridge, "prerouting", on_lost, &err);
+  if (!n->watch) kg_log(n->ctx, KG_LOG_WARN, "rules that somebody deletes stay away: %s", err.text);
+}
+
 static void bridge_made(network_t *n, job_t *j) {
   if (j->err.code) {
     kg_log(n->ctx, KG_LOG_ERROR, "the bridge %s could not be set up: %s", n->bridge, j->err.text);
@@ -102,6 +124,7 @@ static void bridge_made(network_t *n, job_t *j) {
   }
   n->mtu = j->mtu;
   n->ready = true;
+  watch_table(n);
   kg_doc_t *doc = status_doc(n);
   kg_publish(n->ctx, "network.configured", doc, NULL, 0);
   if (j->request) kg_reply(n->ctx, j->request, doc, NULL, 0);

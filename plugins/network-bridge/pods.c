@@ -107,7 +107,10 @@ static void attached(network_t *n, job_t *j) {
     sweep_later(n, j->link);
     return kg_fail(n->ctx, j->request, KG_ECONFLICT, "network.attach %s: it was detached meanwhile", j->id);
   }
-  if (!j->err.code) return reply_ip(n, j->request, j->ip);
+  if (!j->err.code) {
+    flows_check(n->ctx, &n->flows, &j->udp);
+    return reply_ip(n, j->request, j->ip);
+  }
   kg_fail(n->ctx, j->request, j->err.code, "network.attach %s: %s", j->id, j->err.text);
   drop(n, p);
 }
@@ -157,13 +160,17 @@ void pods_attach(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   j->ip = p->ip;
   j->mtu = n->mtu;
   memcpy(j->link, p->link, sizeof j->link);
-  if (p->ports) j->rules = rules_ports(n);
+  if (p->ports) {
+    j->rules = rules_ports(n);
+    pod_udp_ports(p, true, &j->udp);
+  }
   network_give(n, j);
 }
 
 /* --- detach, list ------------------------------------------------------------------------------------------------ */
 
 static void detached(network_t *n, job_t *j) {
+  flows_check(n->ctx, &n->flows, &j->udp);
   if (j->err.code)
     kg_fail(n->ctx, j->request, j->err.code, "network.detach %s: %s", j->id, j->err.text);
   else
@@ -174,12 +181,14 @@ void pods_detach(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   network_t *n = self;
   pod_t *p = pod_find(n, kg_view_str(kg_view_get(kg_msg_args(m), "id")));
   if (!p) return kg_reply(ctx, m, NULL, NULL, 0);
-  bool rules = p->ports != NULL;
+  job_t *j = p->ports ? job_new(JOB_RULES, m, detached) : NULL;
+  if (j) {
+    j->id = strdup(p->id);
+    pod_udp_ports(p, false, &j->udp);
+  }
   sweep_later(n, p->link);
   drop(n, p);
-  job_t *j = rules ? job_new(JOB_RULES, m, detached) : NULL;
   if (!j) return kg_reply(ctx, m, NULL, NULL, 0);
-  j->id = kg_str_dup(kg_view_str(kg_view_get(kg_msg_args(m), "id")));
   j->rules = rules_ports(n);
   network_give(n, j);
 }

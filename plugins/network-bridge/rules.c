@@ -55,6 +55,18 @@ static void add_ports(kube_buf_t *b, const network_t *n, const pod_t *p) {
   if (pod_has_host_port(p)) kube_buf_fmt(b, "add element ip %s hairpin { %s . %s }\n", n->bridge, ip, ip);
 }
 
+void pod_udp_ports(const pod_t *p, bool there, leds_t *out) {
+  uint32_t host = 0;
+  for (kg_iter_t it = kg_iter(kg_view_of(p->ports)); kg_iter_next(&it);) {
+    if (!wanted(it.value) || strcmp(protocol(it.value), "udp") != 0) continue;
+    if (kube_ipv4(port_str(it.value, "hostIP"), &host) < 0) host = 0;
+    leds_add(out, (led_t){.ip = host,
+                          .port = (uint16_t)port_int(it.value, "hostPort"),
+                          .to = there ? p->ip : 0,
+                          .to_port = there ? (uint16_t)port_int(it.value, "containerPort") : 0});
+  }
+}
+
 static void all_ports(kube_buf_t *b, const network_t *n) {
   for (const pod_t *p = n->pods; p; p = p->next)
     if (p->ports) add_ports(b, n, p);

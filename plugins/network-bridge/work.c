@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "kube/nft.h"
+#include "netfilter/nft.h"
 #include "network.h"
 
 /* --- nft --------------------------------------------------------------------------------------------------------- */
@@ -16,7 +16,8 @@
 static int nft(const char *rules, kg_error_t *err) {
   char said[300] = "";
   int out, status = -1, result = 0;
-  pid_t pid = kube_nft_spawn(rules, strlen(rules), &out);
+  if (!rules) return kg_error_set(err, KG_EINTERNAL, "out of memory");
+  pid_t pid = nft_spawn(rules, strlen(rules), &out);
   if (pid < 0) {
     result = kg_error_set(err, KG_EINTERNAL, "nft could not be started: %s", strerror(errno));
   } else {

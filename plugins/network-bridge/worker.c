@@ -34,6 +34,7 @@ void job_free(job_t *j) {
   free(j->id);
   free(j->netns);
   free(j->rules);
+  free(j->udp.all);
   free(j->links);
   free(j);
 }

@@ -143,24 +143,35 @@ static void drop_affinity(change_t *c, const frame_t *f, const affinity_t *a) {
   for (size_t i = 0; i < a->n; i++) drop_backend(&c->after, f, a, &a->backends[i]);
 }
 
-/* A service with affinity says its backends apart. */
-static void affinity_backends(elements_t *out, const elements_t *live, const affinity_t *all, size_t n) {
+/* --- clients over UDP ----------------------------------------------------------------------------------------------
+ */
+
+static void led_to(leds_t *out, const element_t *e, uint32_t to, uint16_t to_port) {
+  leds_add(out, (led_t){.ip = e->ip, .port = e->port, .to = to, .to_port = to_port});
+}
+
+/* The UDP frontends among live, and their backends if wanted. */
+static void udp_frontends(leds_t *out, const elements_t *live, bool backends) {
   for (size_t i = 0; i < live->n; i++) {
-    const affinity_t *a = live->all[i].verdict == OWN ? numbered(all, n, live->all[i].to) : NULL;
-    if (live->all[i].protocol != UDP) continue;
-    for (size_t k = 0; a && k < a->n; k++)
-      element_add(out, (element_t){.ip = live->all[i].ip,
-                                   .port = live->all[i].port,
-                                   .protocol = UDP,
-                                   .place = BACKENDS,
-                                   .to = a->backends[k].ip,
-                                   .to_port = a->backends[k].port});
+    const element_t *e = &live->all[i];
+    bool backend = e->place == BACKENDS || e->place == NODE_BACKENDS;
+    if (e->protocol != UDP || e->place == RESTRICTED || e->place == ALLOWED || (backend && !backends)) continue;
+    led_to(out, e, backend ? e->to : 0, backend ? e->to_port : 0);
+  }
+}
+
+/* A service with affinity says its backends apart. */
+static void udp_affinities(leds_t *out, const elements_t *live, const affinity_t *all, size_t n) {
+  for (size_t i = 0; i < live->n; i++) {
+    const element_t *e = &live->all[i];
+    const affinity_t *a = e->protocol == UDP && e->verdict == OWN ? numbered(all, n, e->to) : NULL;
+    for (size_t k = 0; a && k < a->n; k++) led_to(out, e, a->backends[k].ip, a->backends[k].port);
   }
 }
 
 void change_fresh(change_t *c, const frame_t *f, const service_t *s) {
-  flows_frontends(&c->udp, &s->live, true);
-  affinity_backends(&c->udp, &s->live, s->affinities, s->naffinities);
+  udp_frontends(&c->udp, &s->live, true);
+  udp_affinities(&c->udp, &s->live, s->affinities, s->naffinities);
   const elements_t none = {0};
   for (size_t i = 0; i < s->naffinities; i++) change_affinity(c, f, NULL, &s->affinities[i]);
   compare_elements(c, &none, &s->live);
@@ -170,9 +181,9 @@ void change_service(change_t *c, const frame_t *f, service_t *s, elements_t want
   for (size_t i = 0; i < n; i++)
     change_affinity(c, f, numbered(s->affinities, s->naffinities, affinities[i].number), &affinities[i]);
   compare_elements(c, &s->live, &wanted);
-  flows_frontends(&c->udp, &s->live, false);
-  flows_frontends(&c->udp, &wanted, true);
-  affinity_backends(&c->udp, &wanted, affinities, n);
+  udp_frontends(&c->udp, &s->live, false);
+  udp_frontends(&c->udp, &wanted, true);
+  udp_affinities(&c->udp, &wanted, affinities, n);
   for (size_t i = 0; i < s->naffinities; i++)
     if (!numbered(affinities, n, s->affinities[i].number)) drop_affinity(c, f, &s->affinities[i]);
   affinities_free(s->affinities, s->naffinities);

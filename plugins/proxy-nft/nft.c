@@ -5,7 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "kube/nft.h"
+#include "netfilter/nft.h"
 #include "proxy.h"
 
 struct nft {
@@ -44,7 +44,7 @@ int nft_run(kg_ctx_t *ctx, nft_t **nft, const char *text, size_t n, nft_done_fn 
   nft_t *p = *nft = calloc(1, sizeof *p);
   if (!p) return kg_error_set(err, KG_EINTERNAL, "out of memory");
   *p = (nft_t){.at = nft, .done = done, .fd = -1};
-  p->pid = kube_nft_spawn(text, n, &p->out);
+  p->pid = nft_spawn(text, n, &p->out);
   int code = errno;
   if (p->pid > 0 && (p->fd = (int)syscall(SYS_pidfd_open, p->pid, 0)) >= 0 &&
       kg_fd_watch(ctx, p->fd, EPOLLIN, on_end, p, err) == 0)

@@ -8,6 +8,7 @@
 
 #include "kube/services.h"
 #include "kube/values.h"
+#include "netfilter/nft.h"
 #include "proxy.h"
 
 enum { RETRY_FIRST_MS = 200, RETRY_LAST_MS = 10000 };
@@ -24,8 +25,9 @@ typedef struct proxy {
   bool warned;    /* ... and that was said */
   bool draining;
   nft_t *nft;
+  nft_watch_t *watch;
   flows_t *flows;
-  elements_t udp; /* frontends of the transaction under way */
+  leds_t udp; /* frontends of the transaction under way */
   uint64_t timer;
   int64_t retry_ms, began_us, last_us;
   uint32_t numbers;
@@ -72,7 +74,7 @@ static void done(kg_ctx_t *ctx, void *self, const char *error) {
 static void take_udp(proxy_t *p, change_t *c) {
   free(p->udp.all);
   p->udp = c->udp;
-  c->udp = (elements_t){0};
+  c->udp = (leds_t){0};
 }
 
 static void want(proxy_t *p, service_t *s, elements_t *e, affinity_t **a, size_t *n) {
@@ -193,6 +195,22 @@ static void on_synced(kg_ctx_t *ctx, void *self, void *arg) {
   flush_soon(self, 0);
 }
 
+/* While a transaction is under way its end does the same. */
+static void on_lost(kg_ctx_t *ctx, void *self) {
+  proxy_t *p = self;
+  if (!kg_active(ctx) || !p->transactions) return;
+  kg_log(ctx, KG_LOG_WARN, "somebody deleted the rules of table %s, they are made anew", p->frame.table);
+  p->whole = true;
+  if (!p->nft) flush_soon(p, 0);
+}
+
+static void watch_table(proxy_t *p, const char *table) {
+  kg_error_t err;
+  nft_unwatch(p->watch);
+  p->watch = nft_watch(p->ctx, table, "prerouting", on_lost, &err);
+  if (!p->watch) kg_log(p->ctx, KG_LOG_WARN, "rules that somebody deletes stay away: %s", err.text);
+}
+
 static void see_network(proxy_t *p, kg_view_t status) {
   frame_t f = p->frame;
   kg_str_t bridge = kg_view_str(kg_view_get(status, "bridge")), pods = kg_view_str(kg_view_get(status, "podCIDR"));
@@ -202,6 +220,7 @@ static void see_network(proxy_t *p, kg_view_t status) {
   snprintf(f.pods, sizeof f.pods, KG_STR_FMT, KG_STR_ARG(pods));
   if (kube_ipv4_range(pods, &f.pod_net, &f.pod_bits) < 0) return;
   if (p->cluster_cidr) snprintf(f.pods, sizeof f.pods, "%s", p->cluster_cidr);
+  if (!p->watch || strcmp(f.table, p->frame.table) != 0) watch_table(p, f.table);
   p->frame = f;
   p->whole = true;
   flush_soon(p, 0);
@@ -225,6 +244,7 @@ static void on_status(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
 static void destroy(kg_ctx_t *ctx, void *self) {
   proxy_t *p = self;
   nft_forget(ctx, &p->nft);
+  nft_unwatch(p->watch);
   flows_forget(ctx, &p->flows);
   free(p->udp.all);
   kube_informer_stop(ctx, p->services_seen);

@@ -13,6 +13,7 @@
 #include "kogge/plugin.h"
 #include "kube/informer.h"
 #include "kube/json.h"
+#include "netfilter/flows.h"
 
 enum {
   EXACT = 64,      /* as many backends have slots of equal weight; with more, slots are MOST and nearly equal */
@@ -139,7 +140,7 @@ void ip_put(kube_buf_t *b, uint32_t ip);
 typedef struct change {
   kube_buf_t remove[PLACES], add[PLACES];
   kube_buf_t chains, after; /* before the elements, and after them */
-  elements_t udp;           /* frontends that changed, with their backends; the caller takes them */
+  leds_t udp;               /* frontends that changed, with their backends; the caller takes them */
 } change_t;
 /* What leads from the live state to the wanted one, which becomes the live one (taken over). */
 void change_service(change_t *c, const frame_t *f, service_t *s, elements_t wanted, affinity_t *affinities, size_t n);
@@ -153,15 +154,6 @@ size_t drop_duplicates(services_t *all);
 
 /* --- nft.c
  * -------------------------------------------------------------------------------------------------------------- */
-
-/* What the kernel remembers of UDP clients (flows.c). */
-typedef struct flows flows_t;
-/* Adds the UDP frontends among live, and their backends if wanted. */
-void flows_frontends(elements_t *out, const elements_t *live, bool backends);
-/* Deletes memories of these frontends that lead to none of their backends. Takes the elements over, comes back later.
- */
-void flows_check(kg_ctx_t *ctx, flows_t **at, elements_t *frontends);
-void flows_forget(kg_ctx_t *ctx, flows_t **at);
 
 typedef struct nft nft_t;
 typedef void (*nft_done_fn)(kg_ctx_t *ctx, void *self, const char *error); /* NULL: it was done */

@@ -160,6 +160,55 @@ Test(network, a_host_port_is_reached_from_everywhere) {
   teardown(&b);
 }
 
+/* A client that keeps asking from one port; until it is answered as wanted. */
+static void wait_answer(const char *netns, const char *wanted) {
+  const char *said = "";
+  for (int i = 0; i < 20 && strcmp(said, wanted); i++) said = ask_from(netns, HOST_IP, 9053, 4000);
+  cr_expect_str_eq(said, wanted);
+}
+
+Test(network, udp_clients_follow_a_host_port) {
+  bench_t b;
+  char one[128], two[128], outside[128], ip[32];
+  const char *ports = "[{\"hostPort\":9053,\"containerPort\":53,\"protocol\":\"UDP\"}]";
+  setup(&b, NETWORK);
+  snprintf(outside, sizeof outside, "%s/outside", b.w.dir);
+  world_ns(&b.w, "one", one);
+  world_ns(&b.w, "two", two);
+  serve(&b.w, one, 53, true);
+  serve(&b.w, two, 53, true);
+  cr_expect_str_eq(ask_from(outside, HOST_IP, 9053, 4000), "refused", "nobody is there yet");
+  attach(&b, "one", one, ports, ip);
+  wait_answer(outside, OUTSIDE_IP);
+  detach(&b, "one");
+  attach(&b, "two", two, ports, ip);
+  sh("nsenter --net=%s ip link set eth0 down || true", one);
+  wait_answer(outside, OUTSIDE_IP);
+  teardown(&b);
+}
+
+Test(network, rules_that_somebody_flushes_come_back) {
+  bench_t b;
+  char one[128], ip[32];
+  const char *ports = "[{\"hostPort\":9090,\"containerPort\":8080,\"protocol\":\"TCP\"}]";
+  static const char *const ways[] = {"flush ruleset", "flush table ip " BRIDGE};
+  setup(&b, NETWORK);
+  world_ns(&b.w, "one", one);
+  attach(&b, "one", one, ports, ip);
+  serve(&b.w, one, 8080, false);
+  for (int way = 0; way < 2; way++) {
+    cr_expect_str_eq(ask(NULL, HOST_IP, 9090, false), HOST_IP);
+    sh("nft %s", ways[way]);
+    const char *said = "";
+    for (int i = 0; i < 30 && strcmp(said, HOST_IP); i++) {
+      nanosleep(&(struct timespec){0, 100000000}, NULL);
+      said = ask(NULL, HOST_IP, 9090, false);
+    }
+    cr_expect_str_eq(said, HOST_IP, "after %s: %s", ways[way], said);
+  }
+  teardown(&b);
+}
+
 Test(network, two_pods_cannot_have_one_host_port) {
   bench_t b;
   char one[128], two[128], ip[32];

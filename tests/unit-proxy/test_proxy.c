@@ -271,6 +271,27 @@ Test(proxy, two_services_that_want_one_address_do_not_stop_the_others) {
   cluster_down(&t.c);
 }
 
+Test(proxy, rules_that_somebody_flushes_come_back) {
+  bench_t t;
+  setup(&t);
+  service_put(&t.c, "web", "{\"clusterIP\":\"10.43.1.1\",\"ports\":[{\"port\":80,\"targetPort\":8080}]}");
+  endpoints(&t, "web", 8080, "TCP", "[" READY("%s") "]", t.ip_a);
+  static const char *const ways[] = {"flush ruleset", "delete table ip " BRIDGE "-proxy",
+                                     "flush table ip " BRIDGE "-proxy"};
+  for (int way = 0; way < 3; way++) {
+    cr_expect_str_eq(ask(t.client, "10.43.1.1", 80, false), t.ip_client);
+    sh("nft %s", ways[way]);
+    const char *said = "";
+    for (int i = 0; i < 30 && strcmp(said, t.ip_client); i++) {
+      nanosleep(&(struct timespec){0, 100000000}, NULL);
+      said = ask(t.client, "10.43.1.1", 80, false);
+    }
+    cr_expect_str_eq(said, t.ip_client, "after %s: %s", ways[way], said);
+  }
+  settle(&t);
+  cluster_down(&t.c);
+}
+
 Test(proxy, a_swap_and_a_headless_service) {
   bench_t t;
   kg_error_t err = {0};

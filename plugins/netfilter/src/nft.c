@@ -1,4 +1,4 @@
-#include "kube/nft.h"
+#include "netfilter/nft.h"
 
 #include <errno.h>
 #include <spawn.h>
@@ -33,7 +33,7 @@ static int spawn(int in, int out, pid_t *pid) {
   return code;
 }
 
-pid_t kube_nft_spawn(const char *rules, size_t n, int *out) {
+pid_t nft_spawn(const char *rules, size_t n, int *out) {
   pid_t pid = -1;
   int in = memory_file(rules, n);
   *out = in >= 0 ? memory_file("", 0) : -1;

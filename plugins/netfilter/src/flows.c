@@ -1,8 +1,4 @@
-/*
- * UDP has no connections, but the kernel remembers where it sent the packets of each pair of ports: a client that keeps
- * asking from one port would go on being sent to a backend that is gone, or nowhere. After a change such memories are
- * deleted.
- */
+/* Memories of UDP packets, over netlink. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -10,16 +6,18 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 
-#include "proxy.h"
+#include "netfilter/flows.h"
 
 enum { ROOM = 65536 };
 
 struct flows {
   flows_t **at;
   struct mnl_socket *socket;
-  elements_t now, next; /* next: came while the dump was under way */
+  leds_t now, next; /* next: came while the dump was under way */
   uint64_t deleted;
   char in[ROOM];
 };
@@ -32,26 +30,27 @@ typedef struct tuple {
 
 /* --- which are stale ---------------------------------------------------------------------------------------------- */
 
+void leds_add(leds_t *l, led_t one) {
+  if (l->n == l->room) {
+    size_t room = l->room ? l->room * 2 : 8;
+    led_t *all = realloc(l->all, room * sizeof *all);
+    if (!all) return;
+    l->all = all;
+    l->room = room;
+  }
+  l->all[l->n++] = one;
+}
+
 static int by_frontend(const void *x, const void *y) {
-  const element_t *a = x, *b = y;
+  const led_t *a = x, *b = y;
   if (a->ip != b->ip) return a->ip < b->ip ? -1 : 1;
   return (a->port > b->port) - (a->port < b->port);
 }
 
-void flows_frontends(elements_t *out, const elements_t *live, bool backends) {
-  for (size_t i = 0; i < live->n; i++) {
-    element_t e = live->all[i];
-    bool backend = e.place == BACKENDS || e.place == NODE_BACKENDS;
-    if (e.protocol != UDP || e.place == RESTRICTED || e.place == ALLOWED || (backend && !backends)) continue;
-    if (!backend) e.to = e.to_port = 0;
-    element_add(out, e);
-  }
-}
-
 /* Its frontend changed, and where it leads is none of the backends of now. */
-static bool stale(const elements_t *e, const tuple_t *asked, const tuple_t *answers) {
+static bool stale(const leds_t *e, const tuple_t *asked, const tuple_t *answers) {
   for (int node = 0; node < 2; node++) {
-    element_t key = {.ip = node ? 0 : asked->to, .port = asked->to_port};
+    led_t key = {.ip = node ? 0 : asked->to, .port = asked->to_port};
     size_t low = 0, high = e->n;
     while (low < high) {
       size_t middle = (low + high) / 2;
@@ -129,7 +128,7 @@ static void ask(kg_ctx_t *ctx, flows_t *f);
 static void finish(kg_ctx_t *ctx, flows_t *f) {
   free(f->now.all);
   f->now = f->next;
-  f->next = (elements_t){0};
+  f->next = (leds_t){0};
   if (f->now.n)
     ask(ctx, f);
   else
@@ -157,21 +156,21 @@ static void ask(kg_ctx_t *ctx, flows_t *f) {
   if (mnl_socket_sendto(f->socket, m, m->nlmsg_len) < 0) flows_forget(ctx, f->at);
 }
 
-void flows_check(kg_ctx_t *ctx, flows_t **at, elements_t *frontends) {
+void flows_check(kg_ctx_t *ctx, flows_t **at, leds_t *changed) {
   flows_t *f = *at;
   kg_error_t err;
-  if (!frontends->n) return;
+  if (!changed->n) return;
   if (f) { /* after the dump under way */
-    for (size_t i = 0; i < frontends->n; i++) element_add(&f->next, frontends->all[i]);
-    free(frontends->all);
-    *frontends = (elements_t){0};
+    for (size_t i = 0; i < changed->n; i++) leds_add(&f->next, changed->all[i]);
+    free(changed->all);
+    *changed = (leds_t){0};
     return;
   }
   f = *at = calloc(1, sizeof *f);
   if (!f) return;
   f->at = at;
-  f->now = *frontends;
-  *frontends = (elements_t){0};
+  f->now = *changed;
+  *changed = (leds_t){0};
   f->socket = mnl_socket_open2(NETLINK_NETFILTER, SOCK_NONBLOCK | SOCK_CLOEXEC);
   if (f->socket && mnl_socket_bind(f->socket, 0, MNL_SOCKET_AUTOPID) == 0 &&
       kg_fd_watch(ctx, mnl_socket_get_fd(f->socket), EPOLLIN, on_flows, f, &err) == 0)
