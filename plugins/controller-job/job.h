@@ -31,6 +31,7 @@ typedef struct jobpod {
   bool active, ready, terminating, succeeded, failed; /* terminating: on its way out, not yet ended */
   bool tracked;                                       /* has our finalizer */
   bool uncounted;                                     /* its uid is in uncountedTerminatedPods */
+  bool delayed;                                       /* its failure counts when the next pod of its index is there */
   int64_t index;                                      /* -1: none */
   int64_t ended_us;
   action_t action; /* of a failed pod, by podFailurePolicy */
@@ -65,7 +66,7 @@ void set_condition(pass_t *p, const char *type, const char *status, const char *
 /* pods.c */
 void pods_read(pass_t *p);
 bool has_finalizer(kg_view_t pod);
-void remove_finalizer(kg_ctx_t *ctx, ctl_sync_t *s, kg_view_t pod);
+void remove_finalizer(kg_ctx_t *ctx, ctl_sync_t *s, kg_view_t pod, ctl_answer_fn fn, void *arg); /* fn may be NULL */
 int64_t note_int(kg_view_t pod, const char *key, int64_t fallback);
 
 /* index.c: "1,3-5" and flags by index */
@@ -78,7 +79,8 @@ void failure_policy(pass_t *p);        /* sets `action` of each failed pod that 
 const char *success_policy(pass_t *p); /* the message if some rule holds, else NULL */
 
 /* verdict.c */
-void verdict(pass_t *p); /* conditions that say how it ends */
+bool is_ending(const pass_t *p); /* how it ends is decided */
+void verdict(pass_t *p);         /* conditions that say how it ends */
 
 /* manage.c */
 void manage(pass_t *p);

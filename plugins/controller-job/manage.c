@@ -8,17 +8,37 @@ enum { BACKOFF_MS = 10 * 1000, BACKOFF_LAST_MS = 600 * 1000 };
 
 /* --- deleting ----------------------------------------------------------------------------------------------------- */
 
-static void delete_pod(pass_t *p, jobpod_t *pod) {
-  ctl_pod_delete(p->ctx, p->sync, &p->c->base, &p->c->ahead, p->doc, pod->object);
+typedef struct taking {
+  pass_t *p;
+  const jobpod_t *pod;
+} taking_t;
+
+static void let_go(kg_ctx_t *ctx, void *self, ctl_sync_t *s, const kg_msg_t *m, void *arg) {
+  (void)self;
+  const taking_t *t = arg;
+  if (kg_msg_type(m) != KG_MSG_REPLY) return;
+  ctl_pod_delete(ctx, s, &t->p->c->base, &t->p->c->ahead, t->p->doc, t->pod->object);
+}
+
+/* A pod of a job that has failed counts as failed; one that is taken away otherwise loses its finalizer first, so that
+ * it counts for nothing. */
+static void delete_pod(pass_t *p, jobpod_t *pod, bool counts) {
+  if (counts || !pod->tracked) {
+    ctl_pod_delete(p->ctx, p->sync, &p->c->base, &p->c->ahead, p->doc, pod->object);
+  } else {
+    taking_t *t = kube_arena_alloc(p->arena, sizeof *t);
+    *t = (taking_t){p, pod};
+    remove_finalizer(p->ctx, p->sync, pod->object, let_go, t);
+  }
+  p->ready -= pod->ready;
   pod->active = pod->ready = false;
   p->active--;
   p->terminating++;
 }
 
-static void delete_all(pass_t *p) {
+static void delete_all(pass_t *p, bool count) {
   for (size_t i = 0; i < p->n; i++)
-    if (p->pods[i].active) delete_pod(p, &p->pods[i]);
-  p->ready = 0;
+    if (p->pods[i].active) delete_pod(p, &p->pods[i], count);
 }
 
 /* Not ready before ready, younger before older; indexed: the highest index first. */
@@ -37,10 +57,7 @@ static void delete_some(pass_t *p, int64_t n) {
   for (size_t i = 0; i < p->n; i++)
     if (p->pods[i].active) order[count++] = &p->pods[i];
   qsort(order, count, sizeof *order, by_worth);
-  for (size_t i = 0; i < count && (int64_t)i < n; i++) {
-    p->ready -= order[i]->ready;
-    delete_pod(p, order[i]);
-  }
+  for (size_t i = 0; i < count && (int64_t)i < n; i++) delete_pod(p, order[i], false);
 }
 
 /* Of two active pods of one index, or one whose index is done, the surplus goes. */
@@ -52,8 +69,7 @@ static void delete_surplus(pass_t *p) {
     bool bad = pod->index < 0 || pod->index >= p->completions || seen[pod->index] || p->done[pod->index] ||
                p->lost[pod->index];
     if (!bad) seen[pod->index] = 1;
-    p->ready -= bad && pod->ready;
-    if (bad) delete_pod(p, pod);
+    if (bad) delete_pod(p, pod, false);
   }
 }
 
@@ -97,8 +113,7 @@ static void set_index(pass_t *p, kube_node_t *pod, int64_t index) {
   kube_set(a, kube_sub(a, meta, "annotations"), INDEX_NOTE, text);
   kube_set(a, kube_sub(a, meta, "labels"), INDEX_NOTE, text);
   kube_set(a, meta, "generateName", kube_strf(a, KG_STR_FMT "-%lld-", KG_STR_ARG(name), (long long)index));
-  if (!kube_get(spec, "hostname"))
-    kube_set(a, spec, "hostname", kube_strf(a, KG_STR_FMT "-%lld", KG_STR_ARG(name), (long long)index));
+  kube_set(a, spec, "hostname", kube_strf(a, KG_STR_FMT "-%lld", KG_STR_ARG(name), (long long)index));
   add_env(a, kube_get(spec, "containers"));
   add_env(a, kube_get(spec, "initContainers"));
   if (p->per_index) note_failures(p, kube_sub(a, meta, "annotations"), index);
@@ -180,9 +195,7 @@ static int64_t wanted(const pass_t *p) {
 }
 
 void manage(pass_t *p) {
-  bool ending =
-      kg_str_is(condition_is(p, "FailureTarget"), "True") || kg_str_is(condition_is(p, "SuccessCriteriaMet"), "True");
-  if (ending || p->suspended) return delete_all(p);
+  if (is_ending(p) || p->suspended) return delete_all(p, is_ending(p));
   if (p->indexed) delete_surplus(p);
   int64_t want = wanted(p), have = p->active + (p->only_failed ? p->terminating : 0);
   if (p->active > want) return delete_some(p, p->active - want);

@@ -64,7 +64,7 @@ static void expire(pass_t *p, const kube_node_t *end) {
 static void release_all(pass_t *p) {
   pods_read(p);
   for (size_t i = 0; i < p->n; i++)
-    if (p->pods[i].tracked) remove_finalizer(p->ctx, p->sync, p->pods[i].object);
+    if (p->pods[i].tracked) remove_finalizer(p->ctx, p->sync, p->pods[i].object, NULL, NULL);
 }
 
 /* Pods of a job that is no more need not wait to be counted. */
@@ -77,7 +77,7 @@ static void release_orphans(kg_ctx_t *ctx, jobc_t *c, ctl_sync_t *s) {
   for (size_t i = first; i < first + count; i++) {
     kg_doc_t *doc = kube_informer_at(c->base.informers[PODS], i);
     if (!has_finalizer(kg_view_of(doc)) || !ctl_owner_key(kg_view_of(doc), "Job", key)) continue;
-    if (!strcmp(key, ctl_sync_key(s))) remove_finalizer(ctx, s, kg_view_of(doc));
+    if (!strcmp(key, ctl_sync_key(s))) remove_finalizer(ctx, s, kg_view_of(doc), NULL, NULL);
   }
 }
 

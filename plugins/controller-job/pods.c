@@ -10,7 +10,7 @@ bool has_finalizer(kg_view_t pod) {
   return false;
 }
 
-void remove_finalizer(kg_ctx_t *ctx, ctl_sync_t *s, kg_view_t pod) {
+void remove_finalizer(kg_ctx_t *ctx, ctl_sync_t *s, kg_view_t pod, ctl_answer_fn fn, void *arg) {
   kube_arena_t *a = ctl_arena(s);
   kube_node_t *patch = kube_map(a), *meta = kube_sub(a, patch, "metadata"), *list = kube_array(a);
   kube_push(a, list, kube_str(a, FINALIZER));
@@ -24,7 +24,7 @@ void remove_finalizer(kg_ctx_t *ctx, ctl_sync_t *s, kg_view_t pod) {
                           .object = doc,
                           .patch_type = "strategic",
                           .grace_seconds = -1},
-           NULL, NULL);
+           fn, arg);
   kg_doc_unref(doc);
 }
 
@@ -58,7 +58,7 @@ static jobpod_t read_pod(const pass_t *p, kg_view_t v) {
   pod.terminating = deleting && !ended;
   pod.active = !deleting && !ended;
   pod.ready = pod.active && ctl_pod_ready(v, NULL);
-  pod.failed |= deleting && !p->only_failed && !pod.succeeded;
+  pod.failed |= deleting && pod.tracked && !p->only_failed && !pod.succeeded;
   pod.ended_us = pod.active ? 0 : ended_at(v);
   if (p->indexed) pod.index = note_int(v, INDEX_NOTE, -1);
   return pod;
@@ -75,7 +75,8 @@ void pods_read(pass_t *p) {
     kg_doc_t *doc = kube_informer_at(pods, i);
     kg_view_t v = kg_view_of(doc);
     ctl_claim_t claim = ctl_claim(p->ctx, p->sync, GVR_PODS, &owner, v);
-    if (claim == CTL_RELEASED && has_finalizer(v)) remove_finalizer(p->ctx, p->sync, v); /* it counts for nobody */
+    if (claim == CTL_RELEASED && has_finalizer(v))
+      remove_finalizer(p->ctx, p->sync, v, NULL, NULL); /* it counts for nobody */
     if (claim != CTL_OURS && claim != CTL_ADOPTED) continue;
     jobpod_t pod = read_pod(p, v);
     if (pod.active && ctl_expects_deletion_of(&p->c->ahead, ctl_sync_key(p->sync), kube_name(v))) {

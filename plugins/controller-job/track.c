@@ -47,6 +47,20 @@ static bool is_index(const pass_t *p, int64_t i) {
   return i >= 0 && i < p->completions;
 }
 
+/* The last failure of an index stays uncounted until a pod follows it: that pod reads from it how many there were. */
+static bool is_awaited(const pass_t *p, const jobpod_t *pod) {
+  if (is_ending(p) || kube_deleting(p->object) || p->done[pod->index] || p->lost[pod->index]) return false;
+  for (size_t i = 0; i < p->n; i++) {
+    const jobpod_t *other = &p->pods[i];
+    if (other == pod || other->index != pod->index) continue;
+    if (other->active || other->succeeded) return false;
+    if (other->failed && other->tracked &&
+        note_int(other->object, FAILURES_NOTE, 0) > note_int(pod->object, FAILURES_NOTE, 0))
+      return false;
+  }
+  return true;
+}
+
 /* A pod that has ended since. */
 static void note(pass_t *p, jobpod_t *pod) {
   bool good = pod->succeeded && (!p->indexed || (is_index(p, pod->index) && !p->done[pod->index]));
@@ -55,6 +69,8 @@ static void note(pass_t *p, jobpod_t *pod) {
   if (bad && p->per_index && !p->done[pod->index]) {
     int64_t before = note_int(pod->object, FAILURES_NOTE, 0);
     if (pod->action == POLICY_FAIL_INDEX || before >= p->max_failures) p->lost[pod->index] = 1;
+    pod->delayed = is_awaited(p, pod);
+    if (pod->delayed) return;
   }
   if (good || bad) kube_push(p->arena, uncounted(p, good ? "succeeded" : "failed"), kube_strn(p->arena, pod->uid));
   pod->uncounted = true; /* counted or not, it needs its finalizer no more */
@@ -78,7 +94,7 @@ void track_read(pass_t *p) {
     if (pod->tracked && !pod->uncounted && (pod->succeeded || pod->failed)) note(p, pod);
   }
   p->uncounted = uncounted(p, "succeeded")->c.n + uncounted(p, "failed")->c.n;
-  for (size_t i = 0; i < p->n; i++) p->uncounted += p->pods[i].uncounted && p->pods[i].tracked;
+  for (size_t i = 0; i < p->n; i++) p->uncounted += p->pods[i].delayed || (p->pods[i].uncounted && p->pods[i].tracked);
   p->failed = count_of(p, "failed") + uncounted(p, "failed")->c.n;
   p->succeeded = count_of(p, "succeeded") + uncounted(p, "succeeded")->c.n;
   if (!p->indexed) return;
@@ -102,7 +118,7 @@ static void release(kg_ctx_t *ctx, void *self, ctl_sync_t *s, void *arg) {
   (void)self;
   pass_t *p = arg;
   for (size_t i = 0; i < p->n; i++)
-    if (p->pods[i].tracked && p->pods[i].uncounted) remove_finalizer(ctx, s, p->pods[i].object);
+    if (p->pods[i].tracked && p->pods[i].uncounted) remove_finalizer(ctx, s, p->pods[i].object, NULL, NULL);
 }
 
 void track_write(pass_t *p) {

@@ -82,6 +82,11 @@ static void finish_complete(pass_t *p) {
   kube_event(p->ctx, p->c->base.recorder, p->object, "Normal", "Completed", "Job completed");
 }
 
+bool is_ending(const pass_t *p) {
+  return kg_str_is(condition_is(p, "FailureTarget"), "True") ||
+         kg_str_is(condition_is(p, "SuccessCriteriaMet"), "True");
+}
+
 void verdict(pass_t *p) {
   bool failing = kg_str_is(condition_is(p, "FailureTarget"), "True"),
        succeeding = kg_str_is(condition_is(p, "SuccessCriteriaMet"), "True");

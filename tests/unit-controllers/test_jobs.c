@@ -170,13 +170,59 @@ Test(job, suspend_and_resume) {
   expect(c, JOBS, NS, "j", "status>conditions>type=Suspended>status", "'True'");
   expect(c, JOBS, NS, "j", "status>startTime", NULL);
   stays_count(c, "v1/pods", NS, NULL, 0, 100);
-  patch(c, JOBS, NS, "j", NULL, "{'spec':{'suspend':false}}");
+  patch(
+      c, JOBS, NS, "j", NULL, /* a queue says where it shall run */
+      "{'spec':{'suspend':false,'template':{'metadata':{'annotations':{'a':'b'}},'spec':{'nodeSelector':{'x':'y'}}}}}");
   expect_count(c, "v1/pods", NS, NULL, 1);
+  char *name = wait_running(c, -1);
+  expect(c, "v1/pods", NS, name, "spec>nodeSelector>x", "'y'");
+  free(name);
   expect(c, JOBS, NS, "j", "status>conditions>type=Suspended>reason", "'JobResumed'");
   patch(c, JOBS, NS, "j", NULL, "{'spec':{'suspend':true}}");
   expect_count(c, "v1/pods", NS, NULL, 0);
   expect_event(c, NS, "j", "Suspended", "Job suspended");
   expect_event(c, NS, "j", "Resumed", "Job resumed");
+  cluster_free(c);
+}
+
+/* Pods that the controller itself takes away have not failed. */
+Test(job, pods_taken_away_do_not_count) {
+  cluster_t *c = cluster();
+  job(c, "'parallelism':4,'completions':4,'backoffLimit':0,");
+  expect_count(c, "v1/pods", NS, NULL, 4);
+  settle(c, JOBS, NS, "j", "status>ready", "4");
+  patch(c, JOBS, NS, "j", NULL, "{'spec':{'parallelism':2}}");
+  expect(c, JOBS, NS, "j", "status>active", "2");
+  settle(c, JOBS, NS, "j", "status>terminating", "0");
+  patch(c, JOBS, NS, "j", NULL, "{'spec':{'suspend':true}}");
+  expect(c, JOBS, NS, "j", "status>conditions>type=Suspended>status", "'True'");
+  settle(c, JOBS, NS, "j", "status>terminating", "0");
+  expect_count(c, "v1/pods", NS, NULL, 0);
+  patch(c, JOBS, NS, "j", NULL, "{'spec':{'suspend':false}}");
+  expect(c, JOBS, NS, "j", "status>active", "2");
+  expect(c, JOBS, NS, "j", "status>failed", NULL);
+  expect(c, JOBS, NS, "j", "status>conditions>type=Failed", NULL);
+  cluster_free(c);
+}
+
+/* An elastic indexed job loses the indexes beyond; a failed pod keeps its count until the next one of its index is
+ * there, whoever deletes it. */
+Test(job, indexes_keep_their_failures) {
+  cluster_t *c = cluster();
+  job(c, "'completions':3,'parallelism':3,'completionMode':'Indexed','backoffLimitPerIndex':1,");
+  expect_count(c, "v1/pods", NS, NULL, 3);
+  settle(c, JOBS, NS, "j", "status>ready", "3");
+  patch(c, JOBS, NS, "j", NULL, "{'spec':{'parallelism':2,'completions':2}}");
+  expect(c, JOBS, NS, "j", "status>active", "2");
+  settle(c, JOBS, NS, "j", "status>terminating", "0");
+  expect(c, JOBS, NS, "j", "status>failed", NULL);
+  char *name = wait_running(c, 1);
+  del(c, "v1/pods", NS, name, NULL);
+  free(name);
+  settle(c, JOBS, NS, "j", "status>failed", "1");
+  name = wait_running(c, 1);
+  expect(c, "v1/pods", NS, name, "metadata>annotations>batch.kubernetes.io/job-index-failure-count", "'1'");
+  free(name);
   cluster_free(c);
 }
 

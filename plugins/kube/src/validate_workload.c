@@ -220,6 +220,55 @@ KUBE_CALL(job_labels) {
   }
 }
 
+/* An indexed Job grows and shrinks by both numbers at once. */
+KUBE_CALL(job_completions) {
+  if (!c->old_root || kube_tree_equal(v, old)) return;
+  const kube_node_t *spec = kube_get(c->root, "spec");
+  bool indexed = kube_is(spec, "completionMode", "Indexed");
+  if (indexed && v && kube_tree_equal(v, kube_get(spec, "parallelism"))) return;
+  kube_invalid(c, r->field, v ? v : kube_nil(c->a),
+               indexed ? "can only be modified in tandem with spec.parallelism" : "field is immutable");
+}
+
+static void take_over(kube_check_t *c, kube_node_t *to, const kube_node_t *from, const char *key) {
+  kube_node_t *value = kube_get(from, key);
+  if (there(value))
+    kube_set(c->a, to, key, value);
+  else
+    kube_del(to, key);
+}
+
+static void take_resources(kube_check_t *c, kube_node_t *to, const kube_node_t *from, const char *list) {
+  kube_node_t *was = kube_get(to, list);
+  const kube_node_t *now = kube_get(from, list);
+  for (uint32_t i = 0; kube_count(was) == kube_count(now) && i < kube_count(now); i++)
+    if (kg_str_eq(kube_text(was->c.items[i], "name"), kube_text(now->c.items[i], "name")))
+      take_over(c, was->c.items[i], now->c.items[i], "resources");
+}
+
+/* What may change in the template of a Job that is suspended and has not started: where its pods may run, what they are
+ * given, how they are called. */
+static void take_directives(kube_check_t *c, kube_node_t *was, const kube_node_t *now) {
+  static const char *const fields[] = {"nodeSelector", "tolerations", "schedulingGates"};
+  kube_node_t *spec = kube_sub(c->a, was, "spec");
+  const kube_node_t *wanted = kube_get(now, "spec"), *affinity = kube_get(wanted, "affinity");
+  for (size_t i = 0; i < 3; i++) take_over(c, spec, wanted, fields[i]);
+  take_resources(c, spec, wanted, "containers");
+  take_resources(c, spec, wanted, "initContainers");
+  take_over(c, was, now, "metadata");
+  if (there(affinity) || kube_get(spec, "affinity"))
+    take_over(c, kube_sub(c->a, spec, "affinity"), affinity, "nodeAffinity");
+  if (!there(affinity) && !kube_count(kube_get(spec, "affinity"))) kube_del(spec, "affinity");
+}
+
+KUBE_CALL(job_template) {
+  if (!c->old_root || kube_tree_equal(v, old)) return;
+  bool suspended = kube_node_bool(kube_path(c->old_root, "spec", "suspend", NULL), false);
+  kube_node_t *was = kube_tree_clone(c->a, old);
+  if (suspended && was && v && !there(kube_path(c->old_root, "status", "startTime", NULL))) take_directives(c, was, v);
+  if (!kube_tree_equal(v, was)) kube_invalid(c, r->field, v, "field is immutable");
+}
+
 KUBE_CALL(no_manual) {
   (void)r, (void)old;
   kube_unsupported(c, "jobTemplate.spec.manualSelector", v, "nil false");
