@@ -197,6 +197,11 @@ int64_t ctl_resolve(kg_view_t v, int64_t n, bool round_up, int64_t fallback_perc
  * NULL) sees the answer, too. */
 void ctl_pod_create(kg_ctx_t *ctx, ctl_sync_t *s, ctl_base_t *c, ctl_ahead_t *ahead, kg_doc_t *object, kube_node_t *pod,
                     ctl_answer_fn also, void *arg);
+/* The same for n pods by `pod` (called for i = 0 ... n - 1, in any batch): one, then two, four, ... as long as none is
+ * refused. What is refused, by a quota say, is so once and not n times; the rest is for the key's next pass. */
+typedef kube_node_t *(*ctl_pod_fn)(void *arg, size_t i);
+void ctl_pods_create(kg_ctx_t *ctx, ctl_sync_t *s, ctl_base_t *c, ctl_ahead_t *ahead, kg_doc_t *object, size_t n,
+                     ctl_pod_fn pod, ctl_answer_fn also, void *arg);
 void ctl_pod_delete(kg_ctx_t *ctx, ctl_sync_t *s, ctl_base_t *c, ctl_ahead_t *ahead, kg_doc_t *object, kg_view_t pod);
 
 /* --- hash.c, history.c: the templates a workload had

@@ -56,6 +56,40 @@ void ctl_pod_create(kg_ctx_t *ctx, ctl_sync_t *s, ctl_base_t *c, ctl_ahead_t *ah
   kg_doc_unref(doc);
 }
 
+typedef struct batch {
+  ctl_base_t *c;
+  ctl_ahead_t *ahead;
+  kg_doc_t *object;
+  size_t n, sent, answered, size;
+  bool refused;
+  ctl_pod_fn pod;
+  ctl_answer_fn also;
+  void *arg;
+} batch_t;
+
+static void one_answered(kg_ctx_t *ctx, void *self, ctl_sync_t *s, const kg_msg_t *m, void *arg);
+
+static void send_batch(kg_ctx_t *ctx, ctl_sync_t *s, batch_t *b) {
+  size_t end = b->sent + b->size < b->n ? b->sent + b->size : b->n;
+  while (b->sent < end) ctl_pod_create(ctx, s, b->c, b->ahead, b->object, b->pod(b->arg, b->sent++), one_answered, b);
+}
+
+static void one_answered(kg_ctx_t *ctx, void *self, ctl_sync_t *s, const kg_msg_t *m, void *arg) {
+  batch_t *b = arg;
+  b->refused |= kg_msg_type(m) == KG_MSG_ERROR;
+  if (b->also) b->also(ctx, self, s, m, b->arg);
+  if (++b->answered < b->sent || b->refused) return;
+  b->size *= 2;
+  send_batch(ctx, s, b);
+}
+
+void ctl_pods_create(kg_ctx_t *ctx, ctl_sync_t *s, ctl_base_t *c, ctl_ahead_t *ahead, kg_doc_t *object, size_t n,
+                     ctl_pod_fn pod, ctl_answer_fn also, void *arg) {
+  batch_t *b = kube_arena_alloc(ctl_arena(s), sizeof *b);
+  *b = (batch_t){.c = c, .ahead = ahead, .object = object, .n = n, .size = 1, .pod = pod, .also = also, .arg = arg};
+  send_batch(ctx, s, b);
+}
+
 static void deleted(kg_ctx_t *ctx, void *self, ctl_sync_t *s, const kg_msg_t *m, void *arg) {
   (void)self;
   const podwrite_t *w = arg;

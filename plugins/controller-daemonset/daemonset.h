@@ -43,6 +43,8 @@ typedef struct pass {
   place_t *places;
   size_t n;
   int64_t desired, surge, unavailable;
+  const place_t **wanted; /* places that shall get a pod */
+  size_t nwanted;
 } pass_t;
 
 /* pass.c: the work function */
@@ -53,8 +55,9 @@ void places_read(pass_t *p);
 bool node_changed(kg_view_t old, kg_view_t now); /* in what decides where daemons run */
 
 /* pods.c */
-void pods_read(pass_t *p); /* after places_read */
-void daemon_create(pass_t *p, const place_t *at);
+void pods_read(pass_t *p);                        /* after places_read */
+void daemon_create(pass_t *p, const place_t *at); /* with the others, in daemons_create() */
+void daemons_create(pass_t *p);
 void daemon_delete(pass_t *p, daemon_t *d);
 kube_node_t *daemon_tolerations(pass_t *p);
 

@@ -34,6 +34,7 @@ static void run(pass_t *p) {
   if (!kube_deleting(p->object)) {
     manage(p);
     if (rolls) roll(p);
+    daemons_create(p);
     ctl_history_trim(p->ctx, p->sync, &p->history, kg_view_int(kg_view_get(p->spec, "revisionHistoryLimit"), 10),
                      is_live, p);
   }

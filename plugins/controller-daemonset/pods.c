@@ -3,6 +3,8 @@
 
 #include "daemonset.h"
 
+enum { BURST = 250 }; /* pods made in one pass, as in Kubernetes */
+
 /* --- what there is ------------------------------------------------------------------------------------------------ */
 
 /* Where it is, or where its affinity wants it. */
@@ -115,7 +117,8 @@ static void pin(pass_t *p, kube_node_t *spec, kg_str_t node) {
   kube_set(a, kube_sub(a, affinity, "requiredDuringSchedulingIgnoredDuringExecution"), "nodeSelectorTerms", terms);
 }
 
-void daemon_create(pass_t *p, const place_t *at) {
+static kube_node_t *pod_of(void *arg, size_t i) {
+  pass_t *p = arg;
   kube_arena_t *a = p->arena;
   kube_node_t *pod = ctl_pod_from_template(a, p->history.tmpl, &p->owner), *spec = kube_sub(a, pod, "spec");
   kube_node_t *labels = kube_sub(a, kube_sub(a, pod, "metadata"), "labels");
@@ -123,8 +126,18 @@ void daemon_create(pass_t *p, const place_t *at) {
   kube_set(a, labels, HASH_LABEL, kube_strn(a, p->history.update->hash));
   if (generation.n) kube_set(a, labels, "pod-template-generation", kube_strn(a, generation));
   kube_set(a, spec, "tolerations", daemon_tolerations(p));
-  pin(p, spec, at->name);
-  ctl_pod_create(p->ctx, p->sync, &p->c->base, &p->c->ahead, p->doc, pod, NULL, NULL);
+  pin(p, spec, p->wanted[i]->name);
+  return pod;
+}
+
+void daemon_create(pass_t *p, const place_t *at) {
+  if (!p->wanted) p->wanted = kube_arena_alloc(p->arena, p->n * sizeof *p->wanted);
+  if (p->nwanted < p->n) p->wanted[p->nwanted++] = at; /* each is asked for at most once */
+}
+
+void daemons_create(pass_t *p) {
+  size_t n = p->nwanted < BURST ? p->nwanted : BURST;
+  ctl_pods_create(p->ctx, p->sync, &p->c->base, &p->c->ahead, p->doc, n, pod_of, NULL, p);
 }
 
 void daemon_delete(pass_t *p, daemon_t *d) {

@@ -25,6 +25,7 @@ typedef struct set {
   int64_t replicas;                 /* spec.replicas in the cache */
   int64_t want;                     /* what the pass makes of it */
   int64_t actual, ready, available; /* of its status */
+  int64_t terminating;              /* the same, -1: it does not say */
   kube_node_t *notes;               /* annotations to be, NULL: unchanged */
   int64_t min_ready;                /* minReadySeconds to be, -1: unchanged */
   bool remove;

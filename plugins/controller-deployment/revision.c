@@ -4,6 +4,8 @@
 
 #include "deployment.h"
 
+#define CREATE_ERROR "ReplicaSetCreateError"
+
 kube_node_t *set_notes(pass_t *p, set_t *s) {
   if (s->notes) return s->notes;
   kg_view_t v = kg_view_path(s->object, "metadata", "annotations", NULL);
@@ -116,7 +118,20 @@ typedef struct making {
   kg_doc_t *deployment;
   const char *set;
   int64_t replicas, collisions;
+  kube_node_t *conditions; /* with a deadline for progress; else NULL */
 } making_t;
+
+/* Only the condition: of all else the pass has told what it knows. */
+static void tell_progress(kg_ctx_t *ctx, ctl_sync_t *s, const making_t *x, bool good, const char *message) {
+  kube_arena_t *a = ctl_arena(s);
+  kg_view_t deployment = kg_view_of(x->deployment), status = kg_view_get(deployment, "status");
+  if (!x->conditions) return;
+  kube_node_t *to = kg_view_there(status) ? kube_tree_clone(a, kube_tree_parse(a, status)) : kube_map(a);
+  ctl_condition_set(a, x->conditions, "Progressing", good ? "True" : "False",
+                    good ? "NewReplicaSetCreated" : CREATE_ERROR, message, kg_wall_us(ctx), true);
+  kube_set(a, to, "conditions", x->conditions);
+  ctl_send_status(ctx, s, GVR_DEPLOYMENTS, deployment, to);
+}
 
 /* A set of that name that is not ours: the next pass hashes with a higher count. */
 static void count_collision(kg_ctx_t *ctx, ctl_sync_t *s, const making_t *x) {
@@ -132,6 +147,9 @@ static void made(kg_ctx_t *ctx, void *self, ctl_sync_t *s, const kg_msg_t *m, vo
   const making_t *x = arg;
   kg_view_t deployment = kg_view_of(x->deployment);
   if (kg_msg_type(m) != KG_MSG_ERROR) {
+    const kube_node_t *was = ctl_condition(x->conditions, "Progressing");
+    if (kg_str_is(kube_node_str(kube_get(was, "reason")), CREATE_ERROR))
+      tell_progress(ctx, s, x, true, kube_arena_fmt(ctl_arena(s), "Created new replica set \"%s\"", x->set));
     if (x->replicas > 0)
       kube_event(ctx, c->recorder, deployment, "Normal", "ScalingReplicaSet", "Scaled up replica set %s from 0 to %lld",
                  x->set, (long long)x->replicas);
@@ -143,8 +161,9 @@ static void made(kg_ctx_t *ctx, void *self, ctl_sync_t *s, const kg_msg_t *m, vo
     if (there && !ctl_owned_by(kg_view_of(there), deployment)) count_collision(ctx, s, x);
     return;
   }
-  kube_event(ctx, c->recorder, deployment, "Warning", "ReplicaSetCreateError",
-             "Failed to create new replica set \"%s\": %s", x->set, kg_msg_text(m));
+  char *text = kube_arena_fmt(ctl_arena(s), "Failed to create new replica set \"%s\": %s", x->set, kg_msg_text(m));
+  kube_event(ctx, c->recorder, deployment, "Warning", CREATE_ERROR, "%s", text);
+  tell_progress(ctx, s, x, false, text);
 }
 
 static void make_set(pass_t *p) {
@@ -159,7 +178,7 @@ static void make_set(pass_t *p) {
   kube_set(a, object, "spec", new_set_spec(p, hash, replicas));
   making_t *x = kube_arena_alloc(a, sizeof *x);
   kg_str_t name = kube_node_str(kube_path(object, "metadata", "name", NULL));
-  *x = (making_t){p->doc, ctl_text(a, name), replicas, p->collisions};
+  *x = (making_t){p->doc, ctl_text(a, name), replicas, p->collisions, has_deadline(p) ? p->conditions : NULL};
   kg_doc_t *doc = kube_tree_doc(object);
   ctl_send(
       p->ctx, p->sync, CTL_CREATE,
@@ -167,7 +186,8 @@ static void make_set(pass_t *p) {
       made, x);
   kg_doc_unref(doc);
   p->revision_note = revision;
-  if (has_deadline(p))
+  const kube_node_t *was = ctl_condition(p->conditions, "Progressing");
+  if (has_deadline(p) && !kg_str_is(kube_node_str(kube_get(was, "reason")), CREATE_ERROR))
     progress_set(p, "True", "NewReplicaSetCreated", kube_arena_fmt(a, "Created new replica set \"%s\"", x->set));
 }
 

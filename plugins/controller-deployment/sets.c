@@ -20,6 +20,7 @@ static set_t read_set(kg_view_t object) {
   s.replicas = s.want = kg_view_int(kg_view_get(spec, "replicas"), 1);
   s.actual = kg_view_int(kg_view_get(status, "replicas"), 0);
   s.ready = kg_view_int(kg_view_get(status, "readyReplicas"), 0);
+  s.terminating = kg_view_int(kg_view_get(status, "terminatingReplicas"), -1);
   s.available = kg_view_int(kg_view_get(status, "availableReplicas"), 0);
   kube_time_parse(kg_view_str(kg_view_path(object, "metadata", "creationTimestamp", NULL)), &s.created_us);
   return s;

@@ -78,17 +78,23 @@ static void judge_progress(pass_t *p, const kube_node_t *status) {
   }
 }
 
-/* A set that cannot make its pods says so in its own condition. */
+static bool take_failure(pass_t *p, const set_t *s) {
+  for (kg_iter_t it = kg_iter(kg_view_path(s->object, "status", "conditions", NULL)); kg_iter_next(&it);) {
+    if (!kg_str_is(kg_view_str(kg_view_get(it.value, "type")), "ReplicaFailure")) continue;
+    kube_node_t *c = kube_tree_parse(p->arena, it.value);
+    kube_set(p->arena, c, "lastUpdateTime",
+             kube_strn(p->arena, kg_view_str(kg_view_get(it.value, "lastTransitionTime"))));
+    kube_push(p->arena, p->conditions, c);
+    return true;
+  }
+  return false;
+}
+
+/* A set that cannot make its pods says so in its own condition; the newest one is heard first. */
 static void copy_failure(pass_t *p) {
   ctl_condition_remove(p->conditions, "ReplicaFailure");
-  for (size_t i = 0; i < p->n; i++) {
-    kg_view_t list = kg_view_path(p->sets[i].object, "status", "conditions", NULL);
-    for (kg_iter_t it = kg_iter(list); kg_iter_next(&it);)
-      if (kg_str_is(kg_view_str(kg_view_get(it.value, "type")), "ReplicaFailure") && p->sets[i].replicas > 0) {
-        kube_push(p->arena, p->conditions, kube_tree_parse(p->arena, it.value));
-        return;
-      }
-  }
+  bool found = p->newest && take_failure(p, p->newest);
+  for (size_t i = 0; i < p->n && !found; i++) found = take_failure(p, &p->sets[i]);
 }
 
 static void judge_availability(pass_t *p, int64_t available) {
@@ -100,6 +106,12 @@ static void judge_availability(pass_t *p, int64_t available) {
                       "Deployment does not have minimum availability.", kg_wall_us(p->ctx), true);
 }
 
+static bool all_tell_terminating(const pass_t *p) {
+  for (size_t i = 0; i < p->n; i++)
+    if (p->sets[i].terminating < 0) return false;
+  return p->n > 0;
+}
+
 kube_node_t *status_make(pass_t *p, bool rollout) {
   kube_node_t *s = kube_map(p->arena);
   int64_t available = SUM(p, available), total = SUM(p, replicas);
@@ -109,6 +121,7 @@ kube_node_t *status_make(pass_t *p, bool rollout) {
   set_count(p, s, "readyReplicas", SUM(p, ready));
   set_count(p, s, "availableReplicas", available);
   set_count(p, s, "unavailableReplicas", total > available ? total - available : 0);
+  if (all_tell_terminating(p)) kube_set(p->arena, s, "terminatingReplicas", kube_int(p->arena, SUM(p, terminating)));
   if (p->collisions) kube_set(p->arena, s, "collisionCount", kube_int(p->arena, p->collisions));
   judge_availability(p, available);
   if (rollout) judge_progress(p, s);

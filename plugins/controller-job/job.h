@@ -55,6 +55,8 @@ typedef struct pass {
   size_t uncounted;
   uint8_t *done, *lost;                   /* indexed: by index */
   int64_t ndone, nlost, max_failures;     /* max_failures: backoffLimitPerIndex */
+  int64_t *fresh;                         /* indexes to be made in this pass; NULL: not indexed */
+  bool refused;                           /* a pod could not be made */
   const char *fail_reason, *fail_message; /* the job is to fail */
 } pass_t;
 
@@ -86,7 +88,7 @@ void verdict(pass_t *p);         /* conditions that say how it ends */
 void manage(pass_t *p);
 
 /* track.c */
-void track_read(pass_t *p);  /* counts so far, and what has ended since */
-void track_write(pass_t *p); /* status, then finalizers */
+void track_read(pass_t *p);                                             /* counts so far, and what has ended since */
+void track_write(kg_ctx_t *ctx, void *self, ctl_sync_t *s, void *pass); /* a step: status, then finalizers */
 
 #endif

@@ -119,16 +119,32 @@ static void set_index(pass_t *p, kube_node_t *pod, int64_t index) {
   if (p->per_index) note_failures(p, kube_sub(a, meta, "annotations"), index);
 }
 
-static void create_pod(pass_t *p, int64_t index) {
+static kube_node_t *pod_of(void *arg, size_t i) {
+  pass_t *p = arg;
   kube_arena_t *a = p->arena;
+  int64_t index = p->fresh ? p->fresh[i] : -1;
   ctl_owner_t owner = {p->object, "batch/v1", "Job", NULL};
   kube_node_t *pod = ctl_pod_from_template(a, kg_view_get(p->spec, "template"), &owner);
   kube_node_t *meta = kube_sub(a, pod, "metadata"), *list = kube_get(meta, "finalizers");
   if (!list || list->type != KG_V_ARRAY) kube_set(a, meta, "finalizers", list = kube_array(a));
   kube_push(a, list, kube_str(a, FINALIZER));
   if (index >= 0) set_index(p, pod, index);
-  ctl_pod_create(p->ctx, p->sync, &p->c->base, &p->c->ahead, p->doc, pod, NULL, NULL);
   p->active++;
+  return pod;
+}
+
+/* What was refused is tried again; what has ended is counted all the same. */
+static void created(kg_ctx_t *ctx, void *self, ctl_sync_t *s, const kg_msg_t *m, void *arg) {
+  (void)ctx, (void)self;
+  pass_t *p = arg;
+  if (kg_msg_type(m) != KG_MSG_ERROR) return;
+  p->active--;
+  p->refused = true;
+  ctl_sync_forgive(s);
+}
+
+static void send_pods(pass_t *p, int64_t n) {
+  ctl_pods_create(p->ctx, p->sync, &p->c->base, &p->c->ahead, p->doc, (size_t)n, pod_of, created, p);
 }
 
 /* --- how long to wait after failures ------------------------------------------------------------------------------ */
@@ -157,22 +173,23 @@ static void later(pass_t *p, int64_t ms) {
 
 static void create_indexed(pass_t *p, int64_t n) {
   uint8_t *taken = kube_arena_alloc(p->arena, (size_t)p->completions + 1);
-  int64_t soonest = INT64_MAX;
+  int64_t soonest = INT64_MAX, found = 0;
+  p->fresh = kube_arena_alloc(p->arena, (size_t)n * sizeof *p->fresh);
   for (size_t i = 0; i < p->n; i++) {
     const jobpod_t *pod = &p->pods[i];
     bool holds = pod->active || (pod->terminating && p->only_failed);
     if (holds && pod->index >= 0 && pod->index < p->completions) taken[pod->index] = 1;
   }
-  for (int64_t i = 0; n > 0 && i < p->completions; i++) {
+  for (int64_t i = 0; found < n && i < p->completions; i++) {
     if (taken[i] || p->done[i] || p->lost[i]) continue;
     int64_t wait = p->per_index ? backoff_left(p, i) : 0;
     if (wait > 0) {
       soonest = wait < soonest ? wait : soonest;
       continue;
     }
-    create_pod(p, i);
-    n--;
+    p->fresh[found++] = i;
   }
+  send_pods(p, found);
   if (soonest != INT64_MAX) later(p, soonest);
 }
 
@@ -182,7 +199,7 @@ static void create_pods(pass_t *p, int64_t n) {
   if (wait > 0) return later(p, wait);
   if (n > BURST) n = BURST;
   if (p->indexed) return create_indexed(p, n);
-  while (n-- > 0) create_pod(p, -1);
+  send_pods(p, n);
 }
 
 /* --- how many ----------------------------------------------------------------------------------------------------- */

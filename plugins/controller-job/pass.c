@@ -113,7 +113,7 @@ static void run(pass_t *p) {
   track_read(p);
   verdict(p);
   if (!kube_deleting(p->object)) manage(p);
-  track_write(p);
+  ctl_sync_then(p->sync, track_write, p); /* when it is known which pods were made */
 }
 
 void job_sync(kg_ctx_t *ctx, void *self, const char *key, void *arg) {

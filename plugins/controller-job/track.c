@@ -117,11 +117,14 @@ static void set_indexes(pass_t *p, const char *key, const uint8_t *flags) {
 static void release(kg_ctx_t *ctx, void *self, ctl_sync_t *s, void *arg) {
   (void)self;
   pass_t *p = arg;
+  if (p->refused) ctl_sync_failed(s);
   for (size_t i = 0; i < p->n; i++)
     if (p->pods[i].tracked && p->pods[i].uncounted) remove_finalizer(ctx, s, p->pods[i].object, NULL, NULL);
 }
 
-void track_write(pass_t *p) {
+void track_write(kg_ctx_t *ctx, void *self, ctl_sync_t *s, void *pass) {
+  (void)ctx, (void)self, (void)s;
+  pass_t *p = pass;
   set_count(p, "active", p->active, false);
   set_count(p, "ready", p->ready, true);
   set_count(p, "terminating", p->terminating, true);

@@ -15,11 +15,20 @@ typedef struct pass {
   kg_doc_t *doc;
   kg_view_t spec;
   kube_node_t *status;
+  kube_node_t *pod; /* that is made of the template */
   bool failure_told;
   kg_view_t *pods; /* active ones of it */
   size_t n;
-  int64_t replicas;
+  int64_t replicas, terminating;
+  kg_view_t *related; /* active pods of all sets of its owner: those share nodes */
+  size_t nrelated;
 } pass_t;
+
+static bool is_terminating(const pass_t *p, kg_view_t pod) {
+  kg_str_t phase = kg_view_str(kg_view_path(pod, "status", "phase", NULL));
+  return kube_deleting(pod) && !kg_str_is(phase, "Succeeded") && !kg_str_is(phase, "Failed") &&
+         ctl_owned_by(pod, p->owner.object);
+}
 
 static void claim_pods(pass_t *p) {
   kg_str_t ns = kube_namespace(p->owner.object);
@@ -28,6 +37,7 @@ static void claim_pods(pass_t *p) {
   p->pods = kube_arena_alloc(p->arena, (count + 1) * sizeof *p->pods);
   for (size_t i = first; i < first + count; i++) {
     kg_view_t pod = kg_view_of(kube_informer_at(p->c->base.informers[PODS], i));
+    p->terminating += is_terminating(p, pod);
     ctl_claim_t claim = ctl_pod_active(pod) ? ctl_claim(p->ctx, p->sync, GVR_PODS, &p->owner, pod) : CTL_NOT_OURS;
     if (claim != CTL_OURS && claim != CTL_ADOPTED) continue; /* one just adopted counts at once */
     if (!ctl_expects_deletion_of(&p->c->ahead, ctl_sync_key(p->sync), kube_name(pod))) p->pods[p->n++] = pod;
@@ -61,14 +71,41 @@ static void created(kg_ctx_t *ctx, void *self, ctl_sync_t *s, const kg_msg_t *m,
   ctl_send_status(ctx, s, p->c->flavour->gvr, p->owner.object, p->status);
 }
 
+static kube_node_t *pod_of(void *arg, size_t i) {
+  (void)i;
+  return ((const pass_t *)arg)->pod;
+}
+
 static void create_pods(pass_t *p, size_t n) {
-  kube_node_t *pod = ctl_pod_from_template(p->arena, kg_view_get(p->spec, "template"), &p->owner);
-  for (size_t i = 0; i < n && i < BURST; i++)
-    ctl_pod_create(p->ctx, p->sync, &p->c->base, &p->c->ahead, p->doc, pod, created, p);
+  p->pod = ctl_pod_from_template(p->arena, kg_view_get(p->spec, "template"), &p->owner);
+  ctl_pods_create(p->ctx, p->sync, &p->c->base, &p->c->ahead, p->doc, n < BURST ? n : BURST, pod_of, created, p);
+}
+
+/* Whether the pod's set has the same owner as ours, a Deployment say. */
+static bool is_related(const pass_t *p, kg_view_t pod, kg_str_t owner) {
+  kg_view_t ref = kube_controller_ref(pod);
+  if (ctl_owned_by(pod, p->owner.object)) return true;
+  if (!owner.n || !kg_str_is(kg_view_str(kg_view_get(ref, "kind")), p->c->flavour->kind)) return false;
+  kg_doc_t *set =
+      kube_informer_get(p->c->base.informers[SETS], kube_namespace(pod), kg_view_str(kg_view_get(ref, "name")));
+  return set && kg_str_eq(kg_view_str(kg_view_get(kube_controller_ref(kg_view_of(set)), "uid")), owner);
+}
+
+static void find_related(pass_t *p) {
+  size_t first, count;
+  const kube_informer_t *pods = p->c->base.informers[PODS];
+  kg_str_t owner = kg_view_str(kg_view_get(kube_controller_ref(p->owner.object), "uid"));
+  kube_informer_ns(pods, kube_namespace(p->owner.object), &first, &count);
+  p->related = kube_arena_alloc(p->arena, (count + 1) * sizeof *p->related);
+  for (size_t i = first; i < first + count; i++) {
+    kg_view_t pod = kg_view_of(kube_informer_at(pods, i));
+    if (ctl_pod_active(pod) && is_related(p, pod, owner)) p->related[p->nrelated++] = pod;
+  }
 }
 
 static void delete_pods(pass_t *p, size_t n) {
-  rs_rank(p->pods, p->n);
+  find_related(p);
+  rs_rank(p->pods, p->n, p->related, p->nrelated);
   for (size_t i = 0; i < n && i < BURST; i++)
     ctl_pod_delete(p->ctx, p->sync, &p->c->base, &p->c->ahead, p->doc, p->pods[i]);
 }
@@ -117,6 +154,7 @@ static void write_status(pass_t *p) {
   set_count(a, status, "readyReplicas", n.ready);
   set_count(a, status, "availableReplicas", n.available);
   kube_set(a, status, "observedGeneration", kube_int(a, kube_generation(p->owner.object)));
+  if (p->c->flavour->tells_terminating) kube_set(a, status, "terminatingReplicas", kube_int(a, p->terminating));
   p->status = status;
   if ((int64_t)p->n == p->replicas) set_failure(p, status, NULL);
   ctl_send_status(p->ctx, p->sync, p->c->flavour->gvr, p->owner.object, status);

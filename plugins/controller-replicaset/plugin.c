@@ -1,6 +1,6 @@
 #include "replicaset.h"
 
-static const flavour_t flavour = {{"apps", "v1", "replicasets"}, "apps/v1", "ReplicaSet"};
+static const flavour_t flavour = {{"apps", "v1", "replicasets"}, "apps/v1", "ReplicaSet", true};
 
 static int begin(kg_ctx_t *ctx, void *self, kg_error_t *err) {
   (void)ctx, (void)err;

@@ -1,6 +1,6 @@
 #include "replicaset.h"
 
-static const flavour_t flavour = {{"", "v1", "replicationcontrollers"}, "v1", "ReplicationController"};
+static const flavour_t flavour = {{"", "v1", "replicationcontrollers"}, "v1", "ReplicationController", false};
 
 static int begin(kg_ctx_t *ctx, void *self, kg_error_t *err) {
   (void)ctx, (void)err;

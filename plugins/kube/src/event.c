@@ -8,6 +8,9 @@
 
 /* Events of the last ten minutes, so that a repetition becomes a count. */
 enum { KEPT = 256, SAME_WITHIN_US = 600 * 1000000 };
+/* From the tenth message on those of one object, type and reason are told as one; an object may have 25 at once and one
+ * more every five minutes, all told. (EventCorrelator of client-go) */
+enum { MESSAGES = 10, BURST = 25, REFILL_US = 300 * 1000000 };
 
 typedef struct {
   uint64_t hash;
@@ -16,9 +19,23 @@ typedef struct {
   char name[300];
 } seen_t;
 
+typedef struct { /* messages of one object, type and reason */
+  uint64_t hash, messages[MESSAGES];
+  int64_t last_us;
+  unsigned n;
+} alike_t;
+
+typedef struct { /* what an object may still tell */
+  uint64_t hash;
+  int64_t since_us;
+  double tokens;
+} budget_t;
+
 struct kube_recorder {
   char *component, *host;
   seen_t seen[KEPT];
+  alike_t alike[KEPT];
+  budget_t budgets[KEPT];
 };
 
 kube_recorder_t *kube_recorder_new(const char *component, const char *host) {
@@ -54,6 +71,30 @@ static seen_t *slot_of(kg_ctx_t *ctx, kube_recorder_t *r, uint64_t hash, kg_str_
   }
   s->last_us = now;
   return s;
+}
+
+/* Whether so many other messages were alike that this one is told with them. */
+static bool is_one_of_many(kube_recorder_t *r, uint64_t hash, uint64_t message, int64_t now) {
+  alike_t *a = &r->alike[hash % KEPT];
+  unsigned i = 0;
+  if (a->hash != hash || now - a->last_us > SAME_WITHIN_US) *a = (alike_t){.hash = hash};
+  a->last_us = now;
+  while (i < a->n && a->messages[i] != message) i++;
+  if (i == a->n) a->messages[a->n++] = message;
+  if (a->n < MESSAGES) return false;
+  a->n--;
+  return true;
+}
+
+static bool may_tell(kube_recorder_t *r, uint64_t object, int64_t now) {
+  budget_t *b = &r->budgets[object % KEPT];
+  if (b->hash != object) *b = (budget_t){object, now, BURST};
+  b->tokens += (double)(now - b->since_us) / REFILL_US;
+  if (b->tokens > BURST) b->tokens = BURST;
+  b->since_us = now;
+  if (b->tokens < 1) return false;
+  b->tokens--;
+  return true;
 }
 
 static void pack_time(kg_pack_t *p, const char *key, int64_t us) {
@@ -104,37 +145,49 @@ static kg_doc_t *event_doc(const kube_recorder_t *r, const seen_t *s, kg_view_t 
   return kg_pack_doc(&p);
 }
 
-static void repeated(const seen_t *s, kg_pack_t *p) {
+static void repeated(const seen_t *s, const char *message, kg_pack_t *p) {
   kg_pack_map(p);
+  kg_pack_kv_str(p, "message", message);
   kg_pack_kv_int(p, "count", s->count);
   pack_time(p, "lastTimestamp", s->last_us);
   kg_pack_end(p);
 }
 
-void kube_event(kg_ctx_t *ctx, kube_recorder_t *r, kg_view_t object, const char *type, const char *reason,
-                const char *fmt, ...) {
-  char message[1024], ns[256];
-  va_list ap;
-  va_start(ap, fmt);
-  vsnprintf(message, sizeof message, fmt, ap);
-  va_end(ap);
-  kg_str_t space = kube_namespace(object);
-  snprintf(ns, sizeof ns, KG_STR_FMT, KG_STR_ARG(space.n ? space : KG_STR("default")));
-  uint64_t hash = mix(mix(mix(KG_HASH_START, kube_uid(object)), kube_name(object)), kg_str(ns));
-  hash = mix(hash, kg_view_str(kg_view_get(object, "fieldPath")));
-  hash = mix(mix(mix(hash, kg_str(type)), kg_str(reason)), kg_str(message));
-  const seen_t *s = slot_of(ctx, r, hash, kube_name(object), kg_wall_us(ctx));
-  kube_call_t call = {.gvr = {"", "v1", "events"}, .ns = ns, .field_manager = r->component};
+static void send(kg_ctx_t *ctx, const kube_recorder_t *r, const seen_t *s, kg_doc_t *event, const char *ns) {
+  kube_call_t call = {.gvr = {"", "v1", "events"}, .ns = ns, .object = event, .field_manager = r->component};
   if (s->count == 1) {
-    call.object = event_doc(r, s, object, ns, type, reason, message);
     kube_api_create(ctx, &call, NULL, NULL);
   } else {
-    kg_pack_t p = kg_pack();
-    repeated(s, &p);
-    call.object = kg_pack_doc(&p);
     call.name = s->name;
     call.patch_type = "merge";
     kube_api_patch(ctx, &call, NULL, NULL);
   }
-  kg_doc_unref(call.object);
+}
+
+void kube_event(kg_ctx_t *ctx, kube_recorder_t *r, kg_view_t object, const char *type, const char *reason,
+                const char *fmt, ...) {
+  static const char many[] = "(combined from similar events): ";
+  char text[sizeof many + 1024], *message = text + sizeof many - 1, ns[256];
+  va_list ap;
+  va_start(ap, fmt);
+  memcpy(text, many, sizeof many - 1);
+  vsnprintf(message, 1024, fmt, ap);
+  va_end(ap);
+  int64_t now = kg_wall_us(ctx);
+  kg_str_t space = kube_namespace(object);
+  snprintf(ns, sizeof ns, KG_STR_FMT, KG_STR_ARG(space.n ? space : KG_STR("default")));
+  uint64_t of = mix(mix(mix(KG_HASH_START, kube_uid(object)), kube_name(object)), kg_str(ns));
+  uint64_t alike = mix(mix(of, kg_str(type)), kg_str(reason));
+  uint64_t same = mix(mix(alike, kg_view_str(kg_view_get(object, "fieldPath"))), kg_str(message));
+  if (!may_tell(r, of, now)) return;
+  if (is_one_of_many(r, alike, mix(KG_HASH_START, kg_str(message)), now)) {
+    message = text;
+    same = alike;
+  }
+  const seen_t *s = slot_of(ctx, r, same, kube_name(object), now);
+  kg_pack_t p = kg_pack();
+  if (s->count > 1) repeated(s, message, &p);
+  kg_doc_t *doc = s->count > 1 ? kg_pack_doc(&p) : event_doc(r, s, object, ns, type, reason, message);
+  send(ctx, r, s, doc, ns);
+  kg_doc_unref(doc);
 }
