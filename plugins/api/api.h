@@ -428,7 +428,8 @@ void protect_seen(api_t *api, const collection_t *c, const object_t *now); /* no
 
 /* --- boot.c
  * ------------------------------------------------------------------------------------------------------------ */
-void boot(api_t *api);       /* makes the first objects that are missing; then kg_ready */
-void expire_arm(api_t *api); /* Events go after an hour */
+void boot(api_t *api);                          /* makes the first objects that are missing; then kg_ready */
+void boot_missed(api_t *api, kg_str_t service); /* a Service was deleted: those that must be are made again */
+void expire_arm(api_t *api);                    /* Events go after an hour */
 
 #endif

@@ -158,6 +158,13 @@ void boot(api_t *api) {
   step(api);
 }
 
+/* `kubectl delete all --all` takes the API's own Service along; pods find the API by it. */
+void boot_missed(api_t *api, kg_str_t key) {
+  if (!api->ready || !kg_str_is(key, "default/kubernetes")) return;
+  api->booting = 0;
+  kg_timer(api->ctx, AGAIN_MS, 0, on_again, NULL);
+}
+
 /* --- the end of events ------------------------------------------------------------------------------------------- */
 
 static int64_t last_seen(kg_view_t event) {

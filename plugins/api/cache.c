@@ -247,6 +247,7 @@ static void changed(api_t *api, collection_t *c, int64_t rev, object_t *old, obj
   if (!strcmp(c->r->resource, "services") && !c->r->group[0]) {
     if (old) services_seen(api, object_view(old), false);
     if (now) services_seen(api, object_view(now), true);
+    if (!now) boot_missed(api, object_key(old));
   }
   if (!strcmp(c->r->resource, "clusterroles")) rbac_role_seen(api);
   if (is_resource(c->r, "apiextensions.k8s.io", "customresourcedefinitions"))

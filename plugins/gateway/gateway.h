@@ -226,6 +226,7 @@ void gw_wire_free(gw_t *gw);
 int gw_listen(gw_t *gw, const char *address, int port, kg_error_t *err);
 /* self.c: Endpoints and EndpointSlice of Service default/kubernetes lead to this address. */
 void gw_publish_self(gw_t *gw, kg_str_t address);
+void gw_forget_self(gw_t *gw);
 void gw_conn_dirty(gw_conn_t *c);                   /* write in the next turn */
 void gw_conn_flush_all(gw_t *gw);                   /* all dirty ones: only from top-level handlers */
 void gw_conn_flush(gw_conn_t *c);                   /* write what the socket takes; marks broken on failure */
@@ -267,8 +268,9 @@ struct gw {
   size_t naddresses;
   int listen_fd[GW_MAX_LISTEN];
   size_t nlisten;
-  char pod_address[64]; /* where pods reach us; "": not known */
-  int spare_fd;         /* kept for accept() when descriptors run out */
+  char pod_address[64];                              /* where pods reach us; "": not known */
+  struct kube_informer *self_endpoints, *self_slice; /* NULL: not published yet */
+  int spare_fd;                                      /* kept for accept() when descriptors run out */
   char *tls_dir;
   kg_doc_t *config;
   SSL_CTX *tls;

@@ -273,6 +273,7 @@ static void gateway_destroy(kg_ctx_t *ctx, void *self) {
   while (gw->conns) gw_conn_close(gw->conns);
   while (gw->nlisten) close(gw->listen_fd[--gw->nlisten]);
   if (gw->spare_fd >= 0) close(gw->spare_fd);
+  gw_forget_self(gw);
   gw_watch_cache_free(gw);
   gw_hubs_free(gw);
   gw_runs_free(gw);

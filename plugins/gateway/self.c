@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "gateway.h"
-#include "kube/client.h"
+#include "kube/informer.h"
 #include "kube/tree.h"
 
 enum { RETRY_MS = 1000 };
@@ -98,9 +98,33 @@ static void write_one(gw_t *gw, bool slice, bool create) {
   kube_arena_free(a);
 }
 
+static void on_change(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *slice) {
+  (void)old, (void)now;
+  if (change == KUBE_DELETED && kg_active(ctx)) write_one(self, slice != NULL, true);
+}
+
+/* Who deletes them (all of a namespace) means others. */
+static void keep(gw_t *gw) {
+  kube_informer_config_t config = {.gvr = {"", "v1", "endpoints"},
+                                   .ns = "default",
+                                   .field_selector = "metadata.name=kubernetes",
+                                   .on_change = on_change};
+  gw->self_endpoints = kube_informer_start(gw->ctx, &config);
+  config.gvr = (kube_gvr_t){"discovery.k8s.io", "v1", "endpointslices"};
+  config.arg = gw;
+  gw->self_slice = kube_informer_start(gw->ctx, &config);
+}
+
+void gw_forget_self(gw_t *gw) {
+  kube_informer_stop(gw->ctx, gw->self_endpoints);
+  kube_informer_stop(gw->ctx, gw->self_slice);
+  gw->self_endpoints = gw->self_slice = NULL;
+}
+
 void gw_publish_self(gw_t *gw, kg_str_t address) {
   if (kg_str_is(address, gw->pod_address) || address.n >= sizeof gw->pod_address) return;
   snprintf(gw->pod_address, sizeof gw->pod_address, KG_STR_FMT, KG_STR_ARG(address));
   write_one(gw, false, false);
   write_one(gw, true, false);
+  if (!gw->self_slice) keep(gw);
 }

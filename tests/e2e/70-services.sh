@@ -92,8 +92,10 @@ eventually 10 in_client "curl -sf --max-time 3 http://web:$service_port/"
 
 say "delete takes the rules"
 grep -q "$ip" <<<"$(rules)" || fail "there was no rule for $ip"
-k delete service web each --timeout=30s
+k delete services,endpoints,endpointslices --all --timeout=30s
 gone() { ! grep -q -e "$ip" -e "tcp \. $port" <<<"$(rules)"; }
 eventually 10 gone
+eventually 10 in_client 'curl -skf --max-time 3 https://kubernetes.default.svc/healthz' # its Service went with the others, and is back
+eventually 10 sh -c "'$KUBECTL' get endpoints kubernetes -o name"
 k delete deployment web --timeout=30s
 k delete pod client --grace-period=0 --force --timeout=30s 2>/dev/null || k delete pod client --timeout=60s
