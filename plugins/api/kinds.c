@@ -25,6 +25,9 @@ static bool same_amount(const kube_node_t *resources, const char *name) {
 const char *pod_qos(const kube_node_t *pod) {
   static const char *const lists[] = {"initContainers", "containers"};
   bool guaranteed = true, best_effort = true;
+  const kube_node_t *own = kube_path(pod, "spec", "resources", NULL);
+  if (any_amount(kube_get(own, "requests")) || any_amount(kube_get(own, "limits"))) /* a pod's own say all */
+    return same_amount(own, "cpu") && same_amount(own, "memory") ? "Guaranteed" : "Burstable";
   for (int l = 0; l < 2; l++) {
     const kube_node_t *list = kube_path(pod, "spec", lists[l], NULL);
     for (uint32_t i = 0; list && list->type == KG_V_ARRAY && i < list->c.n; i++) {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "kube/quota.h"
 
 static const kube_node_t *named(const kube_node_t *list, kg_str_t name) {
   for (uint32_t i = 0; list && i < list->c.n; i++)
@@ -87,6 +88,36 @@ static void resize_list(resize_t *z, const kube_node_t *from, kube_node_t *to, c
   }
 }
 
+/* PodResize: what not even an empty node could give is refused at once (KEP-1287). */
+static bool node_has(write_t *w, kube_node_t *pod) {
+  static const char *const names[] = {"cpu", "memory"};
+  kg_str_t on = kube_node_str(kube_path(pod, "spec", "nodeName", NULL));
+  collection_t *nodes = on.n ? cache_find(w->q.api, "", "nodes") : NULL;
+  const object_t *node = nodes ? sorted_get(&nodes->objects, on) : NULL;
+  if (!on.n) return true;
+  if (!node) return fault_forbidden(&w->fault, w->q.r, w->q.name, "node \"" KG_STR_FMT "\" not found", KG_STR_ARG(on));
+  kg_view_t there = kg_view_path(object_view(node), "status", "allocatable", NULL);
+  kg_doc_t *doc = kube_tree_doc(pod);
+  kube_amounts_t asked = kube_pod_amounts(w->arena, kg_view_get(kg_view_of(doc), "spec"), "requests");
+  char why[256] = "";
+  for (size_t i = 0; i < 2; i++) {
+    const kube_amount_t *n = kube_amounts_find(&asked, kg_str(names[i]));
+    int64_t most = 0, unit = i ? 1000 : 1;
+    size_t len = strlen(why);
+    if (!n || kube_quantity_milli(kg_view_str(kg_view_get(there, names[i])), &most) || n->milli <= most) continue;
+    snprintf(why + len, sizeof why - len, "%s%s, requested: %lld, allocatable: %lld", len ? "; " : "", names[i],
+             (long long)(n->milli / unit), (long long)(most / unit));
+  }
+  kg_doc_unref(doc);
+  if (!*why) return true;
+  fault_forbidden(&w->fault, w->q.r, w->q.name, "node didn't have enough allocatable resources: %s", why);
+  kube_node_t *causes = kube_array(w->arena), *cause = kube_map(w->arena);
+  kube_set(w->arena, cause, "reason", kube_str(w->arena, "NodeCapacity"));
+  kube_push(w->arena, causes, cause);
+  w->fault.causes = causes;
+  return false;
+}
+
 bool resize_update(write_t *w, kube_node_t **object, kube_node_t **old) {
   kube_arena_t *a = w->arena;
   resize_t z = {.w = w, .causes = kube_array(a)};
@@ -101,6 +132,7 @@ bool resize_update(write_t *w, kube_node_t **object, kube_node_t **old) {
     cause_add(a, z.causes, "FieldValueInvalid", "spec",
               "Invalid value: \"%s\": Pod QOS Class may not change as a result of resizing", pod_qos(out));
   if (z.causes->c.n) return fault_invalid(&w->fault, w->q.r, w->q.name, z.causes);
+  if (!kube_tree_equal(kube_get(out, "spec"), kube_get(*old, "spec")) && !node_has(w, out)) return false;
   if (fields) kube_set(a, kube_sub(a, out, "metadata"), "managedFields", fields);
   *object = out;
   *old = kube_tree_clone(a, out); /* pods' own rules see no change */

@@ -71,7 +71,7 @@ static const char *refused_amount(const pod_t *p, const kube_node_t *allocatable
     int64_t asked = count ? 1000 : pod_request(pod_spec(p), names[i][0]), used = 0, there = 0;
     kube_quantity_milli(kube_node_str(kube_get(allocatable, names[i][0])), &there);
     for (const pod_t *other = p->agent->list; other; other = other->next)
-      if (other != p && takes_part(other)) used += count ? 1000 : pod_request(pod_spec(other), names[i][0]);
+      if (other != p && takes_part(other)) used += count ? 1000 : pod_request(pod_allocated(other), names[i][0]);
     if (!asked || used + asked <= there) continue;
     *message = format("Node didn't have enough resource: %s, requested: %lld, used: %lld, capacity: %lld", names[i][0],
                       (long long)in_units(names[i][0], asked), (long long)in_units(names[i][0], used),
@@ -91,14 +91,17 @@ static const char *refused_ports(const pod_t *p, char **message) {
   return NULL;
 }
 
+const char *pod_too_big(const pod_t *p, char **message) {
+  kube_arena_t *ar = kube_arena_new();
+  const char *reason = refused_amount(p, kube_get(node_facts(p->agent, ar), "allocatable"), message);
+  kube_arena_free(ar);
+  return reason;
+}
+
 const char *pod_refused(const pod_t *p, char **message) {
   const char *reason = refused_sysctl(p, message);
   kg_doc_t *node = reason ? NULL : kube_informer_get(p->agent->node, KG_STR(""), kg_str(p->agent->name));
   if (node) reason = refused_place(p, kg_view_of(node), message);
   if (!reason) reason = refused_ports(p, message);
-  if (reason) return reason;
-  kube_arena_t *ar = kube_arena_new();
-  reason = refused_amount(p, kube_get(node_facts(p->agent, ar), "allocatable"), message);
-  kube_arena_free(ar);
-  return reason;
+  return reason ? reason : pod_too_big(p, message);
 }

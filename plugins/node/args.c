@@ -86,7 +86,7 @@ kg_doc_t *sandbox_args(pod_t *p, const char *id) {
   kg_pack_kv_bool(&k, "hostIPC", spec_bool(p, "hostIPC"));
   kg_pack_kv_bool(&k, "sharePID", spec_bool(p, "shareProcessNamespace"));
   kg_pack_kv_str(&k, "qos", pod_qos(pod_spec(p)));
-  pod_limits(pod_spec(p), &l);
+  pod_limits(pod_allocated(p), &l);
   pack_limits_as(&k, "resources", &l);
   pack_sysctls(&k, p);
   pack_annotations(&k, p);
@@ -143,7 +143,7 @@ static int64_t oom_score(const box_t *b) {
 
 static void pack_resources(kg_pack_t *k, const box_t *b) {
   limits_t l;
-  box_limits(box_spec(b), &l);
+  box_limits(box_allocated(b), &l);
   kg_pack_key(k, "resources");
   kg_pack_map(k);
   pack_limits(k, &l);
@@ -156,9 +156,9 @@ kg_doc_t *update_args(const box_t *b) {
   kg_pack_t k = kg_pack();
   kg_pack_map(&k);
   kg_pack_kv_str(&k, "id", b->id);
-  box_limits(box_spec(b), &l);
+  box_limits(box_allocated(b), &l);
   pack_limits_as(&k, "resources", &l);
-  pod_limits(pod_spec(b->pod), &l);
+  pod_limits(pod_allocated(b->pod), &l);
   pack_limits_as(&k, "pod", &l);
   kg_pack_end(&k);
   return kg_pack_doc(&k);

@@ -105,6 +105,7 @@ enum {
   COND_SCHEDULED,
   COND_DISRUPTION,
   COND_RESIZE,
+  COND_PENDING,
   CONDITIONS
 };
 
@@ -126,7 +127,11 @@ struct pod {
   pod_t *next;
   agent_t *agent;
   char *uid, *ns, *name;
-  kg_doc_t *doc; /* the API's object, latest; NULL for an orphan */
+  kg_doc_t *doc;       /* the API's object, latest; NULL for an orphan */
+  kg_doc_t *allocated; /* the one whose resources the node has granted; NULL: none yet */
+  char *deferred;      /* why it does not grant those of the latest; NULL: it does */
+  int64_t deferred_generation;
+  bool resizing; /* it was told that a resize began */
   bool gone;     /* the API has it no more */
   bool is_static;
   char *mirror_uid; /* of a static pod: the API's object that shows it; NULL: none now */
@@ -311,18 +316,26 @@ char *config_key(kg_view_t object, bool secret, kg_str_t key, size_t *n);       
 char *field_value(pod_t *p, kg_str_t path, kg_error_t *err);
 char *resource_value(pod_t *p, kg_view_t ref, const box_t *b, kg_error_t *err);
 
-/* resize.c */
-void pod_resize(pod_t *p); /* has what is running follow its spec */
-/* True: some container does not have yet what its spec says. *error: why the last attempt failed, or NULL; borrowed. */
+/* resize.c, allocate.c: a new spec's resources are granted if the node has them; what runs then follows. */
+void pod_allocate(pod_t *p);
+void pod_allocation_found(pod_t *p);     /* after a restart: what the status says it was granted */
+void pods_allocate_again(agent_t *a);    /* something has become free */
+kg_view_t pod_allocated(const pod_t *p); /* the spec with what it was granted */
+kg_view_t box_allocated(const box_t *b); /* the container in it */
+void pod_resize_event(pod_t *p, const char *type, const char *reason, const char *what, const char *error);
+void pod_resize(pod_t *p); /* has what is running follow what was granted */
+/* True: some container does not have yet what it was granted. *error: why the last attempt failed, or NULL; borrowed.
+ */
 bool pod_resizing(const pod_t *p, const char **error);
-kg_view_t box_amounts(const box_t *b); /* `resources` in force; of one that does not run: those of its spec */
-void box_amounts_apply(box_t *b);      /* a container is made of the present spec */
+kg_view_t box_amounts(const box_t *b); /* `resources` in force; of one that does not run: those granted */
+void box_amounts_apply(box_t *b);      /* a container is made of what was granted */
 /* One that runs was found; shown: its status in the API, which says whether its spec was changed meanwhile. */
 void box_amounts_found(box_t *b, kg_view_t shown);
 void box_amounts_free(box_t *b);
 
 /* admit.c: the reason (literal) and *message (malloc'ed) if the node does not run such pods; NULL: it does */
 const char *pod_refused(const pod_t *p, char **message);
+const char *pod_too_big(const pod_t *p, char **message); /* only whether its spec's requests fit beside the others' */
 
 /* resources.c */
 const char *pod_qos(kg_view_t spec); /* Guaranteed, Burstable, BestEffort */

@@ -90,8 +90,11 @@ void pod_free(pod_t *p) {
   tokens_free(p);
   for (size_t i = 0; i < CONDITIONS; i++) free(p->cond[i].message);
   kg_doc_unref(p->doc);
+  kg_doc_unref(p->allocated);
   kg_doc_unref(p->sent);
-  char *const owned[] = {p->uid, p->ns, p->name, p->fail_message, p->sandbox_id, p->ip, p->netns, p->mirror_uid};
+  pods_allocate_again(a);
+  char *const owned[] = {p->uid,        p->ns, p->name,  p->fail_message, p->deferred,
+                         p->sandbox_id, p->ip, p->netns, p->mirror_uid};
   for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) free(owned[i]);
   free(p->boxes);
   free(p);

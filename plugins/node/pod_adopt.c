@@ -147,6 +147,7 @@ void pod_adopt(pod_t *p, kg_view_t list) {
   if (p->finished && !ready) p->sandbox = SB_STOPPED;
   stop_old_sandboxes(p, list);
   backoffs_take(p);
+  pod_allocation_found(p);
   for (size_t i = 0; i < p->nboxes; i++) {
     box_t *b = &p->boxes[i];
     adopt_box(b, list);

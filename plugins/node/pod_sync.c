@@ -148,6 +148,7 @@ static void sync_running(pod_t *p) {
   check_admission(p);
   if (p->fail_reason) return;
   if (!*p->start_time) now_text(p->agent, p->start_time);
+  pod_allocate(p);
   check_deadline(p);
   if (pod_ending(p) || !volumes_ready(p) || !sandbox_ready(p)) return;
   for (size_t i = 0; i < p->nboxes; i++) {
@@ -242,6 +243,7 @@ static void sync_ending(pod_t *p) {
   if (!end_boxes(p) || !sandbox_over(p)) return;
   if (p->volumes) {
     volumes_remove(p);
+    pods_allocate_again(p->agent);
     p->volumes = 0;
   }
   if (p->gone)

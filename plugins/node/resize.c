@@ -12,6 +12,10 @@ static kg_view_t amounts_in(const box_t *b, const kg_doc_t *doc) {
   return (kg_view_t){0};
 }
 
+static kg_doc_t *granted(const box_t *b) {
+  return b->pod->allocated ? b->pod->allocated : b->pod->doc;
+}
+
 static bool same(kg_view_t a, kg_view_t b) {
   return (!kg_view_count(a) && !kg_view_count(b)) || kg_view_equal(a, b);
 }
@@ -23,19 +27,19 @@ static void set_doc(kg_doc_t **at, kg_doc_t *doc) {
 }
 
 kg_view_t box_amounts(const box_t *b) {
-  return amounts_in(b, b->state == BOX_RUNNING && b->applied ? b->applied : b->pod->doc);
+  return amounts_in(b, b->state == BOX_RUNNING && b->applied ? b->applied : granted(b));
 }
 
 void box_amounts_apply(box_t *b) {
-  set_doc(&b->applied, b->pod->doc);
+  set_doc(&b->applied, granted(b));
   set_doc(&b->applying, NULL);
   b->resize_retry_ms = 0;
   set_str(&b->resize_error, NULL);
 }
 
 void box_amounts_found(box_t *b, kg_view_t shown) {
-  bool known = same(kg_view_get(shown, "resources"), amounts_in(b, b->pod->doc));
-  set_doc(&b->applied, known ? b->pod->doc : NULL);
+  bool known = same(kg_view_get(shown, "resources"), amounts_in(b, granted(b)));
+  set_doc(&b->applied, known ? granted(b) : NULL);
 }
 
 void box_amounts_free(box_t *b) {
@@ -46,7 +50,7 @@ void box_amounts_free(box_t *b) {
 
 static bool due(const box_t *b) {
   if (b->state != BOX_RUNNING) return false;
-  return !b->applied || !same(amounts_in(b, b->applied), amounts_in(b, b->pod->doc));
+  return !b->applied || !same(amounts_in(b, b->applied), amounts_in(b, granted(b)));
 }
 
 static void updated(pod_t *p, box_t *b, const kg_msg_t *m) {
@@ -56,6 +60,8 @@ static void updated(pod_t *p, box_t *b, const kg_msg_t *m) {
     set_str(&b->resize_error, NULL);
   } else {
     b->resize_retry_ms = kg_now_ms(p->agent->ctx) + RETRY_MS;
+    if (!b->resize_error || strcmp(b->resize_error, kg_msg_text(m)) != 0)
+      pod_resize_event(p, "Warning", "ResizeError", "error", kg_msg_text(m));
     set_str(&b->resize_error, strdup(kg_msg_text(m)));
     kg_log(p->agent->ctx, KG_LOG_WARN, "container %s in pod %s/%s could not be resized: %s", b->name, p->ns, p->name,
            kg_msg_text(m));
@@ -67,7 +73,7 @@ static void updated(pod_t *p, box_t *b, const kg_msg_t *m) {
 static bool changed(const box_t *b, const char *kind, kg_str_t resource) {
   char name[64];
   snprintf(name, sizeof name, KG_STR_FMT, KG_STR_ARG(resource));
-  return !kg_str_eq(VIEW_STR(amounts_in(b, b->applied), kind, name), VIEW_STR(amounts_in(b, b->pod->doc), kind, name));
+  return !kg_str_eq(VIEW_STR(amounts_in(b, b->applied), kind, name), VIEW_STR(amounts_in(b, granted(b)), kind, name));
 }
 
 static bool wants_restart(const box_t *b) {
@@ -89,7 +95,7 @@ static void resize(box_t *b) {
   pod_t *p = b->pod;
   if (b->resize_retry_ms > kg_now_ms(p->agent->ctx)) return pod_wake(p, b->resize_retry_ms);
   if (wants_restart(b)) return restart(b); /* the next one is made of the new spec */
-  set_doc(&b->applying, p->doc);
+  set_doc(&b->applying, granted(b));
   pod_call(p, b, "runtime.container.update", update_args(b), TIMEOUT_MS, updated);
 }
 
@@ -100,8 +106,12 @@ void pod_resize(pod_t *p) {
     if (due(b))
       resize(b);
     else
-      set_doc(&b->applied, p->doc); /* so that the old one can go */
+      set_doc(&b->applied, granted(b)); /* so that the old one can go */
   }
+  const char *error;
+  if (!p->resizing || pod_resizing(p, &error)) return;
+  p->resizing = false;
+  pod_resize_event(p, "Normal", "ResizeCompleted", "completed", NULL);
 }
 
 bool pod_resizing(const pod_t *p, const char **error) {

@@ -21,8 +21,9 @@ static void class_of(kg_view_t container, bool *asks, bool *equal) {
 
 const char *pod_qos(kg_view_t spec) {
   static const char *const lists[] = {"containers", "initContainers"};
-  bool asks = false, equal = true;
-  for (size_t i = 0; i < 2; i++)
+  bool asks = false, equal = true, own = kg_view_count(kg_view_get(spec, "resources")) > 0;
+  if (own) class_of(spec, &asks, &equal); /* a pod's own say all */
+  for (size_t i = 0; i < 2 && !own; i++)
     for (kg_iter_t it = kg_iter(kg_view_get(spec, lists[i])); kg_iter_next(&it);) class_of(it.value, &asks, &equal);
   return !asks ? "BestEffort" : equal ? "Guaranteed" : "Burstable";
 }

@@ -84,7 +84,8 @@ static kube_node_t *mounts_of(kube_arena_t *ar, kg_view_t spec) {
 }
 
 kube_node_t *box_status(kube_arena_t *ar, box_t *b) {
-  kg_view_t spec = box_spec(b), resources = box_amounts(b), wanted = kg_view_path(spec, "resources", "requests", NULL);
+  kg_view_t spec = box_spec(b), resources = box_amounts(b),
+            wanted = kg_view_path(box_allocated(b), "resources", "requests", NULL);
   kube_node_t *n = kube_map(ar), *last, *state = state_of(ar, b, &last), *mounts = mounts_of(ar, spec);
   kube_set(ar, n, "name", kube_str(ar, b->name));
   kube_set(ar, n, "state", state);

@@ -5,9 +5,9 @@
 
 enum { RETRY_MS = 1000 };
 
-static const char *const TYPES[CONDITIONS] = {"PodReadyToStartContainers", "Initialized",  "Ready",
-                                              "ContainersReady",           "PodScheduled", "DisruptionTarget",
-                                              "PodResizeInProgress"};
+static const char *const TYPES[CONDITIONS] = {"PodReadyToStartContainers", "Initialized",     "Ready",
+                                              "ContainersReady",           "PodScheduled",    "DisruptionTarget",
+                                              "PodResizeInProgress",       "PodResizePending"};
 
 /* --- conditions
  * -------------------------------------------------------------------------------------------------------- */
@@ -105,6 +105,10 @@ static void resizing(pod_t *p) {
     set_condition(p, COND_RESIZE, true, error ? "Error" : NULL, error);
   else
     p->cond[COND_RESIZE].there = false;
+  if (p->deferred)
+    set_condition(p, COND_PENDING, true, "Deferred", p->deferred);
+  else
+    p->cond[COND_PENDING].there = false;
 }
 
 static void set_conditions(pod_t *p, const char *phase) {
@@ -135,7 +139,7 @@ static kube_node_t *conditions_of(kube_arena_t *ar, const pod_t *p) {
   for (int i = 0; i < CONDITIONS; i++) {
     const condition_t *c = &p->cond[i];
     if (i == COND_DISRUPTION && !c->reason) continue; /* others' word, or nobody's */
-    if (i == COND_RESIZE && !c->there) {
+    if (i >= COND_RESIZE && !c->there) {
       if (kg_view_there(shown_condition(p, kg_str(TYPES[i])))) kube_push(ar, list, taken_away(ar, TYPES[i]));
       continue;
     }
@@ -202,6 +206,13 @@ static void set_boxes(kube_arena_t *ar, kube_node_t *s, pod_t *p) {
   kube_set(ar, s, "containerStatuses", main);
 }
 
+/* Of a pod that has resources of its own, beside those of its containers. */
+static void set_pod_amounts(kube_arena_t *ar, kube_node_t *s, kg_view_t own) {
+  if (!kg_view_count(own)) return;
+  kube_set(ar, s, "resources", kube_tree_parse(ar, own));
+  kube_set(ar, s, "allocatedResources", kube_tree_parse(ar, kg_view_get(own, "requests")));
+}
+
 /* A strategic merge patch: conditions of others stay; the uid guards against a pod of the same name. */
 static kg_doc_t *make_patch(pod_t *p) {
   kube_arena_t *ar = kube_arena_new();
@@ -218,6 +229,7 @@ static kg_doc_t *make_patch(pod_t *p) {
   set_addresses(ar, s, p);
   if (*p->start_time) kube_set(ar, s, "startTime", kube_str(ar, p->start_time));
   if (!refused) set_boxes(ar, s, p);
+  set_pod_amounts(ar, s, kg_view_get(pod_allocated(p), "resources"));
   kube_set(ar, s, "qosClass", kube_str(ar, pod_qos(pod_spec(p))));
   kg_doc_t *doc = kube_tree_doc(patch);
   kube_arena_free(ar);
