@@ -6,7 +6,8 @@
 enum { RETRY_MS = 1000 };
 
 static const kube_gvr_t PODS = {"", "v1", "pods"}, SERVICES = {"", "v1", "services"}, NODES = {"", "v1", "nodes"},
-                        CONFIGMAPS = {"", "v1", "configmaps"}, SECRETS = {"", "v1", "secrets"};
+                        CONFIGMAPS = {"", "v1", "configmaps"}, SECRETS = {"", "v1", "secrets"},
+                        CLASSES = {"node.k8s.io", "v1", "runtimeclasses"};
 
 void agent_call(agent_t *a, const char *service, const char *topic, kg_doc_t *args, kg_reply_fn fn) {
   kg_send(a->ctx, &(kg_request_t){.service = service, .topic = topic, .args = args, .fn = fn});
@@ -79,6 +80,10 @@ kube_informer_t *agent_configmaps(agent_t *a) {
 
 kube_informer_t *agent_secrets(agent_t *a) {
   return informer(a, &a->secrets, SECRETS);
+}
+
+kube_informer_t *agent_runtime_classes(agent_t *a) {
+  return informer(a, &a->classes, CLASSES);
 }
 
 /* --- the pods of this node

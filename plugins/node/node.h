@@ -177,7 +177,7 @@ struct agent {
   char *cluster_domain, *cluster_dns; /* cluster_dns: NULL: pods use the host's resolver */
   int64_t max_pods;
   kube_recorder_t *recorder;
-  kube_informer_t *pods, *services, *node, *configmaps, *secrets; /* node: this one alone */
+  kube_informer_t *pods, *services, *node, *configmaps, *secrets, *classes; /* node: this one alone */
   pod_t *list;
   char *runtime_name, *runtime_version; /* NULL until it answered */
   bool runtime_up, network_up, active;
@@ -210,6 +210,7 @@ void agent_relist(agent_t *a, int64_t delay_ms);
 void agent_call(agent_t *a, const char *service, const char *topic, kg_doc_t *args, kg_reply_fn fn); /* takes args */
 kube_informer_t *agent_configmaps(agent_t *a); /* started at first use; may not be synced yet */
 kube_informer_t *agent_secrets(agent_t *a);
+kube_informer_t *agent_runtime_classes(agent_t *a);
 pod_t *agent_pod(agent_t *a, kg_str_t ns, kg_str_t name); /* with an API object */
 void agent_config_changed(agent_t *a, kg_str_t ns);       /* a configMap or secret: files and containers that wait */
 void agent_stop(agent_t *a);                              /* forgets pods and calls; nothing is ended */

@@ -49,6 +49,7 @@ static bool volumes_ready(pod_t *p) {
 static void sandbox_failed(pod_t *p, const char *why) {
   p->sandbox = SB_NONE;
   p->sandbox_retry_ms = now_of(p) + grow(&p->sandbox_backoff_ms);
+  pod_wake(p, p->sandbox_retry_ms);
   if (!pod_ending(p)) pod_event(p, "Warning", "FailedCreatePodSandBox", "Failed to create pod sandbox: %s", why);
 }
 
@@ -62,7 +63,29 @@ static void sandbox_made(pod_t *p, box_t *b, const kg_msg_t *m) {
   set_str(&p->netns, kg_str_dup(VIEW_STR(args, "netns")));
 }
 
+/* One runtime runs all pods: it answers to its own name, and to those the configuration gives it (runtimeHandlers). */
+static bool handler_is_ours(const agent_t *a, kg_str_t handler) {
+  if (!handler.n || (a->runtime_name && kg_str_is(handler, a->runtime_name))) return true;
+  for (kg_iter_t it = kg_iter(kg_view_get(kg_config(a->ctx), "runtimeHandlers")); kg_iter_next(&it);)
+    if (kg_str_eq(handler, kg_view_str(it.value))) return true;
+  return false;
+}
+
+/* 0: a runtime of this node is meant; 1: the class is not known yet; -1 with a sentence. */
+static int check_class(const pod_t *p, kg_error_t *err) {
+  kg_str_t name = VIEW_STR(pod_spec(p), "runtimeClassName");
+  if (!name.n) return 0;
+  kube_informer_t *classes = agent_runtime_classes(p->agent);
+  kg_doc_t *class = classes ? kube_informer_get(classes, KG_STR(""), name) : NULL;
+  if (!class && classes && !kube_informer_synced(classes)) return 1;
+  kg_str_t handler = VIEW_STR(kg_view_of(class), "handler");
+  if (!class) return kg_error_set(err, KG_ENOTFOUND, "RuntimeClass \"" KG_STR_FMT "\" not found", KG_STR_ARG(name));
+  if (handler_is_ours(p->agent, handler)) return 0;
+  return kg_error_set(err, KG_EINVAL, "no runtime for \"" KG_STR_FMT "\" is configured", KG_STR_ARG(handler));
+}
+
 static bool sandbox_ready(pod_t *p) {
+  kg_error_t err = {0};
   if (p->sandbox == SB_READY) return true;
   if (p->sandbox != SB_NONE) return false;
   if (p->sandbox_retry_ms > now_of(p)) {
@@ -73,6 +96,9 @@ static bool sandbox_ready(pod_t *p) {
     sandbox_failed(p, "user namespaces (hostUsers: false) are not supported by this node");
     return false;
   }
+  int waits = check_class(p, &err);
+  if (waits < 0) sandbox_failed(p, err.text);
+  if (waits) return false;
   set_str(&p->sandbox_id, format("%s-%lld", p->uid, (long long)p->sandbox_attempt));
   p->sandbox = SB_STARTING;
   pod_call(p, NULL, "runtime.sandbox.run", sandbox_args(p, p->sandbox_id), SANDBOX_TIMEOUT_MS, sandbox_made);

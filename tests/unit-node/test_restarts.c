@@ -161,3 +161,30 @@ Test(restarts, hooks_that_fail_end_the_container) {
   expect_object(&w, POD_ARGS("tcp"), "\"restartCount\":1");
   finish(&w);
 }
+
+/* --- runtime classes
+ * -------------------------------------------------------------------------------------------------- */
+
+static void create_class(world_t *w, const char *name, const char *handler) {
+  char doc[256];
+  snprintf(
+      doc, sizeof doc,
+      "{\"apiVersion\":\"node.k8s.io/v1\",\"kind\":\"RuntimeClass\",\"metadata\":{\"name\":\"%s\"},\"handler\":\"%s\"}",
+      name, handler);
+  must(w, "api.create", "{\"g\":\"node.k8s.io\",\"v\":\"v1\",\"r\":\"runtimeclasses\"}", doc);
+}
+
+Test(restarts, only_runtimes_that_are_there_run_pods) {
+  world_t w;
+  begin(&w);
+  create_class(&w, "good", "fake");
+  create_class(&w, "bad", "sandboxed");
+  create_pod(&w, "good", "\"runtimeClassName\":\"good\",\"containers\":[" CONTAINER("c", "\"run\"") "]");
+  create_pod(&w, "bad", "\"runtimeClassName\":\"bad\",\"containers\":[" CONTAINER("c", "\"run\"") "]");
+  expect_object(&w, POD_ARGS("good"), "\"phase\":\"Running\"");
+  expect_event(&w, "FailedCreatePodSandBox",
+               "Failed to create pod sandbox: no runtime for \"sandboxed\" is configured");
+  expect_object(&w, POD_ARGS("bad"), "\"phase\":\"Pending\"");
+  cr_assert_eq(fake_calls("runtime.sandbox.run", NULL), 1);
+  finish(&w);
+}
