@@ -226,7 +226,8 @@ typedef struct ctl_history {
   size_t n;
   const ctl_revision_t *update; /* of the present template; NULL: it was sent just now and is not seen yet */
 } ctl_history_t;
-/* Reads the owner's revisions and sees to it that the present template has the highest number. */
+/* Reads the owner's revisions and sees to it that the present template has the highest number; of an owner that is being
+ * deleted no new one is made. */
 void ctl_history_sync(kg_ctx_t *ctx, ctl_sync_t *s, ctl_history_t *h);
 const ctl_revision_t *ctl_revision_find(const ctl_history_t *h, kg_str_t name); /* NULL: none */
 /* Deletes the oldest that are not live, so that no more than limit of them are left. */

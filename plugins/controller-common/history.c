@@ -88,6 +88,7 @@ void ctl_history_sync(kg_ctx_t *ctx, ctl_sync_t *s, ctl_history_t *h) {
     h->update = &h->list[i];
     return;
   }
+  if (kube_deleting(h->owner->object)) return;
   kube_node_t *o = new_revision(s, h, tmpl, last + 1);
   while (ctl_revision_find(h, kube_node_str(kube_path(o, "metadata", "name", NULL)))) {
     h->collisions++;

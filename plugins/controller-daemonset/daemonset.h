@@ -7,9 +7,17 @@
 
 enum { SETS, PODS, NODES, REVISIONS };
 
+/* When the last failed pod of a node was deleted, and how long the next one waits for that. */
+typedef struct failure {
+  uint64_t key;
+  int64_t at_ms, wait_ms;
+} failure_t;
+enum { FAILURES = 512 };
+
 typedef struct dsc {
   ctl_base_t base;
   ctl_ahead_t ahead;
+  failure_t failures[FAILURES];
 } dsc_t;
 
 extern const kube_gvr_t GVR_SETS, GVR_PODS;

@@ -19,6 +19,7 @@ static bool read_strategy(pass_t *p) {
 }
 
 static void run(pass_t *p) {
+  if (kube_deleting(p->object)) return; /* what it owns goes or is orphaned already: nothing could be told for sure */
   p->spec = kg_view_get(p->object, "spec");
   p->min_ready = kg_view_int(kg_view_get(p->spec, "minReadySeconds"), 0);
   p->history = (ctl_history_t){.owner = &p->owner,
@@ -31,13 +32,11 @@ static void run(pass_t *p) {
   places_read(p);
   pods_read(p);
   bool rolls = read_strategy(p);
-  if (!kube_deleting(p->object)) {
-    manage(p);
-    if (rolls) roll(p);
-    daemons_create(p);
-    ctl_history_trim(p->ctx, p->sync, &p->history, kg_view_int(kg_view_get(p->spec, "revisionHistoryLimit"), 10),
-                     is_live, p);
-  }
+  manage(p);
+  if (rolls) roll(p);
+  daemons_create(p);
+  ctl_history_trim(p->ctx, p->sync, &p->history, kg_view_int(kg_view_get(p->spec, "revisionHistoryLimit"), 10), is_live,
+                   p);
   status_write(p);
   if (p->wait_ms != INT64_MAX) kube_queue_add_after(p->ctx, p->c->base.work.queue, ctl_sync_key(p->sync), p->wait_ms);
 }

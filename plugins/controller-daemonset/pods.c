@@ -48,7 +48,10 @@ static daemon_t read_pod(pass_t *p, kg_view_t v) {
 static void put(pass_t *p, daemon_t *d) {
   kg_str_t node = target(d->object);
   place_t *at = place_of(p, node);
-  if (!at) return; /* its node has gone; pod garbage collection sees to it */
+  if (!at) { /* its node has gone: one that ran is for the pod garbage collector, one that waits is for us */
+    if (!kg_view_str(kg_view_path(d->object, "spec", "nodeName", NULL)).n) daemon_delete(p, d);
+    return;
+  }
   daemon_t **list = kube_arena_alloc(p->arena, (at->n + 1) * sizeof *list);
   if (at->n) memcpy(list, at->pods, at->n * sizeof *list);
   list[at->n++] = d;

@@ -4,8 +4,29 @@
 
 /* --- one on each node --------------------------------------------------------------------------------------------- */
 
+enum { WAIT_MS = 1000, WAIT_LAST_MS = 15 * 60 * 1000 };
+
+/* Milliseconds until a failed pod of that node may go: one that fails at once, again and again, is made ever more
+ * seldom. */
+static int64_t failure_wait(pass_t *p, const place_t *at) {
+  int64_t seen = kg_view_int(kg_view_path(p->object, "status", "observedGeneration", NULL), 0), now = kg_now_ms(p->ctx);
+  uint64_t key = kg_hash_str(kg_hash_str(KG_HASH_START + (uint64_t)seen, kube_uid(p->object)), at->name);
+  failure_t *f = &p->c->failures[key % FAILURES];
+  if (f->key != key || now - f->at_ms > 2 * WAIT_LAST_MS) *f = (failure_t){.key = key};
+  int64_t left = f->wait_ms ? f->at_ms + f->wait_ms - now : 0;
+  if (left > 0) return left;
+  f->at_ms = now;
+  f->wait_ms = !f->wait_ms ? WAIT_MS : f->wait_ms * 2 < WAIT_LAST_MS ? f->wait_ms * 2 : WAIT_LAST_MS;
+  return 0;
+}
+
 static void clear_ended(pass_t *p, const place_t *at, daemon_t *d) {
   if (d->deleting) return;
+  int64_t wait = d->failed ? failure_wait(p, at) : 0;
+  if (wait) {
+    if (wait < p->wait_ms) p->wait_ms = wait;
+    return;
+  }
   kube_event(p->ctx, p->c->base.recorder, p->object, d->failed ? "Warning" : "Normal",
              d->failed ? "FailedDaemonPod" : "SucceededDaemonPod",
              "Found %s daemon pod " KG_STR_FMT "/" KG_STR_FMT " on node " KG_STR_FMT ", will try to %s it",

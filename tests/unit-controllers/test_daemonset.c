@@ -133,3 +133,69 @@ Test(daemonset, replaces_a_failed_pod) {
   free(name);
   cluster_free(c);
 }
+
+/* Name of the pod on node a that has not failed; caller frees. */
+static char *pod_on_a(cluster_t *c) {
+  char *name = NULL;
+  for (int i = 0; i < 500 && !name; i++, pause_ms(10)) {
+    kg_msg_t *m = list(c, PODS, NS, "app=d");
+    for (size_t k = 0; k < kg_msg_ndocs(m) && !name; k++) {
+      kg_view_t v = kg_view_of(kg_msg_doc(m, k));
+      bool failed = kg_str_is(kg_view_str(at(v, "status>phase")), "Failed");
+      if (!failed && !kube_deleting(v)) name = kg_str_dup(kube_name(v));
+    }
+    kg_msg_unref(m);
+  }
+  cr_assert(name);
+  return name;
+}
+
+static char *fail_one(cluster_t *c) {
+  char *name = pod_on_a(c);
+  finish_pod(c, NS, name, "Failed", 1);
+  return name;
+}
+
+Test(daemonset, what_fails_again_and_again_waits) {
+  cluster_t *c = cluster();
+  set(c, "", "'nodeSelector':{'n':'a'},");
+  expect_count(c, PODS, NS, "app=d", 1);
+  expect(c, SETS, NS, "d", "status>observedGeneration", "1");
+  char *first = fail_one(c);
+  expect_gone(c, PODS, NS, first);
+  char *second = fail_one(c);
+  pause_ms(400);
+  expect(c, PODS, NS, second, "status>phase", "'Failed'");
+  expect_gone(c, PODS, NS, second);
+  expect_count(c, PODS, NS, "app=d", 1);
+  free(first);
+  free(second);
+  cluster_free(c);
+}
+
+Test(daemonset, a_pod_that_waits_for_a_node_goes_with_it) {
+  cluster_t *c = cluster();
+  set(c, "", "");
+  expect_count(c, PODS, NS, "app=d", 2);
+  del(c, "v1/nodes", NULL, "b", NULL);
+  settle(c, SETS, NS, "d", "status>desiredNumberScheduled", "1");
+  expect_count(c, PODS, NS, "app=d", 1);
+  cluster_free(c);
+}
+
+/* Its history does not come back while it is going. */
+Test(daemonset, makes_nothing_while_it_is_deleted) {
+  cluster_t *c = cluster();
+  set(c, "", "");
+  settle(c, SETS, NS, "d", "status>numberAvailable", "2");
+  patch(c, SETS, NS, "d", NULL, "{'metadata':{'finalizers':['example.com/x']}}");
+  del(c, SETS, NS, "d", NULL);
+  kg_msg_t *m = list(c, "apps/v1/controllerrevisions", NS, NULL);
+  char *name = kg_str_dup(kube_name(kg_view_of(kg_msg_doc(m, 0))));
+  kg_msg_unref(m);
+  del(c, "apps/v1/controllerrevisions", NS, name, NULL);
+  patch(c, SETS, NS, "d", NULL, "{'metadata':{'labels':{'a':'b'}}}");
+  stays_count(c, "apps/v1/controllerrevisions", NS, NULL, 0, 200);
+  free(name);
+  cluster_free(c);
+}
