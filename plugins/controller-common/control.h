@@ -187,8 +187,9 @@ bool ctl_pod_available(kg_view_t pod, int64_t min_ready_s, int64_t now_us, int64
 /* A pod of the template: labels, annotations, finalizers, spec, generateName "<owner>-", owner reference. */
 kube_node_t *ctl_pod_from_template(kube_arena_t *a, kg_view_t tmpl, const ctl_owner_t *owner);
 
-/* Sets the DisruptionTarget condition of a pod that is about to be deleted. */
-void ctl_mark_disrupted(kg_ctx_t *ctx, ctl_sync_t *s, kg_view_t pod, const char *reason, const char *message);
+/* Sets a condition of a pod. reason, message NULL: none. */
+void ctl_mark_pod(kg_ctx_t *ctx, ctl_sync_t *s, kg_view_t pod, const char *type, const char *status, const char *reason,
+                  const char *message);
 
 /* "25%" of n, or a plain number; absent: fallback_percent of n. */
 int64_t ctl_resolve(kg_view_t v, int64_t n, bool round_up, int64_t fallback_percent);
@@ -226,8 +227,8 @@ typedef struct ctl_history {
   size_t n;
   const ctl_revision_t *update; /* of the present template; NULL: it was sent just now and is not seen yet */
 } ctl_history_t;
-/* Reads the owner's revisions and sees to it that the present template has the highest number; of an owner that is being
- * deleted no new one is made. */
+/* Reads the owner's revisions and sees to it that the present template has the highest number; of an owner that is
+ * being deleted no new one is made. */
 void ctl_history_sync(kg_ctx_t *ctx, ctl_sync_t *s, ctl_history_t *h);
 const ctl_revision_t *ctl_revision_find(const ctl_history_t *h, kg_str_t name); /* NULL: none */
 /* Deletes the oldest that are not live, so that no more than limit of them are left. */

@@ -51,10 +51,13 @@ kube_node_t *ctl_pod_from_template(kube_arena_t *a, kg_view_t tmpl, const ctl_ow
   return pod;
 }
 
-void ctl_mark_disrupted(kg_ctx_t *ctx, ctl_sync_t *s, kg_view_t pod, const char *reason, const char *message) {
+void ctl_mark_pod(kg_ctx_t *ctx, ctl_sync_t *s, kg_view_t pod, const char *type, const char *status, const char *reason,
+                  const char *message) {
   kube_arena_t *a = ctl_arena(s);
   kube_node_t *patch = kube_map(a), *list = kube_array(a);
-  ctl_condition_set(a, list, "DisruptionTarget", "True", reason, message, kg_wall_us(ctx), false);
+  ctl_condition_set(a, list, type, status, reason ? reason : "", message ? message : "", kg_wall_us(ctx), false);
+  if (!reason) kube_set(a, list->c.items[0], "reason", kube_nil(a));
+  if (!message) kube_set(a, list->c.items[0], "message", kube_nil(a));
   kube_set(a, kube_sub(a, patch, "metadata"), "uid", kube_strn(a, kube_uid(pod)));
   kube_set(a, kube_sub(a, patch, "status"), "conditions", list);
   kg_doc_t *doc = kube_tree_doc(patch);

@@ -1,11 +1,14 @@
 /* How many pods of each PodDisruptionBudget may be evicted now. The api role takes evictions off that number. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "control.h"
+#include "kube/schema.h"
 
 enum { BUDGETS, PODS, DEPLOYMENTS, REPLICASETS, STATEFULSETS, CONTROLLERS };
 enum { EVICTION_US = 120 * 1000000 }; /* an evicted pod that is not being deleted by then was not evicted */
+enum { STALE_US = 120 * 1000000 };    /* and what was said to be about to go, and stayed, is not any more */
 
 typedef struct pdc {
   ctl_base_t base;
@@ -21,10 +24,16 @@ typedef struct pass {
   size_t n;
   int64_t expected, desired, healthy;
   kube_node_t *disrupted; /* pod name: time of its eviction */
-  const char *error;
+  const char *error;      /* the budget cannot be counted */
+  bool unmanaged;         /* some pod has nobody who says how many there should be */
 } pass_t;
 
 static const kube_gvr_t GVR_BUDGETS = {"policy", "v1", "poddisruptionbudgets"};
+
+static bool has_ended(kg_view_t pod) {
+  kg_str_t phase = kg_view_str(kg_view_path(pod, "status", "phase", NULL));
+  return kg_str_is(phase, "Succeeded") || kg_str_is(phase, "Failed");
+}
 
 /* --- who has work ------------------------------------------------------------------------------------------------- */
 
@@ -40,8 +49,33 @@ static void add_budgets(kg_ctx_t *ctx, pdc_t *c, kg_view_t pod) {
   }
 }
 
+/* Key of the pass that takes back what was said of a pod; no budget has such a name space. */
+static char *stale_key(kg_view_t pod, char buf[CTL_KEY_MAX]) {
+  snprintf(buf, CTL_KEY_MAX, "~" KG_STR_FMT "/" KG_STR_FMT, KG_STR_ARG(kube_namespace(pod)),
+           KG_STR_ARG(kube_name(pod)));
+  return buf;
+}
+
+/* Milliseconds until its DisruptionTarget condition is stale; -1: it has none that may become so. */
+static int64_t stale_in(kg_ctx_t *ctx, kg_view_t pod) {
+  int64_t since;
+  if (kube_deleting(pod) || has_ended(pod)) return -1;
+  for (kg_iter_t it = kg_iter(kg_view_path(pod, "status", "conditions", NULL)); kg_iter_next(&it);) {
+    if (!kg_str_is(kg_view_str(kg_view_get(it.value, "type")), "DisruptionTarget")) continue;
+    if (!kg_str_is(kg_view_str(kg_view_get(it.value, "status")), "True")) return -1;
+    if (kg_str_is(kg_view_str(kg_view_get(it.value, "reason")), "TerminationByKubelet")) return -1;
+    if (kube_time_parse(kg_view_str(kg_view_get(it.value, "lastTransitionTime")), &since)) return 0;
+    int64_t left = (since + STALE_US - kg_wall_us(ctx)) / 1000;
+    return left > 0 ? left : 0;
+  }
+  return -1;
+}
+
 static void on_pod(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg) {
   (void)arg;
+  char key[CTL_KEY_MAX];
+  int64_t stale = change == KUBE_DELETED ? -1 : stale_in(ctx, now);
+  if (stale >= 0) ctl_work_add_after(ctx, &((ctl_base_t *)self)->work, stale_key(now, key), stale + 1);
   bool same = change == KUBE_MODIFIED && kg_view_equal(kube_labels(old), kube_labels(now)) &&
               ctl_pod_ready(old, NULL) == ctl_pod_ready(now, NULL) && kube_deleting(old) == kube_deleting(now) &&
               kg_view_equal(kg_view_path(old, "status", "phase", NULL), kg_view_path(now, "status", "phase", NULL));
@@ -88,18 +122,32 @@ static kg_view_t scaler(const pass_t *p, kg_view_t pod) {
   return kg_view_there(deployment) ? deployment : owner;
 }
 
+static const char *no_scale(pass_t *p, kg_view_t pod) {
+  kg_view_t ref = kube_controller_ref(pod);
+  kg_str_t version = kg_view_str(kg_view_get(ref, "apiVersion")), kind = kg_view_str(kg_view_get(ref, "kind")), group;
+  const char *slash = version.n ? memchr(version.p, '/', version.n) : NULL;
+  group = (kg_str_t){version.p, slash ? (size_t)(slash - version.p) : 0};
+  if (slash) version = (kg_str_t){slash + 1, version.n - group.n - 1};
+  const kube_resource_t *r = kube_resource_by_kind(group, version, kind);
+  if (!r || kube_resource_has_sub(r, "scale"))
+    return kube_arena_fmt(p->arena, "found no controllers for pod \"" KG_STR_FMT "\"", KG_STR_ARG(kube_name(pod)));
+  return kube_arena_fmt(p->arena, "%s%s%s does not implement the scale subresource", r->resource, *r->group ? "." : "",
+                        r->group);
+}
+
 static int64_t scale_of_all(pass_t *p) {
   kg_str_t *seen = kube_arena_alloc(p->arena, (p->n + 1) * sizeof *seen);
   size_t n = 0;
   int64_t sum = 0;
-  for (size_t i = 0; i < p->n; i++) {
+  for (size_t i = 0; i < p->n && !p->error; i++) {
     kg_view_t owner = scaler(p, p->pods[i]);
     size_t k = 0;
+    if (!kg_view_there(kube_controller_ref(p->pods[i]))) {
+      p->unmanaged = true;
+      continue;
+    }
     if (!kg_view_there(owner)) {
-      if (kg_view_there(kube_controller_ref(p->pods[i])))
-        p->error =
-            kube_arena_fmt(p->arena, "%s/v1 does not implement the scale subresource",
-                           ctl_text(p->arena, kg_view_str(kg_view_get(kube_controller_ref(p->pods[i]), "kind"))));
+      p->error = no_scale(p, p->pods[i]);
       continue;
     }
     while (k < n && !kg_str_eq(seen[k], kube_uid(owner))) k++;
@@ -126,11 +174,6 @@ static void expect(pass_t *p) {
 }
 
 /* --- what there is ------------------------------------------------------------------------------------------------ */
-
-static bool has_ended(kg_view_t pod) {
-  kg_str_t phase = kg_view_str(kg_view_path(pod, "status", "phase", NULL));
-  return kg_str_is(phase, "Succeeded") || kg_str_is(phase, "Failed");
-}
 
 static void read_pods(pass_t *p) {
   size_t first, count;
@@ -170,43 +213,104 @@ static void count_healthy(pass_t *p) {
 
 /* --- the pass ----------------------------------------------------------------------------------------------------- */
 
+static void set_allowed(pass_t *p, kube_node_t *status, int64_t allowed, int64_t generation) {
+  kube_arena_t *a = p->arena;
+  kube_node_t *list = kube_get(status, "conditions");
+  const char *reason = p->error ? "SyncFailed" : allowed ? "SufficientPods" : "InsufficientPods";
+  if (!list || list->type != KG_V_ARRAY) list = kube_array(a);
+  const kube_node_t *was = ctl_condition(list, "DisruptionAllowed");
+  if (p->error && !kg_str_is(kube_node_str(kube_get(was, "message")), p->error))
+    ctl_condition_remove(list, "DisruptionAllowed");
+  ctl_condition_set(a, list, "DisruptionAllowed", allowed ? "True" : "False", reason, p->error ? p->error : "",
+                    kg_wall_us(p->ctx), false);
+  kube_set(a, ctl_condition(list, "DisruptionAllowed"), "observedGeneration", kube_int(a, generation));
+  kube_set(a, status, "conditions", list);
+  kube_set(a, status, "disruptionsAllowed", kube_int(a, allowed));
+}
+
 static void write_status(pass_t *p) {
   kube_arena_t *a = p->arena;
   kg_view_t old = kg_view_get(p->object, "status");
   kube_node_t *status = kg_view_count(old) ? kube_tree_clone(a, kube_tree_parse(a, old)) : kube_map(a);
-  kube_node_t *list = kube_get(status, "conditions");
-  int64_t allowed = p->expected > 0 && p->healthy > p->desired && !p->error ? p->healthy - p->desired : 0;
-  if (!list || list->type != KG_V_ARRAY) list = kube_array(a);
-  ctl_condition_set(a, list, "DisruptionAllowed", allowed ? "True" : "False",
-                    p->error  ? "SyncFailed"
-                    : allowed ? "SufficientPods"
-                              : "InsufficientPods",
-                    p->error ? p->error : "", kg_wall_us(p->ctx), false);
-  kube_set(a, ctl_condition(list, "DisruptionAllowed"), "observedGeneration", kube_int(a, kube_generation(p->object)));
-  kube_set(a, status, "conditions", list);
-  kube_set(a, status, "currentHealthy", kube_int(a, p->healthy));
-  kube_set(a, status, "desiredHealthy", kube_int(a, p->desired));
-  kube_set(a, status, "expectedPods", kube_int(a, p->expected));
-  kube_set(a, status, "disruptionsAllowed", kube_int(a, allowed));
-  kube_set(a, status, "observedGeneration", kube_int(a, kube_generation(p->object)));
-  if (p->disrupted->c.n)
-    kube_set(a, status, "disruptedPods", p->disrupted);
-  else
-    kube_del(status, "disruptedPods");
+  if (p->error) { /* nothing may be evicted; the rest stays as it was */
+    set_allowed(p, status, 0, kg_view_int(kg_view_get(old, "observedGeneration"), 0));
+  } else {
+    bool some = p->expected > 0 && p->healthy > p->desired;
+    set_allowed(p, status, some ? p->healthy - p->desired : 0, kube_generation(p->object));
+    kube_set(a, status, "currentHealthy", kube_int(a, p->healthy));
+    kube_set(a, status, "desiredHealthy", kube_int(a, p->desired));
+    kube_set(a, status, "expectedPods", kube_int(a, p->expected));
+    kube_set(a, status, "observedGeneration", kube_int(a, kube_generation(p->object)));
+    if (p->disrupted->c.n)
+      kube_set(a, status, "disruptedPods", p->disrupted);
+    else
+      kube_del(status, "disruptedPods");
+  }
   ctl_send_status_guarded(p->ctx, p->sync, GVR_BUDGETS, p->object, status);
+}
+
+/* As Go prints a LabelSelector. */
+static const char *selector_text(pass_t *p) {
+  kube_arena_t *a = p->arena;
+  kg_view_t selector = kg_view_get(p->spec, "selector");
+  char *labels = kube_arena_fmt(a, "%s", ""), *rules = kube_arena_fmt(a, "%s", "");
+  for (kg_iter_t it = kg_iter(kg_view_get(selector, "matchLabels")); kg_iter_next(&it);)
+    labels = kube_arena_fmt(a, "%s" KG_STR_FMT ": " KG_STR_FMT ",", labels, KG_STR_ARG(kg_view_str(it.key)),
+                            KG_STR_ARG(kg_view_str(it.value)));
+  for (kg_iter_t it = kg_iter(kg_view_get(selector, "matchExpressions")); kg_iter_next(&it);) {
+    char *values = kube_arena_fmt(a, "%s", "");
+    for (kg_iter_t v = kg_iter(kg_view_get(it.value, "values")); kg_iter_next(&v);)
+      values = kube_arena_fmt(a, "%s%s" KG_STR_FMT, values, *values ? " " : "", KG_STR_ARG(kg_view_str(v.value)));
+    rules = kube_arena_fmt(a, "%sLabelSelectorRequirement{Key:" KG_STR_FMT ",Operator:" KG_STR_FMT ",Values:[%s],},",
+                           rules, KG_STR_ARG(kg_view_str(kg_view_get(it.value, "key"))),
+                           KG_STR_ARG(kg_view_str(kg_view_get(it.value, "operator"))), values);
+  }
+  return kube_arena_fmt(a,
+                        "&LabelSelector{MatchLabels:map[string]string{%s},MatchExpressions:[]"
+                        "LabelSelectorRequirement{%s},}",
+                        labels, rules);
+}
+
+static void tell(pass_t *p) {
+  kube_recorder_t *r = p->c->base.recorder;
+  if (!p->n) kube_event(p->ctx, r, p->object, "Normal", "NoPods", "No matching pods found");
+  if (p->error)
+    kube_event(p->ctx, r, p->object, "Warning", "CalculateExpectedPodCountFailed",
+               "Failed to calculate the number of expected pods: %s", p->error);
+  else if (p->unmanaged)
+    kube_event(p->ctx, r, p->object, "Warning", "UnmanagedPods",
+               "Pods selected by this PodDisruptionBudget (selector: %s) were found to be unmanaged. As a result, the "
+               "status of the PDB cannot be calculated correctly, which may result in undefined behavior. To account "
+               "for these pods please set \".spec.minAvailable\" field of the PDB to an integer value.",
+               selector_text(p));
+}
+
+/* --- pods that were to go and did not ----------------------------------------------------------------------------- */
+
+static void take_back(kg_ctx_t *ctx, pdc_t *c, const char *key) {
+  kg_doc_t *doc;
+  ctl_sync_t *s = ctl_sync_begin(&c->base.work, key);
+  kg_str_t ns, name;
+  ctl_split(key + 1, &ns, &name);
+  doc = kube_informer_get(c->base.informers[PODS], ns, name);
+  int64_t left = doc ? stale_in(ctx, kg_view_of(doc)) : -1;
+  if (left > 0) ctl_work_add_after(ctx, &c->base.work, key, left + 1);
+  if (left == 0) ctl_mark_pod(ctx, s, kg_view_of(ctl_keep(s, doc)), "DisruptionTarget", "False", NULL, NULL);
+  ctl_sync_end(ctx, c, s);
 }
 
 static void sync(kg_ctx_t *ctx, void *self, const char *key, void *arg) {
   (void)arg;
   pdc_t *c = self;
   kg_doc_t *doc;
+  if (*key == '~') return take_back(ctx, c, key);
   ctl_sync_t *s = ctl_sync_object(&c->base.work, key, c->base.informers[BUDGETS], &doc);
   if (doc) {
     pass_t p = {.ctx = ctx, .c = c, .sync = s, .arena = ctl_arena(s), .object = kg_view_of(doc)};
     p.spec = kg_view_get(p.object, "spec");
     read_pods(&p);
-    if (!p.n) kube_event(ctx, c->base.recorder, p.object, "Normal", "NoPods", "No matching pods found");
     expect(&p);
+    tell(&p);
     count_healthy(&p);
     write_status(&p);
   }

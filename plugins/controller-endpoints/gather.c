@@ -108,21 +108,41 @@ static kg_str_t zone_of(const pass_t *p, kg_str_t node) {
   return kg_view_str(kg_view_get(kube_labels(kg_view_of(doc)), "topology.kubernetes.io/zone"));
 }
 
+static void set_hint(kube_arena_t *a, kube_node_t *hints, const char *key, kg_str_t name) {
+  kube_node_t *one = kube_map(a), *list = kube_array(a);
+  if (!name.n) return;
+  kube_set(a, one, "name", kube_strn(a, name));
+  kube_push(a, list, one);
+  kube_set(a, hints, key, list);
+}
+
+/* Whose clients should prefer the endpoint: those of its zone, and if the service says so those of its node. */
+static void add_hints(const pass_t *p, kube_node_t *endpoint, kg_str_t zone, kg_str_t node) {
+  kg_str_t wanted = kg_view_str(kg_view_path(p->service, "spec", "trafficDistribution", NULL));
+  bool by_node = kg_str_is(wanted, "PreferSameNode");
+  if (!by_node && !kg_str_is(wanted, "PreferSameZone") && !kg_str_is(wanted, "PreferClose")) return;
+  kube_node_t *hints = kube_map(p->arena);
+  set_hint(p->arena, hints, "forZones", zone);
+  if (by_node) set_hint(p->arena, hints, "forNodes", node);
+  if (hints->c.n) kube_set(p->arena, endpoint, "hints", hints);
+}
+
 static kube_node_t *slice_form(pass_t *p, kg_view_t pod, kg_str_t ip, bool serving, bool publish) {
   kube_arena_t *a = p->arena;
   kube_node_t *e = kube_map(a), *addresses = kube_array(a);
-  bool terminating = kube_deleting(pod);
-  kg_str_t node = kg_view_str(kg_view_path(pod, "spec", "nodeName", NULL));
+  bool terminating = kube_deleting(pod), ready = publish || (serving && !terminating);
+  kg_str_t node = kg_view_str(kg_view_path(pod, "spec", "nodeName", NULL)), zone = zone_of(p, node);
   kube_push(a, addresses, kube_strn(a, ip));
   kube_set(a, e, "addresses", addresses);
   kube_node_t *c = kube_sub(a, e, "conditions");
-  kube_set(a, c, "ready", kube_bool(a, publish || (serving && !terminating)));
+  kube_set(a, c, "ready", kube_bool(a, ready));
   kube_set(a, c, "serving", kube_bool(a, serving));
   kube_set(a, c, "terminating", kube_bool(a, terminating));
   set_str(a, e, "hostname", hostname_of(p, pod));
   kube_set(a, e, "targetRef", target_ref(a, pod));
   set_str(a, e, "nodeName", node);
-  set_str(a, e, "zone", zone_of(p, node));
+  set_str(a, e, "zone", zone);
+  if (ready) add_hints(p, e, zone, node);
   return e;
 }
 

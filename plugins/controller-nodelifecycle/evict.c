@@ -128,8 +128,8 @@ static void evict(pass_t *p) {
   kg_str_t ns = kube_namespace(p->object), name = kube_name(p->object);
   kube_event(p->ctx, p->c->evictor, p->object, "Normal", "TaintManagerEviction",
              "Marking for deletion Pod " KG_STR_FMT "/" KG_STR_FMT, KG_STR_ARG(ns), KG_STR_ARG(name));
-  ctl_mark_disrupted(p->ctx, p->sync, p->object, "DeletionByTaintManager",
-                     "Taint manager: deleting due to NoExecute taint");
+  ctl_mark_pod(p->ctx, p->sync, p->object, "DisruptionTarget", "True", "DeletionByTaintManager",
+               "Taint manager: deleting due to NoExecute taint");
   ctl_sync_then(p->sync, delete_pod, p);
 }
 

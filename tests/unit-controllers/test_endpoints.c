@@ -139,3 +139,21 @@ Test(endpoints, mirrored_for_services_without_selector) {
   expect_count(c, SLICES, NS, OF_S, 0);
   cluster_free(c);
 }
+
+Test(endpoints, hint_at_zone_and_node) {
+  cluster_t *c = cluster();
+  make(c, "v1/nodes", NULL, "{'metadata':{'name':'n','labels':{'topology.kubernetes.io/zone':'z1'}}}");
+  service(c, "'selector':{'app':'a'},'trafficDistribution':'PreferSameNode',");
+  pod(c, "p-a", "a");
+  patch(c, "v1/pods", NS, "p-a", "status",
+        "{'status':{'phase':'Running','podIP':'10.0.0.1','podIPs':[{'ip':'10.0.0.1'}]}}");
+  expect_slice(c, "endpoints>0>zone", "'z1'");
+  expect_slice(c, "endpoints>0>hints", NULL);
+  patch(c, "v1/pods", NS, "p-a", "status", "{'status':{'conditions':[{'type':'Ready','status':'True'}]}}");
+  expect_slice(c, "endpoints>0>hints", "{'forZones':[{'name':'z1'}],'forNodes':[{'name':'n'}]}");
+  patch(c, "v1/services", NS, "s", NULL, "{'spec':{'trafficDistribution':'PreferClose'}}");
+  expect_slice(c, "endpoints>0>hints", "{'forZones':[{'name':'z1'}]}");
+  patch(c, "v1/services", NS, "s", NULL, "{'spec':{'trafficDistribution':null}}");
+  expect_slice(c, "endpoints>0>hints", NULL);
+  cluster_free(c);
+}

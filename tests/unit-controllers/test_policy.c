@@ -66,6 +66,41 @@ Test(disruption, percent_of_the_scale) {
   cluster_free(c);
 }
 
+Test(disruption, says_what_it_cannot_count) {
+  cluster_t *c = cluster_new(NULL, (const char *const[]){"controller-serviceaccount", "controller-disruption", NULL});
+  expect_there(c, "v1/serviceaccounts", NS, "default");
+  make(c, BUDGETS, NS, "{'metadata':{'name':'b'},'spec':{'maxUnavailable':1,'selector':{'matchLabels':{'app':'s'}}}}");
+  make(c, PODS, NS, "{'metadata':{'name':'p','labels':{'app':'s'}}," POD_SPEC "}");
+  expect_event(
+      c, NS, "b", "UnmanagedPods",
+      "Pods selected by this PodDisruptionBudget (selector: &LabelSelector{MatchLabels:map[string]string{app: "
+      "s,},MatchExpressions:[]LabelSelectorRequirement{},}) were found to be unmanaged. As a result, the status "
+      "of the PDB cannot be calculated correctly, which may result in undefined behavior. To account for these "
+      "pods please set \".spec.minAvailable\" field of the PDB to an integer value.");
+  patch(c, PODS, NS, "p", NULL,
+        "{'metadata':{'ownerReferences':[{'apiVersion':'batch/v1','kind':'Job','name':'j','uid':'1',"
+        "'controller':true}],'labels':{'x':'y'}}}");
+  expect(c, BUDGETS, NS, "b", "status>conditions>type=DisruptionAllowed>reason", "'SyncFailed'");
+  expect(c, BUDGETS, NS, "b", "status>conditions>type=DisruptionAllowed>message",
+         "'jobs.batch does not implement the scale subresource'");
+  expect(c, BUDGETS, NS, "b", "status>disruptionsAllowed", "0");
+  expect(c, BUDGETS, NS, "b", "status>expectedPods", "0");
+  expect_event(c, NS, "b", "CalculateExpectedPodCountFailed", NULL);
+  cluster_free(c);
+}
+
+Test(disruption, takes_back_what_did_not_happen) {
+  cluster_t *c = budget("'minAvailable':1");
+  char *name = nth(c, 0);
+  patch(c, PODS, NS, name, "status",
+        "{'status':{'conditions':[{'type':'Ready','status':'True'},{'type':'DisruptionTarget','status':'True','reason':"
+        "'EvictionByEvictionAPI','lastTransitionTime':'2026-01-01T00:00:00Z'}]}}");
+  expect(c, PODS, NS, name, "status>conditions>type=DisruptionTarget>status", "'False'");
+  expect(c, PODS, NS, name, "status>conditions>type=DisruptionTarget>reason", NULL);
+  free(name);
+  cluster_free(c);
+}
+
 /* --- pods nobody ends --------------------------------------------------------------------------------------------- */
 
 Test(podgc, pods_of_a_node_that_is_gone) {
