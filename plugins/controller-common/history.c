@@ -45,12 +45,15 @@ static kube_node_t *new_revision(ctl_sync_t *s, const ctl_history_t *h, kube_nod
   kube_set(a, o, "kind", kube_str(a, "ControllerRevision"));
   kube_set(a, meta, "name", kube_strf(a, KG_STR_FMT "-%s", KG_STR_ARG(kube_name(h->owner->object)), hash));
   kube_set(a, meta, "namespace", kube_strn(a, kube_namespace(h->owner->object)));
+  kg_view_t notes = kg_view_path(h->owner->object, "metadata", "annotations", NULL);
   if (kg_view_count(labels)) kube_set(a, meta, "labels", kube_tree_clone(a, kube_tree_parse(a, labels)));
+  if (kg_view_count(notes)) kube_set(a, meta, "annotations", kube_tree_parse(a, notes));
   kube_set(a, kube_sub(a, meta, "labels"), h->hash_label, kube_str(a, hash));
   kube_push(a, refs, ctl_owner_ref(a, h->owner->object, h->owner->api_version, h->owner->kind));
   kube_set(a, meta, "ownerReferences", refs);
   kube_node_t *t = kube_tree_clone(a, tmpl);
   kube_set(a, t, "$patch", kube_str(a, "replace"));
+  kube_sort_keys(a, t, true); /* clients compare the text with the one they make from the owner */
   kube_set(a, kube_sub(a, kube_sub(a, o, "data"), "spec"), "template", t);
   kube_set(a, o, "revision", kube_int(a, number));
   return o;

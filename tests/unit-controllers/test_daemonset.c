@@ -96,6 +96,33 @@ Test(daemonset, updates_one_after_the_other) {
   cluster_free(c);
 }
 
+/* A client that looks for the revision of the present template compares texts (daemon.Match of Kubernetes); kubectl
+ * rollout history shows the cause that stood on the owner. */
+Test(daemonset, a_revision_is_the_text_that_go_writes) {
+  cluster_t *c = cluster();
+  set(c, "", "");
+  expect_count(c, "apps/v1/controllerrevisions", NS, "app=d", 1);
+  patch(c, SETS, NS, "d", NULL,
+        "{'metadata':{'annotations':{'kubernetes.io/change-cause':'more'}},'spec':{'template':{'spec':{'containers':["
+        "{'name':'c','image':'i:1','command':['x'],'args':['y']}]}}}}");
+  expect_count(c, "apps/v1/controllerrevisions", NS, "app=d", 2);
+  kg_msg_t *m = list(c, "apps/v1/controllerrevisions", NS, NULL);
+  size_t newest = kg_view_int(kg_view_get(kg_view_of(kg_msg_doc(m, 1)), "revision"), 0) == 2;
+  kg_view_t v = kg_view_of(kg_msg_doc(m, newest));
+  char *text = kg_view_to_json(kg_view_get(v, "data"));
+  cr_assert_str_eq(
+      text, "{\"spec\":{\"template\":{\"$patch\":\"replace\",\"metadata\":{\"labels\":{\"app\":\"d\"}},\"spec\":{"
+            "\"containers\":[{\"args\":[\"y\"],\"command\":[\"x\"],\"image\":\"i:1\",\"imagePullPolicy\":"
+            "\"IfNotPresent\",\"name\":\"c\",\"resources\":{},\"terminationMessagePath\":\"/dev/termination-"
+            "log\",\"terminationMessagePolicy\":\"File\"}],\"dnsPolicy\":\"ClusterFirst\",\"restartPolicy\":"
+            "\"Always\",\"schedulerName\":\"default-scheduler\",\"securityContext\":{},"
+            "\"terminationGracePeriodSeconds\":30}}}}");
+  cr_assert(kg_str_is(kg_view_str(at(v, "metadata>annotations>kubernetes.io/change-cause")), "more"));
+  free(text);
+  kg_msg_unref(m);
+  cluster_free(c);
+}
+
 Test(daemonset, surge_has_two_for_a_while) {
   cluster_t *c = cluster();
   set(c, "'updateStrategy':{'type':'RollingUpdate','rollingUpdate':{'maxSurge':1,'maxUnavailable':0}},", "");

@@ -228,30 +228,6 @@ static kube_node_t *decode_list(decoder_t *d, const frame_t *at, const kube_fiel
   return n;
 }
 
-typedef struct pair {
-  kg_str_t key;
-  kube_node_t *value;
-} pair_t;
-
-static int by_key(const void *a, const void *b) {
-  return kg_str_cmp(((const pair_t *)a)->key, ((const pair_t *)b)->key);
-}
-
-/* Go writes maps in the order of their keys. */
-static void sort_map(decoder_t *d, kube_node_t *n) {
-  bool sorted = true;
-  for (uint32_t i = 1; i < n->c.n && sorted; i++) sorted = kg_str_cmp(n->c.keys[i - 1], n->c.keys[i]) < 0;
-  if (sorted) return;
-  pair_t *pairs = kube_arena_alloc(d->a, n->c.n * sizeof *pairs);
-  for (uint32_t i = 0; i < n->c.n; i++) pairs[i] = (pair_t){n->c.keys[i], n->c.items[i]};
-  qsort(pairs, n->c.n, sizeof *pairs, by_key);
-  for (uint32_t i = 0; i < n->c.n; i++) {
-    n->c.keys[i] = pairs[i].key;
-    n->c.items[i] = pairs[i].value;
-  }
-  kube_reindex(d->a, n);
-}
-
 static kube_node_t *decode_map(decoder_t *d, const frame_t *at, const kube_field_t *f, kube_node_t *n) {
   if (n->type != KG_V_MAP) return mismatch(d, at, n, go_type(d, f, f->shape), false);
   for (uint32_t i = 0; i < n->c.n; i++) {
@@ -264,7 +240,7 @@ static kube_node_t *decode_map(decoder_t *d, const frame_t *at, const kube_field
     }
     if (d->failed) return NULL;
   }
-  sort_map(d, n);
+  kube_sort_keys(d->a, n, false); /* Go writes maps in the order of their keys */
   return n;
 }
 

@@ -93,26 +93,6 @@ static int by_order(const void *x, const void *y) {
   return 0;
 }
 
-typedef struct {
-  kg_str_t key;
-  kube_node_t *value;
-} member_t;
-
-static int by_key(const void *x, const void *y) {
-  return kg_str_cmp(((const member_t *)x)->key, ((const member_t *)y)->key);
-}
-
-/* Kubernetes writes the members of a set sorted: "." first, then fields, keys and values; clients compare the text. */
-static void sort_fields(kube_arena_t *a, kube_node_t *set) {
-  if (!set || set->type != KG_V_MAP) return;
-  uint32_t n = set->c.n;
-  member_t *m = n > 1 ? kube_arena_alloc(a, n * sizeof *m) : NULL;
-  for (uint32_t i = 0; m && i < n; i++) m[i] = (member_t){set->c.keys[i], set->c.items[i]};
-  if (m) qsort(m, n, sizeof *m, by_key);
-  for (uint32_t i = 0; m && i < n; i++) set->c.keys[i] = m[i].key, set->c.items[i] = m[i].value;
-  for (uint32_t i = 0; i < n; i++) sort_fields(a, set->c.items[i]);
-}
-
 /* Of many updaters the oldest become one. */
 static void cap(kube_arena_t *a, kube_node_t *list) {
   uint32_t updaters = 0;
@@ -134,7 +114,8 @@ static void write_back(kube_arena_t *a, kube_node_t *object, kube_node_t *list) 
   kube_node_t *meta = kube_sub(a, object, "metadata");
   if (list->c.n) qsort(list->c.items, list->c.n, sizeof *list->c.items, by_order);
   cap(a, list);
-  for (uint32_t i = 0; i < list->c.n; i++) sort_fields(a, kube_get(list->c.items[i], "fieldsV1"));
+  /* "." comes first by that, then fields, keys and values. */
+  for (uint32_t i = 0; i < list->c.n; i++) kube_sort_keys(a, kube_get(list->c.items[i], "fieldsV1"), true);
   if (list->c.n)
     kube_set(a, meta, "managedFields", list);
   else

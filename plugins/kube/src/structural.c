@@ -185,17 +185,6 @@ typedef struct pruner {
 
 static void prune(pruner_t *p, const kube_structural_t *s, kube_node_t *n, const char *path, bool resource);
 
-static void sort_keys(kube_arena_t *a, kube_node_t *n) {
-  bool sorted = true;
-  for (uint32_t i = 1; i < n->c.n && sorted; i++) sorted = kg_str_cmp(n->c.keys[i - 1], n->c.keys[i]) < 0;
-  if (sorted) return;
-  kube_property_t *pairs = kube_arena_alloc(a, n->c.n * sizeof *pairs);
-  for (uint32_t i = 0; i < n->c.n; i++) pairs[i] = (kube_property_t){n->c.keys[i], (void *)n->c.items[i]};
-  qsort(pairs, n->c.n, sizeof *pairs, by_name);
-  for (uint32_t i = 0; i < n->c.n; i++) n->c.keys[i] = pairs[i].name, n->c.items[i] = (void *)pairs[i].s;
-  kube_reindex(a, n);
-}
-
 static bool of_resource(kg_str_t key) {
   return kg_str_is(key, "apiVersion") || kg_str_is(key, "kind") || kg_str_is(key, "metadata");
 }
@@ -210,7 +199,7 @@ static void prune_metadata(pruner_t *p, kube_node_t *n, const char *path) {
 }
 
 static void prune_object(pruner_t *p, const kube_structural_t *s, kube_node_t *n, const char *path, bool resource) {
-  sort_keys(p->a, n);
+  kube_sort_keys(p->a, n, false);
   for (uint32_t i = 0; i < n->c.n; i++) {
     kg_str_t key = n->c.keys[i];
     const kube_structural_t *field = kube_structural_field(s, key);
@@ -270,7 +259,7 @@ static void fill_object(kube_arena_t *a, const kube_structural_t *s, kube_node_t
       n->c.items[i] = field->dflt ? kube_tree_clone(a, field->dflt) : n->c.items[i];
     fill(a, field, n->c.items[i]);
   }
-  if (added) sort_keys(a, n);
+  if (added) kube_sort_keys(a, n, false);
 }
 
 static void fill(kube_arena_t *a, const kube_structural_t *s, kube_node_t *n) {

@@ -123,7 +123,7 @@ static void index_add(kube_node_t *m, uint32_t i) {
   slots[s] = i + 1;
 }
 
-void kube_reindex(kube_arena_t *a, kube_node_t *m) {
+static void reindex(kube_arena_t *a, kube_node_t *m) {
   m->c.index = NULL;
   if (m->c.n < INDEX_FROM) return;
   uint32_t n = 64;
@@ -132,6 +132,38 @@ void kube_reindex(kube_arena_t *a, kube_node_t *m) {
   m->c.index[0] = n - 1;
   m->c.index[1] = (uint32_t)((uintptr_t)m->c.index >> 4); /* nobody outside knows it */
   for (uint32_t i = 0; i < m->c.n; i++) index_add(m, i);
+}
+
+typedef struct member {
+  kg_str_t key;
+  kube_node_t *value;
+} member_t;
+
+static int by_key(const void *a, const void *b) {
+  return kg_str_cmp(((const member_t *)a)->key, ((const member_t *)b)->key);
+}
+
+static bool is_sorted(const kube_node_t *m) {
+  for (uint32_t i = 1; i < m->c.n; i++)
+    if (kg_str_cmp(m->c.keys[i - 1], m->c.keys[i]) > 0) return false;
+  return true;
+}
+
+static void sort_one(kube_arena_t *a, kube_node_t *m) {
+  member_t *members = kube_arena_alloc(a, m->c.n * sizeof *members);
+  for (uint32_t i = 0; i < m->c.n; i++) members[i] = (member_t){m->c.keys[i], m->c.items[i]};
+  qsort(members, m->c.n, sizeof *members, by_key);
+  for (uint32_t i = 0; i < m->c.n; i++) {
+    m->c.keys[i] = members[i].key;
+    m->c.items[i] = members[i].value;
+  }
+  reindex(a, m);
+}
+
+void kube_sort_keys(kube_arena_t *a, kube_node_t *m, bool deep) {
+  if (!m || (m->type != KG_V_MAP && m->type != KG_V_ARRAY)) return;
+  if (m->type == KG_V_MAP && !is_sorted(m)) sort_one(a, m);
+  for (uint32_t i = 0; deep && i < m->c.n; i++) kube_sort_keys(a, m->c.items[i], true);
 }
 
 static int64_t place_of(const kube_node_t *m, kg_str_t key) {
@@ -166,7 +198,7 @@ static kube_node_t *parse_container(kube_arena_t *a, kg_view_t v, kg_vtype_t typ
     if (!item) return NULL;
     n->c.items[n->c.n++] = item;
   }
-  if (type == KG_V_MAP) kube_reindex(a, n);
+  if (type == KG_V_MAP) reindex(a, n);
   return n->c.n == count ? n : NULL;
 }
 
@@ -267,7 +299,7 @@ kube_node_t *kube_tree_clone(kube_arena_t *a, const kube_node_t *n) {
     copy->c.items[i] = kube_tree_clone(a, n->c.items[i]);
   }
   copy->c.n = n->c.n;
-  if (n->type == KG_V_MAP) kube_reindex(a, copy);
+  if (n->type == KG_V_MAP) reindex(a, copy);
   return copy;
 }
 
@@ -384,7 +416,7 @@ void kube_setn(kube_arena_t *a, kube_node_t *m, kg_str_t key, kube_node_t *v) {
     i = m->c.n++;
     m->c.keys[i] = kube_arena_str(a, key);
     if (!m->c.index || 2 * m->c.n > m->c.index[0])
-      kube_reindex(a, m);
+      reindex(a, m);
     else
       index_add(m, (uint32_t)i);
   }
@@ -420,7 +452,7 @@ void kube_settle(kube_arena_t *a, kube_node_t *m) {
   }
   if (n == m->c.n) return;
   m->c.n = n;
-  kube_reindex(a, m);
+  reindex(a, m);
 }
 
 bool kube_del(kube_node_t *m, const char *key) {

@@ -65,7 +65,9 @@ bool kube_deln(kube_node_t *m, kg_str_t key);
  * counted right, until kube_settle() must follow before anybody else looks at the map. */
 void kube_strike(kube_node_t *m, kg_str_t key);
 void kube_settle(kube_arena_t *a, kube_node_t *m);
-void kube_reindex(kube_arena_t *a, kube_node_t *m); /* after keys changed their places */
+/* Puts the keys in order, as Go writes maps: clients compare such texts. deep: also of all maps below. Others than maps
+ * stay. */
+void kube_sort_keys(kube_arena_t *a, kube_node_t *m, bool deep);
 kube_node_t *kube_sub(kube_arena_t *a, kube_node_t *m,
                       const char *key); /* the map under key, made if absent or not a map */
 /* Arrays. */
