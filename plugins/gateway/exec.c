@@ -40,12 +40,11 @@ static void session_gone(gw_ex_t *ex) {
 /* --- out --------------------------------------------------------------------------------------------------------- */
 
 static void send_base64(session_t *s, uint8_t channel, const char *p, size_t n) {
-  char *m = malloc(2 + 4 * ((n + 2) / 3));
-  if (!m) return;
-  m[0] = (char)('0' + channel);
-  int len = EVP_EncodeBlock((unsigned char *)m + 1, (const unsigned char *)p, (int)n);
-  gw_ws_send_text(s->ws, m, (size_t)len + 1);
-  free(m);
+  kube_buf_t m = {0};
+  kube_buf_fmt(&m, "%d", channel);
+  kube_buf_base64(&m, p, n);
+  if (!m.failed) gw_ws_send_text(s->ws, m.p, m.n);
+  kube_buf_free(&m);
 }
 
 static void send_channel(session_t *s, uint8_t channel, const char *p, size_t n) {

@@ -8,16 +8,11 @@
 #include "gateway.h"
 
 static void put64(kube_buf_t *b, const void *p, size_t n) {
-  unsigned char *t = malloc(4 * ((n + 2) / 3) + 1);
-  if (!t) {
-    b->failed = true;
-    return;
-  }
-  int m = EVP_EncodeBlock(t, p, (int)n);
-  while (m && t[m - 1] == '=') m--;
-  for (int i = 0; i < m; i++) t[i] = t[i] == '+' ? '-' : t[i] == '/' ? '_' : t[i];
-  kube_buf_add(b, t, (size_t)m);
-  free(t);
+  size_t before = b->n;
+  kube_buf_base64(b, p, n);
+  if (b->failed) return;
+  while (b->n > before && b->p[b->n - 1] == '=') b->n--;
+  for (char *c = b->p + before; c < b->p + b->n; c++) *c = *c == '+' ? '-' : *c == '/' ? '_' : *c;
 }
 
 static int digit64(char c) {

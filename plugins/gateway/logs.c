@@ -130,11 +130,10 @@ static void ws_send(logs_t *l, kg_str_t data) {
     gw_ws_send(l->ws, (const uint8_t *)data.p, data.n);
     return;
   }
-  char *text = malloc(4 * ((data.n + 2) / 3) + 1);
-  if (!text) return;
-  int n = EVP_EncodeBlock((unsigned char *)text, (const unsigned char *)data.p, (int)data.n);
-  gw_ws_send_text(l->ws, text, (size_t)n);
-  free(text);
+  kube_buf_t text = {0};
+  kube_buf_base64(&text, data.p, data.n);
+  if (!text.failed) gw_ws_send_text(l->ws, text.p, text.n);
+  kube_buf_free(&text);
 }
 
 static void logs_begin(gw_ex_t *ex) {

@@ -320,13 +320,12 @@ static int put_file64(gw_t *gw, kube_buf_t *b, const char *key, const char *file
   size_t n = 0;
   char *text = gw_read_file(tls_path(gw, file, path), &n, err);
   if (!text) return -1;
-  unsigned char *b64 = malloc(4 * ((n + 2) / 3) + 1);
-  if (b64) EVP_EncodeBlock(b64, (unsigned char *)text, (int)n);
-  if (b64) kube_buf_fmt(b, "    %s: %s\n", key, (char *)b64);
+  kube_buf_fmt(b, "    %s: ", key);
+  kube_buf_base64(b, text, n);
+  kube_buf_addz(b, "\n");
   OPENSSL_cleanse(text, n);
   free(text);
-  free(b64);
-  return b64 ? 0 : kg_error_set(err, KG_EINTERNAL, "out of memory");
+  return b->failed ? kg_error_set(err, KG_EINTERNAL, "out of memory") : 0;
 }
 
 int gw_kubeconfig_text(gw_t *gw, kube_buf_t *b, kg_error_t *err) {

@@ -89,8 +89,8 @@ static kube_node_t *duration(reader_t *r, span_t s) {
 
 static kube_node_t *base64(reader_t *r, span_t s) {
   size_t n = (size_t)(s.end - s.p);
-  char *out = kube_arena_alloc(r->a, 4 * ((n + 2) / 3) + 1);
-  EVP_EncodeBlock((unsigned char *)out, s.p, (int)n);
+  char *out = kube_arena_alloc(r->a, KUBE_BASE64_SIZE(n));
+  kube_base64(out, s.p, n);
   return kube_str(r->a, out);
 }
 

@@ -90,9 +90,7 @@ static int write_pem(X509 *cert, kube_buf_t *out) {
   char *p = NULL;
   int ok = bio && PEM_write_bio_X509(bio, cert);
   long n = ok ? BIO_get_mem_data(bio, &p) : 0;
-  unsigned char *text = n > 0 ? malloc((size_t)n * 4 / 3 + 5) : NULL;
-  if (text) kube_buf_add(out, text, (size_t)EVP_EncodeBlock(text, (unsigned char *)p, (int)n));
-  free(text);
+  if (n > 0) kube_buf_base64(out, p, (size_t)n);
   BIO_free(bio);
   return out->n && !out->failed;
 }

@@ -5,6 +5,7 @@
 #include <wslay/wslay.h>
 
 #include "duplex.h"
+#include "kube/values.h"
 
 enum { MAX_MESSAGE = 1 << 20 };
 
@@ -82,11 +83,11 @@ void gw_ws_free(gw_ws_t *w) {
 }
 
 void gw_ws_accept(gw_ex_t *ex, const char *protocol) {
-  char text[256], accept[64];
+  char text[256], accept[KUBE_BASE64_SIZE(SHA_DIGEST_LENGTH)];
   unsigned char sum[SHA_DIGEST_LENGTH];
   snprintf(text, sizeof text, "%.100s258EAFA5-E914-47DA-95CA-C5AB0DC85B11", gw_header(ex, "sec-websocket-key"));
   SHA1((unsigned char *)text, strlen(text), sum);
-  EVP_EncodeBlock((unsigned char *)accept, sum, sizeof sum);
+  kube_base64(accept, sum, sizeof sum);
   gw_add_header(ex, "upgrade", "websocket");
   gw_add_header(ex, "connection", "Upgrade");
   gw_add_header(ex, "sec-websocket-accept", accept);

@@ -129,27 +129,6 @@ static void services_env(pod_t *p, env_t *e) {
 /* --- values from elsewhere
  * ---------------------------------------------------------------------------------------------- */
 
-static int from64(int c) {
-  if (c >= 'A' && c <= 'Z') return c - 'A';
-  if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-  if (c >= '0' && c <= '9') return c - '0' + 52;
-  return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
-char *decode64(kg_str_t s, size_t *n) {
-  char *out = malloc(s.n / 4 * 3 + 4);
-  unsigned bits = 0, have = 0;
-  *n = 0;
-  for (size_t i = 0; out && i < s.n; i++) {
-    int d = from64((unsigned char)s.p[i]);
-    if (d < 0) continue;
-    bits = bits << 6 | (unsigned)d;
-    if ((have += 6) >= 8) out[(*n)++] = (char)(bits >> (have -= 8));
-  }
-  if (out) out[*n] = 0;
-  return out;
-}
-
 /* The configMap or secret `name` of the pod's name space: absent with a sentence if there is none. */
 kg_view_t config_object(pod_t *p, bool secret, kg_str_t name, kg_error_t *err) {
   kube_informer_t *inf = secret ? agent_secrets(p->agent) : agent_configmaps(p->agent);
@@ -172,7 +151,7 @@ char *config_key(kg_view_t object, bool secret, kg_str_t key, size_t *n) {
   }
   if (!kg_view_there(v)) return NULL;
   kg_str_t s = kg_view_str(v);
-  if (secret) return decode64(s, n);
+  if (secret) return kube_base64_decode(s, n);
   *n = s.n;
   return s.p ? kg_str_dup(s) : strdup("");
 }

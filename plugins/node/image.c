@@ -6,7 +6,6 @@
 
 enum {
   SECRETS_MS = 200,
-  PULL_TIMEOUT_MS = 60 * 60 * 1000,
   PULL_FIRST_MS = 10 * 1000,
   PULL_LAST_MS = 300 * 1000,
   CREATE_TIMEOUT_MS = 120 * 1000,
@@ -132,7 +131,7 @@ static void pull(box_t *b) {
   b->step = STEP_PULL;
   b->pull_began_us = kg_wall_us(b->pod->agent->ctx);
   box_event(b, "Normal", "Pulling", "Pulling image \"" KG_STR_FMT "\"", KG_STR_ARG(image_of(b)));
-  b->pull_call = pod_call(b->pod, b, "image.pull", pull_args(b, auth), PULL_TIMEOUT_MS, pulled);
+  b->pull_call = pod_call(b->pod, b, "image.pull", pull_args(b, auth), -1, pulled); /* the runtime limits it */
 }
 
 static void refuse(box_t *b, const char *reason, const char *event, const char *text) {

@@ -309,7 +309,6 @@ void env_free(env_t *e);
 /* $(NAME) becomes its value, $$ a dollar, unknown names stay as they are. malloc'ed. */
 char *env_expand(const env_t *e, kg_str_t text);
 int env_build(box_t *b, env_t *e, kg_error_t *err);
-char *decode64(kg_str_t s, size_t *n); /* malloc'ed, with a NUL after the bytes */
 kg_view_t config_object(pod_t *p, bool secret, kg_str_t name, kg_error_t *err); /* absent: 404, or 503 not known yet */
 char *config_key(kg_view_t object, bool secret, kg_str_t key, size_t *n);       /* malloc'ed; NULL: no such key */
 /* fields.c */

@@ -33,7 +33,7 @@ static kg_doc_t *auth_of(kg_view_t entry) {
   kg_str_t user = VIEW_STR(entry, "username"), password = VIEW_STR(entry, "password");
   if (user.n) return pack_auth(user, password);
   size_t n = 0;
-  char *pair = decode64(VIEW_STR(entry, "auth"), &n), *colon = pair ? memchr(pair, ':', n) : NULL;
+  char *pair = kube_base64_decode(VIEW_STR(entry, "auth"), &n), *colon = pair ? memchr(pair, ':', n) : NULL;
   kg_doc_t *auth =
       colon ? pack_auth((kg_str_t){pair, (size_t)(colon - pair)}, (kg_str_t){colon + 1, n - (size_t)(colon + 1 - pair)})
             : NULL;

@@ -38,7 +38,7 @@ static void usage(images_t *im, const kg_msg_t *m, int code) {
 
 /* --- list -------------------------------------------------------------------------------------------------------- */
 
-static void human_size(int64_t bytes, char out[24]) {
+void human_size(int64_t bytes, char out[24]) {
   static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
   double v = (double)bytes;
   int u = 0;

@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "image_store.h"
@@ -27,6 +28,55 @@ void job_say(job_t *j, const char *fmt, ...) {
   kube_buf_fmt(&j->progress, "%s\n", line);
   pthread_mutex_unlock(&j->lock);
   wake(j->im);
+}
+
+/* --- layers are made by one job at a time: fifty pods of one image pull it once ------------------------------------
+ */
+
+struct claim {
+  claim_t *next;
+  char hex[HEX + 1];
+};
+
+static claim_t **find_claim(images_t *im, const char *hex) {
+  claim_t **at = &im->claims;
+  while (*at && strcmp((*at)->hex, hex)) at = &(*at)->next;
+  return at;
+}
+
+/* Woken by each end of a claim, and now and then to see whether the store closes. */
+static void wait_for_claims(images_t *im) {
+  struct timespec until;
+  clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_sec++;
+  pthread_cond_timedwait(&im->claims_end, &im->claims_lock, &until);
+}
+
+bool layer_claim(job_t *j, const char *hex) {
+  images_t *im = j->im;
+  claim_t *c = calloc(1, sizeof *c);
+  if (!c) return false;
+  snprintf(c->hex, sizeof c->hex, "%s", hex);
+  pthread_mutex_lock(&im->claims_lock);
+  while (*find_claim(im, hex) && !atomic_load(&j->stop)) wait_for_claims(im);
+  bool mine = !*find_claim(im, hex);
+  if (mine) {
+    c->next = im->claims;
+    im->claims = c;
+  }
+  pthread_mutex_unlock(&im->claims_lock);
+  if (!mine) free(c);
+  return mine;
+}
+
+void layer_release(job_t *j, const char *hex) {
+  images_t *im = j->im;
+  pthread_mutex_lock(&im->claims_lock);
+  claim_t **at = find_claim(im, hex), *c = *at;
+  *at = c->next;
+  free(c);
+  pthread_cond_broadcast(&im->claims_end);
+  pthread_mutex_unlock(&im->claims_lock);
 }
 
 int job_add(job_t *j, stored_t *image) {
@@ -204,6 +254,8 @@ void images_sweep(images_t *im, const kg_msg_t *request, int code) {
 }
 
 int jobs_open(images_t *im, kg_error_t *err) {
+  pthread_mutex_init(&im->claims_lock, NULL);
+  pthread_cond_init(&im->claims_end, NULL);
   im->events = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (im->events < 0) return kg_error_set(err, KG_EINTERNAL, "eventfd: %s", strerror(errno));
   return kg_fd_watch(im->ctx, im->events, EPOLLIN, on_events, im, err);

@@ -32,7 +32,7 @@ static int check_type(const registry_t *r, kg_view_t manifest, kg_error_t *err) 
        image = kg_view_there(kg_view_get(manifest, "layers"));
   if (type.n && !kg_str_is(type, "application/json") && !one_of(type, known))
     return kg_error_set(err, KG_EINVAL, "the registry's answer has the media type \"%.*s\", which is no image manifest",
-                        (int)(type.n < 100 ? type.n : 100), type.p);
+                        CUT_ARG(type));
   if (index == image)
     return kg_error_set(err, KG_EINVAL, "the manifest has %s", index ? "both manifests and layers" : "no layers");
   return 0;
@@ -129,12 +129,12 @@ static int check_layers(kg_view_t layers, size_t expected, kg_error_t *err) {
     if (!is_layer(it.value)) {
       kg_str_t type = kg_view_str(kg_view_get(it.value, "mediaType"));
       return kg_error_set(err, KG_EINVAL, "a layer has the media type \"%.*s\", which is no layer of an image",
-                          (int)(type.n < 100 ? type.n : 100), type.p);
+                          CUT_ARG(type));
     }
   return 0;
 }
 
-static int pull_layer(pull_t *p, stored_t *s, size_t i, kg_view_t descriptor, kg_error_t *err) {
+static int make_layer(pull_t *p, stored_t *s, size_t i, kg_view_t descriptor, kg_error_t *err) {
   char file[IMAGE_PATH + 80], place[IMAGE_PATH + 80], expected[8 + HEX];
   int64_t size;
   kg_str_t digest = kg_view_str(kg_view_get(descriptor, "digest"));
@@ -148,6 +148,13 @@ static int pull_layer(pull_t *p, stored_t *s, size_t i, kg_view_t descriptor, kg
   int done = unpack_layer(p->j, file, kg_str(expected), &size, err);
   unlink(file);
   s->size += size;
+  return done;
+}
+
+static int pull_layer(pull_t *p, stored_t *s, size_t i, kg_view_t descriptor, kg_error_t *err) {
+  if (!layer_claim(p->j, s->layers[i])) return kg_error_set(err, KG_ECANCELLED, "kogge stops");
+  int done = make_layer(p, s, i, descriptor, err);
+  layer_release(p->j, s->layers[i]);
   return done;
 }
 
@@ -187,7 +194,7 @@ int pull_image(job_t *j, kg_error_t *err) {
   int done = full ? temporary_dir(j->im, p.dir, err) : -1;
   if (done == 0) {
     job_say(j, "pulling %s", full);
-    p.r = registry_open(j, full, kg_view_of(j->auth), err);
+    p.r = registry_open(j, full, err);
     done = p.r ? pull_all(&p, full, err) : -1;
     if (done < 0) kg_error_prefix(err, "failed to pull image \"%s\"", full);
     if (p.r) registry_close(p.r);

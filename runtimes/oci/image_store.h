@@ -18,6 +18,9 @@
 
 enum { IMAGE_PATH = 1024, HEX = 64 };
 
+/* For "%.*s": a stranger's text (kg_str_t), cut. */
+#define CUT_ARG(s) (int)((s).n < 100 ? (s).n : 100), (s).p ? (s).p : ""
+
 /* --- image_names.c ----------------------------------------------------------------------------------------------- */
 
 /* "busybox" -> "docker.io/library/busybox:latest", "a/b@sha256:..." stays by its digest. malloc'ed; NULL with a
@@ -40,6 +43,7 @@ typedef struct stored {
 } stored_t;
 
 typedef struct job job_t;
+typedef struct claim claim_t;
 struct images {
   kg_ctx_t *ctx;
   char *dir;
@@ -47,6 +51,9 @@ struct images {
   job_t *jobs;
   int events;    /* eventfd: threads have something to tell */
   bool unneeded; /* there may be layers no image needs: swept after the last job */
+  pthread_mutex_t claims_lock;
+  pthread_cond_t claims_end;
+  claim_t *claims; /* layers that jobs are making */
 };
 
 stored_t *images_by_name(images_t *im, kg_str_t name);
@@ -97,6 +104,10 @@ void jobs_end(images_t *im);          /* tells them to stop and waits */
 int jobs_open(images_t *im, kg_error_t *err);
 void job_say(job_t *j, const char *fmt, ...) KG_PRINTF(2, 3); /* a line of progress; from the job's thread */
 int job_add(job_t *j, stored_t *image);                       /* takes it over */
+/* From the job's thread: the layer HEX is this job's alone to make, until it is released; waits for others that make
+ * it. False: the store closes. */
+bool layer_claim(job_t *j, const char *hex);
+void layer_release(job_t *j, const char *hex);
 
 /* --- work in threads --------------------------------------------------------------------------------------------- */
 
@@ -144,5 +155,6 @@ int space_take(space_t *s, int64_t bytes, kg_error_t *err);
 
 void cli_out(images_t *im, const kg_msg_t *m, const char *key, const void *p, size_t n);
 void cli_exit(images_t *im, const kg_msg_t *m, int code);
+void human_size(int64_t bytes, char out[24]); /* "1.25MB"; any thread */
 
 #endif

@@ -4,8 +4,8 @@
 
 static fuzz_in_t *answers;
 
-registry_t *registry_open(job_t *j, const char *full, kg_view_t auth, kg_error_t *err) {
-  (void)auth, (void)err;
+registry_t *registry_open(job_t *j, const char *full, kg_error_t *err) {
+  (void)err;
   const char *slash = strchr(full, '/'), *at = strchr(full, '@'), *end = at ? at : strrchr(full, ':');
   FUZZ_MUST(slash && end > slash); /* a name in full has a host, a path and a tag or digest */
   registry_t *r = calloc(1, sizeof *r);

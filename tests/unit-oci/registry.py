@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""A registry on loopback that means harm: the name of a repository says how. Prints its port, then serves until its input ends."""
-import functools, gzip, hashlib, http.server, io, json, os, sys, tarfile, threading, time, zlib
+"""A registry on loopback that means harm: the name of a repository says how. With a file of a certificate and
+its key as argument it speaks TLS. Prints its port, then serves until its input ends."""
+import base64, functools, gzip, hashlib, http.server, io, json, os, ssl, sys, tarfile, threading, time, zlib
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -43,6 +44,7 @@ LAYERS = {
     "outside": lambda t: t.addfile(entry("evil", tarfile.LNKTYPE, "/etc/passwd")),
     "device": lambda t: t.addfile(entry("evil", tarfile.CHRTYPE)),
     "deep": deep,
+    "trickles": lambda t: t.addfile(entry("noise", size=1 << 20), io.BytesIO(os.urandom(1 << 20))),
     "big": lambda t: t.addfile(entry("zeros", size=60 << 20), io.BytesIO(ZEROS * 60)),
 }
 
@@ -122,6 +124,15 @@ class Registry(http.server.BaseHTTPRequestHandler):
         time.sleep(20)
         self.close_connection = True
 
+    def trickle(self, body):
+        """Steady, but slow."""
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        for i in range(0, len(body), 400):
+            self.wfile.write(body[i:i + 400])
+            time.sleep(0.1)
+
     def do_GET(self):
         try:
             self.serve()
@@ -152,12 +163,17 @@ class Registry(http.server.BaseHTTPRequestHandler):
             return at[how]()
         if how.startswith("token"):
             return self.challenge(how)
+        if how == "locked" and self.headers["Authorization"] != "Basic " + base64.b64encode(b"ann:secret").decode():
+            return self.answer(b"", 401, more={"WWW-Authenticate": "Basic realm=x"})
         self.answer(blobs.get("manifest", text) if reference.startswith("sha256:") else text, kind="")
 
     def blob(self, how, name, blobs):
         is_layer = name == list(blobs)[0]
+        if is_layer:
+            print("layer of", how, flush=True)
         at = {"layerendless": self.endless, "layer404": lambda: self.endless(404), "layerstalls": self.stall,
               "layerloop": lambda: self.answer(b"", 307, more={"Location": self.path}),
+              "trickles": lambda: self.trickle(blobs[name]),
               "wrong": lambda: self.answer(b"x" * len(blobs[name]))}
         if how in at and is_layer:
             return at[how]()
@@ -176,6 +192,10 @@ class Registry(http.server.BaseHTTPRequestHandler):
 
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Registry)
 server.daemon_threads = True
+if len(sys.argv) > 1:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(sys.argv[1])
+    server.socket = tls.wrap_socket(server.socket, server_side=True)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 print(server.server_address[1], flush=True)
 sys.stdin.read()

@@ -1,4 +1,5 @@
 /* A registry that means harm (registry.py): every answer ends in one sentence, soon, with nothing left in the store. */
+#include <stdarg.h>
 #include <sys/mount.h>
 #include <time.h>
 #include <unistd.h>
@@ -12,11 +13,12 @@ typedef struct registry {
   int port;
 } registry_t;
 
-static registry_t begin(const char *config) {
+/* certificate: a file of it and its key, "": none. */
+static registry_t begin_with(const char *config, const char *certificate) {
   registry_t r = {.n = node_with(config)};
   char line[300];
   snprintf(r.store, sizeof r.store, "%s/data/runtime/images", r.n->dir);
-  snprintf(line, sizeof line, "python3 %s >%s/port", REGISTRY, r.n->dir);
+  snprintf(line, sizeof line, "python3 %s %s >%s/port", REGISTRY, certificate, r.n->dir);
   r.python = popen(line, "we");
   snprintf(line, sizeof line, "%s/port", r.n->dir);
   for (int i = 0; i < 500 && !r.port; i++) {
@@ -27,6 +29,10 @@ static registry_t begin(const char *config) {
   }
   cr_assert(r.port > 0);
   return r;
+}
+
+static registry_t begin(const char *config) {
+  return begin_with(config, "");
 }
 
 static void end(registry_t *r) {
@@ -131,7 +137,15 @@ Test(registry, layers_that_mean_harm) {
 Test(registry, stalls) {
   registry_t r = begin("{\"pullStallSeconds\": 1}");
   refused(&r, "stalls", "less than 1024 bytes a second for 1 s");
-  refused(&r, "layerstalls", "less than 1024 bytes a second for 1 s");
+  end(&r);
+  r = begin("{\"pullStallSeconds\": 1, \"pullMinBytesPerSecond\": 3}");
+  refused(&r, "layerstalls", "less than 3 bytes a second for 1 s");
+  end(&r);
+}
+
+Test(registry, slow_but_steady) {
+  registry_t r = begin("{\"pullTimeoutSeconds\": 1}");
+  refused(&r, "trickles", "takes longer than the 1 s that config.pullTimeoutSeconds allows");
   end(&r);
 }
 
@@ -151,6 +165,20 @@ Test(registry, a_disk_that_is_small) {
   end(&r);
 }
 
+static void same_image(int i, char **args, char **doc, void *arg) {
+  const registry_t *r = arg;
+  (void)i, (void)doc;
+  cr_assert(asprintf(args, "{\"image\": \"127.0.0.1:%d/h/good:1\"}", r->port) > 0);
+}
+
+/* Fifty pods of one image on one node. */
+Test(registry, pulled_many_times_at_once_a_layer_comes_once) {
+  registry_t r = begin(NULL);
+  cr_expect(driver_burst(r.n->d, "runtime", "image.pull", 20, same_image, &r, NULL) == 20);
+  cr_expect(shell("test $(grep -c 'layer of good' %s/port) = 1", r.n->dir) == 0);
+  end(&r);
+}
+
 /* The honest answer of the same registry is taken. */
 Test(registry, and_one_that_does_not) {
   registry_t r = begin(NULL);
@@ -158,4 +186,110 @@ Test(registry, and_one_that_does_not) {
   must(r.n, "image.status", "{'image': '127.0.0.1:%d/h/good:1'}", r.port);
   cr_expect(!store_is_empty(&r));
   end(&r);
+}
+
+/* --- mirrors, credentials and certificates: registries.yaml --------------------------------------------------------
+ */
+
+/* Says what is in the file that config.registries names; read anew for each pull. */
+static void KG_PRINTF(1, 2) settings(const char *fmt, ...) {
+  char path[96], text[1000];
+  va_list args;
+  va_start(args, fmt);
+  vsnprintf(text, sizeof text, fmt, args);
+  va_end(args);
+  snprintf(path, sizeof path, "/tmp/kogge-registries-%d.yaml", (int)getpid());
+  FILE *f = fopen(path, "we");
+  cr_assert(f && fputs(text, f) >= 0 && fclose(f) == 0);
+}
+
+static registry_t begin_with_settings(const char *certificate) {
+  char config[96];
+  snprintf(config, sizeof config, "{\"registries\": \"/tmp/kogge-registries-%d.yaml\"}", (int)getpid());
+  return begin_with(config, certificate);
+}
+
+static void end_settings(registry_t *r) {
+  end(r);
+  shell("rm -f /tmp/kogge-registries-%d.yaml", (int)getpid());
+}
+
+static void pulls(const registry_t *r, const char *image) {
+  must(r->n, "image.pull", "{'image': '%s'}", image);
+  must(r->n, "image.status", "{'image': '%s'}", image);
+  must(r->n, "image.remove", "{'image': '%s'}", image);
+}
+
+static void fails(const registry_t *r, const char *image, const char *why) {
+  kg_msg_t *m = ask(r->n, "image.pull", "{'image': '%s'}", image);
+  cr_expect(kg_msg_type(m) == KG_MSG_ERROR && strstr(kg_msg_text(m), why), "%s: %s", image, kg_msg_text(m));
+  kg_msg_unref(m);
+}
+
+Test(registry, mirrors_are_tried_in_their_order_and_the_registry_last) {
+  registry_t r = begin_with_settings("");
+  settings("mirrors:\n  example.invalid:\n    endpoint: ['http://127.0.0.1:1', 'http://127.0.0.1:%d/']\n", r.port);
+  pulls(&r, "example.invalid/h/good:1");
+  fails(&r, "example.invalid/h/endless404:1", "resolve host"); /* the registry itself was asked, too */
+  settings("mirrors:\n  '*':\n    endpoint: ['http://127.0.0.1:%d/v2']\n    rewrite: {'^(team)/(.*)$': 'h/$2'}\n",
+           r.port);
+  pulls(&r, "other.invalid/team/good:1");
+  settings("mirrors:\n  a.invalid:\n    endpoint: ['ftp://x']\n");
+  fails(&r, "a.invalid/h/good:1", "\"ftp://x\" is no address of a registry");
+  settings("mirrors: [");
+  fails(&r, "a.invalid/h/good:1", ".yaml:");
+  end_settings(&r);
+}
+
+Test(registry, a_mirror_that_sends_rubbish_does_not_hinder_the_registry) {
+  registry_t r = begin_with_settings("");
+  settings("mirrors:\n  '127.0.0.1:%d':\n    endpoint: ['http://127.0.0.1:%d']\n    rewrite: {'^h/good$': 'h/wrong'}\n",
+           r.port, r.port);
+  char image[64];
+  snprintf(image, sizeof image, "127.0.0.1:%d/h/good:1", r.port);
+  pulls(&r, image);
+  end_settings(&r);
+}
+
+Test(registry, configured_credentials) {
+  registry_t r = begin_with_settings("");
+  char image[64];
+  snprintf(image, sizeof image, "127.0.0.1:%d/h/locked:1", r.port);
+  settings("configs: {}\n");
+  fails(&r, image, "pull access denied");
+  settings("configs: {'127.0.0.1:%d': {auth: {username: ann, password: secret}}}\n", r.port);
+  pulls(&r, image);
+  settings("configs: {'*': {auth: {auth: YW5uOnNlY3JldA==}}}\n");
+  pulls(&r, image);
+  /* What a pod brings goes first, and not to mirrors. */
+  must(r.n, "image.pull", "{'image': '%s', 'auth': {'username': 'ann', 'password': 'secret'}}", image);
+  free(must_fail(r.n, KG_EDENIED, "image.pull", "{'image': '%s', 'auth': {'username': 'ann', 'password': 'false'}}",
+                 image));
+  settings("mirrors: {m.invalid: {endpoint: ['http://127.0.0.1:%d']}}\n", r.port);
+  char *text = must_fail(r.n, KG_EUNAVAILABLE, "image.pull",
+                         "{'image': 'm.invalid/h/locked:1', 'auth': {'username': 'ann', 'password': 'secret'}}");
+  cr_expect(strstr(text, "m.invalid") && strstr(text, "pull access denied"), "%s", text);
+  free(text);
+  end_settings(&r);
+}
+
+Test(registry, a_certificate_of_ones_own) {
+  char pem[64], image[64];
+  snprintf(pem, sizeof pem, "/tmp/kogge-registry-%d.pem", (int)getpid());
+  cr_assert(shell("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost "
+                  "-addext subjectAltName=IP:127.0.0.1 -keyout %s.key -out %s.crt 2>/dev/null && cat %s.crt %s.key >%s",
+                  pem, pem, pem, pem, pem) == 0);
+  registry_t r = begin_with_settings(pem);
+  snprintf(image, sizeof image, "tls.invalid/h/good:1");
+  char rest[200];
+  settings("mirrors: {tls.invalid: {endpoint: ['https://127.0.0.1:%d']}}\n", r.port);
+  fails(&r, image, "self-signed certificate");
+  snprintf(rest, sizeof rest, "configs: {'127.0.0.1:%d': {tls: {ca_file: %s.crt}}}\n", r.port, pem);
+  settings("mirrors: {tls.invalid: {endpoint: ['https://127.0.0.1:%d']}}\n%s", r.port, rest);
+  pulls(&r, image);
+  snprintf(rest, sizeof rest, "configs: {'127.0.0.1:%d': {tls: {insecure_skip_verify: true}}}\n", r.port);
+  settings("mirrors: {tls.invalid: {endpoint: ['https://127.0.0.1:%d']}}\n%s", r.port, rest);
+  pulls(&r, image);
+  end_settings(&r);
+  shell("rm -f %s %s.key %s.crt", pem, pem, pem);
 }

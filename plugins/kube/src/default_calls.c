@@ -102,17 +102,8 @@ void kube_default_volume_source(kube_arena_t *a, kube_node_t *n) {
 }
 
 static char *to_base64(kube_arena_t *a, kg_str_t s) {
-  static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  char *out = kube_arena_alloc(a, (s.n + 2) / 3 * 4 + 1), *p = out;
-  for (size_t i = 0; i < s.n; i += 3) {
-    unsigned v = (unsigned char)s.p[i] << 16;
-    if (i + 1 < s.n) v |= (unsigned)(unsigned char)s.p[i + 1] << 8;
-    if (i + 2 < s.n) v |= (unsigned char)s.p[i + 2];
-    *p++ = digits[v >> 18];
-    *p++ = digits[v >> 12 & 63];
-    *p++ = i + 1 < s.n ? digits[v >> 6 & 63] : '=';
-    *p++ = i + 2 < s.n ? digits[v & 63] : '=';
-  }
+  char *out = kube_arena_alloc(a, KUBE_BASE64_SIZE(s.n));
+  kube_base64(out, s.p, s.n);
   return out;
 }
 

@@ -29,6 +29,8 @@ void kube_buf_fmt(kube_buf_t *b, const char *fmt, ...) KG_PRINTF(2, 3);
 void kube_buf_free(kube_buf_t *b);
 /* Where n bytes more may be written; they count once `n` is raised. NULL: out of memory, and `failed` is set. */
 char *kube_buf_room(kube_buf_t *b, size_t n);
+/* Appends n bytes as base64; no NUL counts. */
+void kube_buf_base64(kube_buf_t *b, const void *p, size_t n);
 /* Appends the JSON of v (compact, as Go's encoder escapes: <, >, & as \u003c...). */
 void kube_json_write(kube_buf_t *b, kg_view_t v);
 /* Appends v as a JSON string from raw bytes. */

@@ -20,6 +20,12 @@ int kube_time_parse(kg_str_t s, int64_t *wall_us); /* 0 or -1 */
 /* A duration as Go writes it ("1m30s", "500ms", "1.5s") in milliseconds; 0, or -1 if it is none. */
 int kube_duration_ms(kg_str_t s, int64_t *ms);
 
+/* Base64 of n bytes, padded, with a NUL, in one line: out has room for KUBE_BASE64_SIZE(n). Returns its length. */
+#define KUBE_BASE64_SIZE(n) (((n) + 2) / 3 * 4 + 1)
+size_t kube_base64(char *out, const void *p, size_t n);
+/* The bytes, malloc'ed with a NUL after them; what is no digit is passed over. NULL: out of memory. */
+char *kube_base64_decode(kg_str_t s, size_t *n);
+
 /* "10.0.0.1" as a number, and "10.0.0.0/8" as its first address and its bits (0 to 32); 0, or -1 if it is none. */
 int kube_ipv4(kg_str_t s, uint32_t *address);
 int kube_ipv4_range(kg_str_t s, uint32_t *first, unsigned *bits);
