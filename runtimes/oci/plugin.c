@@ -188,7 +188,9 @@ static const kg_handler_t handlers[] = {{"runtime.version", version},
                                         {"cli.run", cli},
                                         {"cli.complete", complete},
                                         {0}};
-KG_PLUGIN(.name = "runtime-oci", .config_keys = "runc conmon maxLayerMiB insecureRegistries pullStallSeconds",
+KG_PLUGIN(.name = "runtime-oci",
+          .config_keys = "runc conmon maxLayerMiB insecureRegistries registries pullStallSeconds pullMinBytesPerSecond "
+                         "pullTimeoutSeconds",
           .role = "runtime", .version = "0.1.0",
           .summary = "Containers through runc or crun, each under a conmon that outlives kogge", .services = services,
           .handlers = handlers, .create = create, .start = start, .activate = activate, .stats = stats,
