@@ -58,6 +58,10 @@ static int64_t ip_index(const services_t *s, kg_str_t text) {
   return ip - s->net < s->size ? (int64_t)(ip - s->net) : -1;
 }
 
+static void see_port(services_t *s, int64_t port, bool there) {
+  if (port >= PORT_LOW && port <= PORT_HIGH) set_bit(s->ports, (uint32_t)(port - PORT_LOW), there);
+}
+
 void services_seen(api_t *api, kg_view_t service, bool there) {
   services_t *s = api->services;
   kg_view_t spec = kg_view_get(service, "spec");
@@ -65,8 +69,9 @@ void services_seen(api_t *api, kg_view_t service, bool there) {
   if (ip > 0) set_bit(s->ips, (uint32_t)ip, there);
   for (kg_iter_t it = kg_iter(kg_view_get(spec, "ports")); kg_iter_next(&it);) {
     int64_t port = kg_view_int(kg_view_get(it.value, "nodePort"), 0);
-    if (port >= PORT_LOW && port <= PORT_HIGH) set_bit(s->ports, (uint32_t)(port - PORT_LOW), there);
+    see_port(s, port, there);
   }
+  see_port(s, kg_view_int(kg_view_get(spec, "healthCheckNodePort"), 0), there);
 }
 
 /* Gives back what this try took and nobody got. */
@@ -151,27 +156,24 @@ static void keep_port(write_t *w, uint32_t port) {
   if (w->nnode_ports < sizeof w->node_ports / sizeof *w->node_ports) w->node_ports[w->nnode_ports++] = port;
 }
 
-static bool take_port(write_t *w, kube_node_t *port, uint32_t at) {
-  services_t *s = w->q.api->services;
-  int64_t wanted = kube_node_int(kube_get(port, "nodePort"), 0);
-  char field[64];
-  snprintf(field, sizeof field, "spec.ports[%u].nodePort", at);
-  if (wanted) {
-    if (wanted < PORT_LOW || wanted > PORT_HIGH)
-      return invalid(w, field,
-                     "Invalid value: %lld: provided port is not in the valid range. The range of valid ports is %d-%d",
-                     (long long)wanted, PORT_LOW, PORT_HIGH);
-    if (bit(s->ports, (uint32_t)wanted - PORT_LOW))
-      return invalid(w, field, "Invalid value: %lld: provided port is already allocated", (long long)wanted);
-    keep_port(w, (uint32_t)wanted);
-    return true;
-  }
+static bool take_port(write_t *w, int64_t wanted, const char *field) {
+  if (wanted < PORT_LOW || wanted > PORT_HIGH)
+    return invalid(w, field,
+                   "Invalid value: %lld: provided port is not in the valid range. The range of valid ports is %d-%d",
+                   (long long)wanted, PORT_LOW, PORT_HIGH);
+  if (bit(w->q.api->services->ports, (uint32_t)wanted - PORT_LOW))
+    return invalid(w, field, "Invalid value: %lld: provided port is already allocated", (long long)wanted);
+  keep_port(w, (uint32_t)wanted);
+  return true;
+}
+
+static bool free_port(write_t *w, kube_node_t *at, const char *key) {
   uint32_t n = PORT_HIGH - PORT_LOW + 1, start = (uint32_t)(kg_random(w->q.ctx) % n);
   for (uint32_t k = 0; k < n; k++) {
     uint32_t i = (start + k) % n;
-    if (bit(s->ports, i)) continue;
+    if (bit(w->q.api->services->ports, i)) continue;
     keep_port(w, PORT_LOW + i);
-    kube_set(w->arena, port, "nodePort", kube_int(w->arena, PORT_LOW + i));
+    kube_set(w->arena, at, key, kube_int(w->arena, PORT_LOW + i));
     return true;
   }
   return fault_other(&w->fault, 500, "InternalError",
@@ -197,23 +199,69 @@ static bool has_port(const kube_node_t *old, int64_t port) {
   return false;
 }
 
+/* One port number may be served over several protocols, by one node port. */
+static int64_t twin_port(const kube_node_t *list, const kube_node_t *port) {
+  for (uint32_t i = 0; i < list->c.n; i++) {
+    const kube_node_t *p = list->c.items[i];
+    if (p != port && kube_node_int(kube_get(p, "port"), 0) == kube_node_int(kube_get(port, "port"), -1) &&
+        !kg_str_eq(kube_node_str(kube_get(p, "protocol")), kube_node_str(kube_get(port, "protocol"))))
+      return kube_node_int(kube_get(p, "nodePort"), 0);
+  }
+  return 0;
+}
+
+static bool taken_before(const kube_node_t *list, uint32_t at, int64_t port) {
+  for (uint32_t i = 0; i < at; i++)
+    if (kube_node_int(kube_get(list->c.items[i], "nodePort"), 0) == port &&
+        !kg_str_eq(kube_node_str(kube_get(list->c.items[i], "protocol")),
+                   kube_node_str(kube_get(list->c.items[at], "protocol"))))
+      return true;
+  return false;
+}
+
+static bool node_port(write_t *w, kube_node_t *list, uint32_t at, const kube_node_t *old) {
+  kube_node_t *port = list->c.items[at];
+  int64_t now = kube_node_int(kube_get(port, "nodePort"), 0);
+  char field[64];
+  if (!now && (now = old_port(old, port) ? old_port(old, port) : twin_port(list, port)))
+    kube_set(w->arena, port, "nodePort", kube_int(w->arena, now));
+  if (!now) return free_port(w, port, "nodePort");
+  if (has_port(old, now) || taken_before(list, at, now)) return true;
+  snprintf(field, sizeof field, "spec.ports[%u].nodePort", at);
+  return take_port(w, now, field);
+}
+
 static bool node_ports(write_t *w, kube_node_t *spec, const kube_node_t *old) {
   kg_str_t type = kube_node_str(kube_get(spec, "type"));
   kube_node_t *list = kube_get(spec, "ports"), *no = kube_get(spec, "allocateLoadBalancerNodePorts");
-  bool wanted = kg_str_is(type, "NodePort") || (kg_str_is(type, "LoadBalancer") && kube_node_bool(no, true));
+  bool balanced = kg_str_is(type, "LoadBalancer"), allowed = balanced || kg_str_is(type, "NodePort");
+  bool wanted = allowed && !(balanced && !kube_node_bool(no, true));
   for (uint32_t i = 0; list && list->type == KG_V_ARRAY && i < list->c.n; i++) {
     kube_node_t *port = list->c.items[i];
     int64_t now = kube_node_int(kube_get(port, "nodePort"), 0);
-    if (!wanted) {
-      if (now && old && has_port(old, now)) kube_del(port, "nodePort");
-      continue;
-    }
-    if (!now && old && old_port(old, port))
-      kube_set(w->arena, port, "nodePort", kube_int(w->arena, now = old_port(old, port)));
-    if (now && old && has_port(old, now)) continue;
-    if (!take_port(w, port, i)) return false;
+    if (!allowed && now && has_port(old, now)) kube_del(port, "nodePort");
+    if (!allowed || (!wanted && !now)) continue;
+    if (!node_port(w, list, i, old)) return false;
   }
   return true;
+}
+
+/* Where load balancers ask whether this node has endpoints of a Service that keeps the clients' addresses. */
+static bool wants_health_port(const kube_node_t *spec) {
+  return kg_str_is(kube_node_str(kube_get(spec, "type")), "LoadBalancer") &&
+         kg_str_is(kube_node_str(kube_get(spec, "externalTrafficPolicy")), "Local");
+}
+
+static bool health_port(write_t *w, kube_node_t *spec, const kube_node_t *before) {
+  static const char key[] = "healthCheckNodePort";
+  int64_t now = kube_node_int(kube_get(spec, key), 0), was = kube_node_int(kube_get(before, key), 0);
+  if (!wants_health_port(spec)) {
+    if (now && now == was) kube_del(spec, key);
+    return true;
+  }
+  if (!now && was) kube_set(w->arena, spec, key, kube_int(w->arena, now = was));
+  if (!now) return free_port(w, spec, key);
+  return now == was || take_port(w, now, "spec.healthCheckNodePort");
 }
 
 /* --- services ---------------------------------------------------------------------------------------------------- */
@@ -243,7 +291,7 @@ bool service_create(write_t *w, kube_node_t *object) {
   if (is_external(spec)) return true;
   if (!cluster_ip(w, spec)) return false;
   defaults(w->arena, spec);
-  return node_ports(w, spec, NULL);
+  return node_ports(w, spec, NULL) && health_port(w, spec, NULL);
 }
 
 /* What only another type of service has goes with that type, unless it is asked for anew. */
@@ -281,7 +329,7 @@ bool service_update(write_t *w, kube_node_t *object, const kube_node_t *old) {
                    KG_STR_ARG(is));
   if (!was.n && !cluster_ip(w, spec)) return false;
   defaults(a, spec);
-  return node_ports(w, spec, old);
+  return node_ports(w, spec, old) && health_port(w, spec, before);
 }
 
 const char *services_cidr(const api_t *api) {

@@ -5,6 +5,8 @@
 #include "proxy.h"
 
 enum { AFFINITY_S = 10800 };
+#define LABEL_OTHER_PROXY "service.kubernetes.io/service-proxy-name"
+#define LABEL_HEADLESS "service.kubernetes.io/headless"
 
 typedef enum { INTERNAL, EXTERNAL_ALL, EXTERNAL_LOCAL, EXTERNAL_INSIDE } kind_t;
 
@@ -202,10 +204,10 @@ static void one_port(maker_t *m, kg_view_t service, kg_view_t port) {
   free(local.all);
 }
 
-static bool ours(kg_view_t service) {
-  kg_view_t other = kg_view_get(kube_labels(service), "service.kubernetes.io/service-proxy-name");
-  kg_view_t spec = kg_view_get(service, "spec");
-  return kg_view_there(spec) && !kg_view_there(other) && !kind_is(spec, "type", "ExternalName") &&
+bool service_is_ours(const service_t *s) {
+  kg_view_t service = kg_view_of(s->doc), labels = kube_labels(service), spec = kg_view_get(service, "spec");
+  return kg_view_there(spec) && !kg_view_there(kg_view_get(labels, LABEL_OTHER_PROXY)) &&
+         !kg_view_there(kg_view_get(labels, LABEL_HEADLESS)) && !kind_is(spec, "type", "ExternalName") &&
          !kind_is(spec, "clusterIP", "None");
 }
 
@@ -216,7 +218,7 @@ void service_wants(const service_t *s, const char *node, uint32_t *numbers, elem
   if (kind_is(spec, "sessionAffinity", "ClientIP"))
     m.timeout_s =
         kg_view_int(kg_view_path(spec, "sessionAffinityConfig", "clientIP", "timeoutSeconds", NULL), AFFINITY_S);
-  if (ours(service))
+  if (service_is_ours(s))
     for (kg_iter_t it = kg_iter(kg_view_get(spec, "ports")); kg_iter_next(&it);) one_port(&m, service, it.value);
   if (elements->n) qsort(elements->all, elements->n, sizeof *elements->all, element_order);
   size_t n = 0; /* the same address may be named twice */

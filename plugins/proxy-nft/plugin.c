@@ -79,6 +79,7 @@ static void take_udp(proxy_t *p, change_t *c) {
 
 static void want(proxy_t *p, service_t *s, elements_t *e, affinity_t **a, size_t *n) {
   *e = (elements_t){0};
+  health_follow(p->ctx, s, p->node);
   service_wants(s, p->node, &p->numbers, e, a, n);
 }
 
@@ -309,6 +310,7 @@ static void resume(kg_ctx_t *ctx, void *self) {
 
 static void drain(kg_ctx_t *ctx, void *self) {
   proxy_t *p = self;
+  for (service_t *s = NULL; (s = services_next(&p->services, s));) health_close(s);
   if (!p->nft) return kg_drained(ctx);
   p->draining = true;
 }

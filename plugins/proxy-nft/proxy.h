@@ -74,6 +74,7 @@ typedef struct affinity {
   size_t n;
 } affinity_t;
 
+typedef struct health health_t;
 typedef struct service {
   struct service *next; /* in its bucket */
   char *key;            /* "namespace/name" */
@@ -85,6 +86,7 @@ typedef struct service {
   size_t naffinities;
   bool dirty;
   struct service *next_dirty;
+  health_t *health; /* NULL: nobody asks for its health */
 } service_t;
 
 /* --- services.c: all services, found by name
@@ -114,10 +116,21 @@ typedef struct backends {
 void backends_of(const service_t *s, kg_str_t port_name, protocol_t protocol, const char *node, backends_t *cluster,
                  backends_t *local);
 
+/* Addresses of ready endpoints on this node, each once. */
+size_t local_ready(const service_t *s, const char *node);
+
+/* --- health.c: what load balancers ask
+ * ----------------------------------------------------------------------------------------------------------------- */
+
+/* Listens for them on the Service's healthCheckNodePort, if it has one and it is not listened on yet; or ends that. */
+void health_follow(kg_ctx_t *ctx, service_t *s, const char *node);
+void health_close(service_t *s);
+
 /* --- frontends.c: what a service wants in the kernel
  * ------------------------------------------------------------------ */
 
 protocol_t protocol_of(kg_str_t text);
+bool service_is_ours(const service_t *s); /* not headless, nor another proxy's, nor an alias */
 /* The elements sorted, the affinities in the order of their use. numbers: source of affinity numbers. */
 void service_wants(const service_t *s, const char *node, uint32_t *numbers, elements_t *elements,
                    affinity_t **affinities, size_t *naffinities);

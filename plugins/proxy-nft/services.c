@@ -54,6 +54,7 @@ service_t *services_get(services_t *s, kg_str_t ns, kg_str_t name, bool make) {
 }
 
 static void service_free(service_t *s) {
+  health_close(s);
   for (size_t i = 0; i < s->nslices; i++) kg_doc_unref(s->slices[i]);
   kg_doc_unref(s->doc);
   affinities_free(s->affinities, s->naffinities);

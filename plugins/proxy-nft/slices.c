@@ -81,3 +81,17 @@ void backends_of(const service_t *s, kg_str_t port_name, protocol_t protocol, co
   choose(&out.ready, &out.ending, cluster);
   choose(&out.local_ready, &out.local_ending, local);
 }
+
+size_t local_ready(const service_t *s, const char *node) {
+  sorted_out_t out = {0};
+  for (size_t i = 0; i < s->nslices; i++)
+    for (kg_iter_t it = kg_iter(kg_view_get(kg_view_of(s->slices[i]), "endpoints")); kg_iter_next(&it);)
+      see(&out, it.value, 0, node);
+  sort(&out.local_ready);
+  size_t n = out.local_ready.n;
+  free(out.ready.all);
+  free(out.ending.all);
+  free(out.local_ready.all);
+  free(out.local_ending.all);
+  return n;
+}

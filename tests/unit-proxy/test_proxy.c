@@ -248,6 +248,87 @@ Test(proxy, external_addresses_and_load_balancers) {
   cluster_down(&t.c);
 }
 
+static kg_view_t get_service(bench_t *t, const char *name, kg_msg_t **m) {
+  char args[200];
+  snprintf(args, sizeof args, "{\"g\":\"\",\"v\":\"v1\",\"r\":\"services\",\"ns\":\"default\",\"name\":\"%s\"}", name);
+  *m = driver_call(t->c.d, "api", "api.get", args, NULL);
+  cr_assert_eq(kg_msg_type(*m), KG_MSG_REPLY, "%s", kg_msg_text(*m));
+  return kg_view_get(kg_view_of(kg_msg_doc(*m, 0)), "spec");
+}
+
+static int port_of(bench_t *t, const char *name, const char *key) {
+  kg_msg_t *m;
+  kg_view_t spec = get_service(t, name, &m), first = kg_view_at(kg_view_get(spec, "ports"), 0);
+  int port = (int)kg_view_int(kg_view_get(strcmp(key, "nodePort") ? spec : first, key), 0);
+  kg_msg_unref(m);
+  return port;
+}
+
+static int second_node_port(bench_t *t, const char *name) {
+  kg_msg_t *m;
+  kg_view_t port = kg_view_at(kg_view_get(get_service(t, name, &m), "ports"), 1);
+  int number = (int)kg_view_int(kg_view_get(port, "nodePort"), 0);
+  kg_msg_unref(m);
+  return number;
+}
+
+Test(proxy, load_balancers_ask_where_the_endpoints_are) {
+  bench_t t;
+  kg_error_t err = {0};
+  int64_t pause;
+  setup(&t);
+  service_put(
+      &t.c, "web",
+      "{\"type\":\"LoadBalancer\",\"externalTrafficPolicy\":\"Local\",\"ports\":[{\"port\":80,\"targetPort\":8080}]}");
+  endpoints(&t, "web", 8080, "TCP", "[" READY("%s") "," READY("%s") "]", t.ip_a, t.ip_b);
+  int port = port_of(&t, "web", "healthCheckNodePort");
+  cr_assert(port >= 30000 && port <= 32767, "%d", port);
+  const char *said = sh("nsenter --net=%s curl -si --max-time 3 http://" HOST_IP ":%d/healthz", t.c.outside, port);
+  cr_expect(strstr(said, "HTTP/1.1 200 OK") && strstr(said, "X-Load-Balancing-Endpoint-Weight: 2"), "%s", said);
+  cr_expect(strstr(said, "\"namespace\": \"default\"") && strstr(said, "\"localEndpoints\": 2"), "%s", said);
+  endpoints(&t, "web", 8080, "TCP", "[" AWAY("%s") "," ENDING("%s") "]", t.ip_a, t.ip_b);
+  said = sh("nsenter --net=%s curl -si --max-time 3 http://" HOST_IP ":%d/", t.c.outside, port);
+  cr_expect(strstr(said, "HTTP/1.1 503 ") && strstr(said, "\"localEndpoints\": 0"), "%s", said);
+  cr_assert_eq(kg_kernel_reload(driver_kernel(t.c.d), "proxy", &pause, &err), 0, "%s", err.text);
+  settle(&t);
+  said = sh("nsenter --net=%s curl -si --max-time 3 http://" HOST_IP ":%d/", t.c.outside, port);
+  cr_expect(strstr(said, "HTTP/1.1 503 "), "after a swap: %s", said);
+  service_put(&t.c, "web", "{\"externalTrafficPolicy\":\"Cluster\"}");
+  settle(&t);
+  cr_expect_eq(port_of(&t, "web", "healthCheckNodePort"), 0);
+  cr_expect_str_eq(ask(t.c.outside, HOST_IP, port, false), "refused", "nobody asks any more");
+  cluster_down(&t.c);
+}
+
+Test(proxy, one_node_port_for_several_protocols) {
+  bench_t t;
+  setup(&t);
+  const char *ports =
+      "[{\"name\":\"u\",\"port\":53,\"protocol\":\"UDP\"%s},{\"name\":\"t\",\"port\":53,\"targetPort\":8080%s}]";
+  char spec[400], list[300];
+  snprintf(list, sizeof list, ports, "", "");
+  snprintf(spec, sizeof spec, "{\"type\":\"NodePort\",\"ports\":%s}", list);
+  service_put(&t.c, "dns", spec);
+  cr_expect_eq(port_of(&t, "dns", "nodePort"), second_node_port(&t, "dns"));
+  snprintf(list, sizeof list, ports, ",\"nodePort\":31053", ",\"nodePort\":31053");
+  snprintf(spec, sizeof spec, "{\"type\":\"NodePort\",\"ports\":%s}", list);
+  service_put(&t.c, "two", spec);
+  cr_expect_eq(second_node_port(&t, "two"), 31053);
+  /* Not allocated by itself, but kept where somebody names one. */
+  service_put(
+      &t.c, "lb",
+      "{\"type\":\"LoadBalancer\",\"allocateLoadBalancerNodePorts\":false,\"ports\":[{\"name\":\"a\",\"port\":80,"
+      "\"nodePort\":31080},{\"name\":\"b\",\"port\":81}]}");
+  cr_expect_eq(second_node_port(&t, "lb"), 0);
+  kg_msg_t *m =
+      driver_call(t.c.d, "api", "api.create", "{\"g\":\"\",\"v\":\"v1\",\"r\":\"services\",\"ns\":\"default\"}",
+                  "{\"metadata\":{\"name\":\"x\",\"namespace\":\"default\"},\"spec\":{\"type\":\"NodePort\",\"ports\":"
+                  "[{\"port\":80,\"nodePort\":31080}]}}");
+  cr_expect(kg_msg_type(m) == KG_MSG_ERROR && strstr(kg_msg_text(m), "already allocated"), "%s", kg_msg_text(m));
+  kg_msg_unref(m);
+  cluster_down(&t.c);
+}
+
 Test(proxy, two_services_that_want_one_address_do_not_stop_the_others) {
   bench_t t;
   setup(&t);
@@ -300,8 +381,14 @@ Test(proxy, a_swap_and_a_headless_service) {
   service_put(&t.c, "web", "{\"clusterIP\":\"10.43.1.1\",\"ports\":[{\"port\":80,\"targetPort\":8080}]}");
   service_put(&t.c, "none", "{\"clusterIP\":\"None\",\"ports\":[{\"port\":80,\"targetPort\":8080}]}");
   service_put(&t.c, "other", "{\"type\":\"ExternalName\",\"externalName\":\"example.com\"}");
+  object_put(&t.c, "", "v1", "services", "default", "marked",
+             "{\"metadata\":{\"name\":\"marked\",\"namespace\":\"default\",\"labels\":{\"service.kubernetes.io/"
+             "headless\":\"\"}},"
+             "\"spec\":{\"clusterIP\":\"10.43.1.9\",\"ports\":[{\"port\":80,\"targetPort\":8080}]}}");
+  slice_put(&t.c, "marked", 8080, "TCP", "[" READY("10.77.0.2") "]");
   slice_put(&t.c, "none", 8080, "TCP", "[" READY("10.77.0.2") "]");
   endpoints(&t, "web", 8080, "TCP", "[" READY("%s") "]", t.ip_a);
+  cr_expect_str_eq(ask(t.client, "10.43.1.9", 80, false), "refused", "left alone by its label");
   cr_assert_eq(kg_kernel_reload(driver_kernel(t.c.d), "proxy", &pause, &err), 0, "%s", err.text);
   cr_expect_str_eq(ask(t.client, "10.43.1.1", 80, false), t.ip_client, "the rules stay");
   settle(&t);
