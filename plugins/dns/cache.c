@@ -79,12 +79,25 @@ static uint32_t least(const ldns_rr_list *list, uint32_t ttl) {
   return ttl;
 }
 
-/* That a name is not there is kept only if a SOA record says for how long. */
+static uint32_t least_soa(const ldns_rr_list *list, uint32_t ttl) {
+  for (size_t i = 0; i < ldns_rr_list_rr_count(list); i++) {
+    const ldns_rr *rr = ldns_rr_list_rr(list, i);
+    if (ldns_rr_get_type(rr) != LDNS_RR_TYPE_SOA || ldns_rr_rd_count(rr) < 7) continue;
+    uint32_t one = ldns_rdf2native_int32(ldns_rr_rdf(rr, 6));
+    if (one < ttl) ttl = one;
+  }
+  return ttl;
+}
+
+/* That a name is not there is kept only if a SOA record says for how long: the lesser of its own time and its last
+ * field.
+ */
 static uint32_t life(const ldns_pkt *answer) {
   ldns_pkt_rcode code = ldns_pkt_get_rcode(answer);
   if (ldns_pkt_tc(answer) || (code != LDNS_RCODE_NOERROR && code != LDNS_RCODE_NXDOMAIN)) return 0;
   if (!ldns_pkt_ancount(answer) && !ldns_pkt_nscount(answer)) return 0;
-  return least(ldns_pkt_authority(answer), least(ldns_pkt_answer(answer), LONGEST_CACHE_S));
+  uint32_t ttl = least(ldns_pkt_authority(answer), least(ldns_pkt_answer(answer), LONGEST_CACHE_S));
+  return ldns_pkt_ancount(answer) ? ttl : least_soa(ldns_pkt_authority(answer), ttl);
 }
 
 void cache_keep(dns_t *d, const ldns_pkt *answer) {

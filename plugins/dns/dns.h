@@ -19,6 +19,7 @@ enum {
   TTL_S = 5,
   LONGEST_CACHE_S = 30,
   MOST_RESOLVERS = 3,
+  MOST_BAD = 8,
   MOST_FORWARDS = 1000,
   MOST_CONNECTIONS = 200,
   MOST_CACHED = 4096,
@@ -37,6 +38,12 @@ typedef struct index {
   indexed_t **buckets;
   size_t nbuckets, count;
 } index_t;
+
+/* A resolver that did not answer is asked last for some time. */
+typedef struct bad {
+  struct sockaddr_storage address;
+  int64_t until_ms;
+} bad_t;
 
 /* Who asked, and how much fits into an answer. */
 typedef struct asker {
@@ -62,21 +69,23 @@ struct connection {
 
 struct dns {
   kg_ctx_t *ctx;
-  kube_informer_t *services, *slices;
+  kube_informer_t *services, *slices, *settings;
   index_t index;    /* of both */
   char domain[128]; /* "cluster.local" */
   char cluster_ip[48], address[48];
   uint16_t port, want_port;
-  int udp, tcp; /* -1: not listening */
-  struct sockaddr_storage resolvers[MOST_RESOLVERS];
+  int udp, tcp;                                      /* -1: not listening */
+  struct sockaddr_storage resolvers[MOST_RESOLVERS]; /* the host's */
   size_t nresolvers;
+  kg_doc_t *stubs, *upstreams; /* of the ConfigMap; NULL: none */
+  bad_t bad[MOST_BAD];
   char *resolv_conf;
   int64_t resolv_checked_ms;
   connection_t *connections;
   size_t nconnections;
   uint64_t idle_timer, retry_timer;
   forward_t *forwards;
-  size_t nforwards;
+  size_t nforwards; /* questions that wait for one */
   cached_t **cache; /* buckets */
   cached_t *newest, *oldest;
   size_t ncached;
@@ -125,7 +134,8 @@ void serve_close(dns_t *d);
 void serve_question(dns_t *d, asker_t who, const uint8_t *wire, size_t n);
 /* Finishes r (id, flags, size) and sends it. */
 void serve_answer(dns_t *d, const asker_t *who, ldns_pkt *r);
-ldns_pkt *reply_to(const ldns_pkt *question); /* empty, with the question; caller frees */
+void serve_failure(dns_t *d, const asker_t *who, const ldns_pkt *question); /* SERVFAIL */
+ldns_pkt *reply_to(const ldns_pkt *question);                               /* empty, with the question; caller frees */
 
 int tcp_open(dns_t *d, const struct sockaddr_storage *a, socklen_t size, kg_error_t *err);
 void tcp_send(connection_t *c, const uint8_t *wire, size_t n);
@@ -135,7 +145,7 @@ void tcp_close_all(dns_t *d);
 /* --- forward.c, cache.c, resolvers.c
  * ----------------------------------------------------------------------------------- */
 
-/* Asks the host's resolvers. base: an answer to which the records found are added (taken over), or NULL. */
+/* Asks resolvers outside. base: an answer to which the records found are added (taken over), or NULL. */
 void forward_question(dns_t *d, asker_t who, const ldns_pkt *question, const char *name, ldns_pkt *base);
 void forwards_free(dns_t *d);
 
@@ -144,8 +154,12 @@ ldns_pkt *cache_find(dns_t *d, const ldns_pkt *question);
 void cache_keep(dns_t *d, const ldns_pkt *answer);
 void cache_free(dns_t *d);
 
-/* Reads the host's resolv.conf again if it is some seconds old. */
-void resolvers_read(dns_t *d);
+int resolvers_start(dns_t *d, kg_error_t *err); /* watches the ConfigMap */
+void resolvers_free(dns_t *d);
+/* Whom to ask for name, those that answer first. Returns how many. */
+size_t resolvers_for(dns_t *d, const char *name, struct sockaddr_storage out[MOST_RESOLVERS]);
+void resolver_failed(dns_t *d, const struct sockaddr_storage *a);
+void resolver_answered(dns_t *d, const struct sockaddr_storage *a);
 
 /* --- own.c: Service kube-dns and its EndpointSlice
  * ------------------------------------------------------------------------ */

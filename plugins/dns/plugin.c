@@ -83,7 +83,7 @@ static void destroy(kg_ctx_t *ctx, void *self) {
   kube_informer_stop(ctx, d->services);
   kube_informer_stop(ctx, d->slices);
   index_free(&d->index);
-  free(d->resolv_conf);
+  resolvers_free(d);
   free(d);
 }
 
@@ -119,7 +119,7 @@ static int create(kg_ctx_t *ctx, void **self, kg_error_t *err) {
 static int start(kg_ctx_t *ctx, void *self, kg_error_t *err) {
   static const kube_services_config_t config = {on_service, on_slice, on_synced, on_status};
   dns_t *d = self;
-  if (kube_services_start(ctx, &config, &d->services, &d->slices, err) < 0) return -1;
+  if (kube_services_start(ctx, &config, &d->services, &d->slices, err) < 0 || resolvers_start(d, err) < 0) return -1;
   kg_ready(ctx);
   return 0;
 }

@@ -85,6 +85,10 @@ static void refuse(dns_t *d, const asker_t *who, const ldns_pkt *question, ldns_
   ldns_pkt_free(r);
 }
 
+void serve_failure(dns_t *d, const asker_t *who, const ldns_pkt *question) {
+  refuse(d, who, question, LDNS_RCODE_SERVFAIL);
+}
+
 /* What cannot be read is answered from its first bytes. */
 static void malformed(dns_t *d, const asker_t *who, const uint8_t *wire, size_t n) {
   uint8_t head[12] = {0};

@@ -74,7 +74,7 @@ typedef struct question {
 
 static bool exchange(const question_t *q, int fd, const uint8_t *wire, size_t n, FILE *out) {
   struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(53)};
-  struct timeval wait = {1, 0};
+  struct timeval wait = {q->how == PATIENTLY ? 6 : 1, 0};
   uint8_t in[65537], head[2] = {(uint8_t)(n >> 8), (uint8_t)n};
   bool tcp = q->how == OVER_TCP;
   size_t got = 0;

@@ -171,6 +171,54 @@ Test(dns, the_outside_and_its_cache) {
   teardown(&t);
 }
 
+static void settings(bench_t *t, const char *upstreams) {
+  char text[500];
+  snprintf(text, sizeof text,
+           "{\"metadata\":{\"name\":\"kube-dns\",\"namespace\":\"kube-system\"},\"data\":{\"stubDomains\":"
+           "\"{\\\"acme.test\\\":[\\\"" OUTSIDE_IP "\\\"]}\",\"upstreamNameservers\":\"[\\\"%s\\\"]\"}}",
+           upstreams);
+  object_put(&t->c, "", "v1", "configmaps", "kube-system", "kube-dns", text);
+  nanosleep(&(struct timespec){0, 300000000}, NULL);
+}
+
+static int64_t took_ms(bench_t *t, const char *name, const char *wanted) {
+  struct timespec a, b;
+  clock_gettime(CLOCK_MONOTONIC, &a);
+  cr_expect_str_eq(ask_how(t, name, "A", PATIENTLY), wanted);
+  clock_gettime(CLOCK_MONOTONIC, &b);
+  return (b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000;
+}
+
+Test(dns, resolvers_of_the_config_map) {
+  bench_t t;
+  setup(&t);
+  settings(&t, "192.0.2.99"); /* nobody */
+  cr_expect_str_eq(ask_for(&t, "www.Acme.test", "A"), "NOERROR www.Acme.test. A 198.51.100.1", "a stub domain");
+  int64_t took = took_ms(&t, "www.example.com", "SERVFAIL");
+  cr_expect_lt(took, 4900, "clients hear of it before they give up: %d ms", (int)took);
+  cr_expect_eq(resolver_count(), 1);
+  settings(&t, "192.0.2.98\\\",\\\"" OUTSIDE_IP);
+  took = took_ms(&t, "one.example.com", "NOERROR one.example.com. A 198.51.100.1");
+  cr_expect_gt(took, 1500, "the first one is waited for: %d ms", (int)took);
+  took = took_ms(&t, "two.example.com", "NOERROR two.example.com. A 198.51.100.1");
+  cr_expect_lt(took, 1000, "once: %d ms", (int)took);
+  teardown(&t);
+}
+
+Test(dns, a_resolver_that_asks_us_makes_no_endless_circle) {
+  bench_t t;
+  setup(&t);
+  settings(&t, DNS);
+  took_ms(&t, "www.example.com", "SERVFAIL");
+  kg_msg_t *m = driver_call(t.c.d, "dns", "dns.status", NULL, NULL);
+  int64_t questions = reply_int(m, "forwarded");
+  kg_msg_unref(m);
+  cr_expect_leq(questions, 10, "%d questions", (int)questions);
+  object_delete(&t.c, "", "v1", "configmaps", "kube-system", "kube-dns");
+  wait_for(&t, "www.example.com", "A", "NOERROR www.example.com. A 198.51.100.1");
+  teardown(&t);
+}
+
 Test(dns, many_endpoints_need_tcp_and_garbage_does_no_harm) {
   bench_t t;
   char *text = malloc(8192);
