@@ -138,9 +138,29 @@ bool body_read(write_t *w, kg_doc_t *body, const kube_resource_t *r, kube_node_t
   return true;
 }
 
+static bool has_key(const kube_node_t *n, const char *key) {
+  if (!n || (n->type != KG_V_MAP && n->type != KG_V_ARRAY)) return false;
+  if (n->type == KG_V_MAP && kube_get(n, key)) return true;
+  for (uint32_t i = 0; i < n->c.n; i++)
+    if (has_key(n->c.items[i], key)) return true;
+  return false;
+}
+
+/* What is kept but not acted on: a stack of manifests comes up all the same, and who applies it knows. */
+static void warn_of_what_rests(write_t *w, const kube_node_t *object) {
+  const char *kind = w->q.r->kind;
+  if (is_resource(w->q.r, "apiextensions.k8s.io", "customresourcedefinitions")) {
+    if (has_key(object, "x-kubernetes-validations"))
+      warn_once(w, "x-kubernetes-validations: rules in CEL are kept, but not evaluated by this server");
+  } else if (!strcmp(w->q.r->group, "admissionregistration.k8s.io")) {
+    warn_once(w, kube_arena_fmt(w->arena, "%s: it is kept, but not asked by this server", kind));
+  }
+}
+
 static bool validate(write_t *w, const kube_node_t *object, const kube_node_t *old) {
   kube_node_t *causes = kube_array(w->arena);
   kube_validate(w->arena, w->q.r, object, old, kg_str_is(w->q.sub, "status"), causes);
+  if (!causes->c.n && !w->q.sub.n) warn_of_what_rests(w, object);
   return !causes->c.n || fault_invalid(&w->fault, w->q.r, w->q.name, causes);
 }
 

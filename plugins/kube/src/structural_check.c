@@ -100,8 +100,7 @@ static void check_forbidden(kube_check_t *c, const kube_node_t *n) {
                {"definitions", "definitions is not supported"},
                {"dependencies", "dependencies is not supported"},
                {"id", "id is not supported"},
-               {"$ref", "$ref is not supported"},
-               {"x-kubernetes-validations", "validation rules in CEL are not supported by this server"}};
+               {"$ref", "$ref is not supported"}};
   for (size_t i = 0; i < sizeof never / sizeof *never; i++)
     if (!kube_node_empty(kube_get(n, never[i].key))) kube_forbidden(c, never[i].key, never[i].words);
   if (flag(n, "uniqueItems"))

@@ -61,13 +61,14 @@ KUBE_CALL(host_network) {
   const kube_node_t *port;
   for (uint32_t i = 0; i < kube_count(v); i++) {
     for (uint32_t k = 0; (port = port_at(v, i, k)); k++) {
-      if (kube_node_int(kube_get(port, "hostPort"), 0) == kube_node_int(kube_get(port, "containerPort"), 0)) continue;
+      const kube_node_t *on_host = kube_get(port, "hostPort");
+      int64_t number = kube_node_int(on_host, 0); /* 0: in a template; its pods get the default */
+      if (!number || number == kube_node_int(kube_get(port, "containerPort"), 0)) continue;
       size_t n = kube_path_push(c, r->field);
       kube_path_index(c, i);
       kube_path_push(c, "ports");
       kube_path_index(c, k);
-      kube_invalid(c, "containerPort", kube_get(port, "containerPort"),
-                   "must match `hostPort` when `hostNetwork` is true");
+      kube_invalid(c, "hostPort", on_host, "must match `containerPort` when `hostNetwork` is true");
       kube_path_pop(c, n);
     }
   }
