@@ -164,7 +164,8 @@ static kube_node_t *process(bundle_t *b) {
   kube_set(a, p, "capabilities", capabilities(b));
   kube_set(a, p, "noNewPrivileges", kube_bool(a, kg_view_bool(kg_view_get(b->security, "noNewPrivileges"), false)));
   kg_view_t oom = kg_view_path(b->args, "resources", "oomScoreAdj", NULL);
-  if (kg_view_there(oom)) kube_set(a, p, "oomScoreAdj", kube_int(a, kg_view_int(oom, 0)));
+  int64_t score = kg_view_int(oom, 0), least = b->o->least_oom_score;
+  if (kg_view_there(oom)) kube_set(a, p, "oomScoreAdj", kube_int(a, score < least ? least : score));
   return p;
 }
 

@@ -1,4 +1,6 @@
+#include <linux/capability.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -79,6 +81,19 @@ static int open_parts(kg_ctx_t *ctx, oci_t *o, kg_error_t *err) {
   return (o->images = images_open(ctx, path, err)) ? 0 : -1;
 }
 
+/* Where CAP_SYS_RESOURCE is withheld (in a container, under a strict service manager) nothing gets a lower score than
+ * kogge itself has, and a container that asks for one would not start at all. */
+static int64_t least_oom_score(kg_ctx_t *ctx) {
+  int own = 0;
+  if (prctl(PR_CAPBSET_READ, CAP_SYS_RESOURCE) == 1) return -1000;
+  FILE *f = fopen("/proc/self/oom_score_adj", "re");
+  if (f && fscanf(f, "%d", &own) != 1) own = 0;
+  if (f) fclose(f);
+  kg_log(ctx, KG_LOG_WARN,
+         "CAP_SYS_RESOURCE is missing: Guaranteed and critical pods get an oom_score_adj of %d at least", own);
+  return own;
+}
+
 static int create(kg_ctx_t *ctx, void **self, kg_error_t *err) {
   char path[PATH_SIZE];
   oci_t *o = calloc(1, sizeof *o);
@@ -90,6 +105,7 @@ static int create(kg_ctx_t *ctx, void **self, kg_error_t *err) {
   o->run = strdup(kg_run_dir(ctx));
   o->cgroup_root = cgroup_root(ctx);
   cgroup_detect(o);
+  o->least_oom_score = least_oom_score(ctx);
   if (open_parts(ctx, o, err) < 0) {
     destroy(ctx, o);
     return -1;

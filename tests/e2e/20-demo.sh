@@ -87,6 +87,29 @@ eventually 30 sh -c "'$KUBECTL' get pod once --no-headers | grep -q Completed"
 expect "done" "$(k logs once)"
 k run noimage --image=kogge/absent:1 --image-pull-policy=Never
 eventually 30 sh -c "'$KUBECTL' get pod noimage --no-headers | grep -q ErrImageNeverPull"
+say "a pod with limits only is Guaranteed, and starts where kogge may not lower its OOM score"
+k run sure --image=kogge/busybox --overrides='{"spec":{"terminationGracePeriodSeconds":1,"containers":[{"name":"sure","image":"kogge/busybox",
+  "imagePullPolicy":"IfNotPresent","command":["sleep","1000"],"resources":{"limits":{"cpu":"10m","memory":"20Mi"}}}]}}'
+k wait --for=condition=Ready pod/sure --timeout=30s
+[ "$(k get pod sure -o jsonpath='{.status.qosClass}')" = Guaranteed ] || fail "it is not Guaranteed"
+say "a DaemonSet on the node's network, of a containerPort alone"
+k apply -f - <<YAML
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: onhost}
+spec:
+  selector: {matchLabels: {app: onhost}}
+  template:
+    metadata: {labels: {app: onhost}}
+    spec:
+      hostNetwork: true
+      terminationGracePeriodSeconds: 1
+      containers:
+      - {name: c, image: kogge/busybox, imagePullPolicy: IfNotPresent, command: [httpd, -f, -p, "127.0.0.1:$((PORT + 600))"], ports: [{containerPort: $((PORT + 600))}]}
+YAML
+k rollout status daemonset/onhost --timeout=30s
+[ "$(k get pods -l app=onhost -o jsonpath='{.items[0].spec.containers[0].ports[0].hostPort}')" = $((PORT + 600)) ] || fail "the pod has no hostPort"
+k delete daemonset/onhost pod/sure --timeout=30s
 say "run -i attaches: standard input goes in, what the container says comes out, its exit code is kubectl's"
 out=$(echo through | k run attached -i --image=kogge/busybox --image-pull-policy=IfNotPresent --restart=Never --command -- sh -c 'sleep 1; cat; exit 5') && fail "the exit code of a container was lost"
 expect through "$out"
