@@ -4,12 +4,8 @@
 /* What a required affinity of a pod that runs already weighs when another wants to come (hardPodAffinityWeight). */
 enum { HARD_AFFINITY_WEIGHT = 1 };
 
-static kg_view_t labels_of(const sched_node_t *n) {
-  return kube_labels(kg_view_of(n->doc));
-}
-
-static void add(domains_t *d, size_t term, kg_view_t node_labels, kg_str_t key, int64_t n) {
-  domains_add(d, (uint32_t)term, key, kg_view_str(kg_view_get_str(node_labels, key)), n);
+static void add(domains_t *d, size_t term, const sched_node_t *node, kg_str_t key, int64_t n) {
+  domains_add(d, (uint32_t)term, key, sched_label(node, key), n);
 }
 
 static bool matches_all(const sched_t *s, const struct sched_terms *terms, kg_view_t owner, kg_view_t other) {
@@ -19,7 +15,7 @@ static bool matches_all(const sched_t *s, const struct sched_terms *terms, kg_vi
 }
 
 /* What the pod at hand wants of one that is there. */
-static void count_ours(sched_t *s, const sched_pod_t *pod, kg_view_t other, kg_view_t node_labels) {
+static void count_ours(sched_t *s, const sched_pod_t *pod, kg_view_t other, const sched_node_t *node) {
   struct sched_relations *r = s->relations;
   const struct sched_terms *terms = pod->terms;
   kg_view_t own = kg_view_of(pod->doc);
@@ -28,34 +24,34 @@ static void count_ours(sched_t *s, const sched_pod_t *pod, kg_view_t other, kg_v
   for (size_t i = 0; i < terms->n; i++) {
     const term_t *t = &terms->term[i];
     if (t->kind == TERM_AFFINE) {
-      if (all) add(&r->affine, i, node_labels, t->key, 1);
+      if (all) add(&r->affine, i, node, t->key, 1);
     } else if (term_matches(s, t, own, other)) {
       if (t->kind == TERM_ANTI)
-        add(&r->anti, i, node_labels, t->key, 1);
+        add(&r->anti, i, node, t->key, 1);
       else
-        add(&r->likes, 0, node_labels, t->key, t->kind == TERM_PREFERS ? t->weight : -t->weight);
+        add(&r->likes, 0, node, t->key, t->kind == TERM_PREFERS ? t->weight : -t->weight);
     }
   }
 }
 
 /* What one that is there wants of the pod at hand. */
-static void count_theirs(sched_t *s, const sched_pod_t *pod, const sched_pod_t *other, kg_view_t node_labels) {
+static void count_theirs(sched_t *s, const sched_pod_t *pod, const sched_pod_t *other, const sched_node_t *node) {
   static const int64_t sign[TERM_KINDS] = {[TERM_PREFERS] = 1, [TERM_AVOIDS] = -1};
   struct sched_relations *r = s->relations;
   for (size_t i = 0; i < other->terms->n; i++) {
     const term_t *t = &other->terms->term[i];
     if (!term_matches(s, t, kg_view_of(other->doc), kg_view_of(pod->doc))) continue;
     if (t->kind == TERM_ANTI)
-      add(&r->theirs, 0, node_labels, t->key, 1);
+      add(&r->theirs, 0, node, t->key, 1);
     else
-      add(&r->likes, 0, node_labels, t->key, t->kind == TERM_AFFINE ? HARD_AFFINITY_WEIGHT : sign[t->kind] * t->weight);
+      add(&r->likes, 0, node, t->key, t->kind == TERM_AFFINE ? HARD_AFFINITY_WEIGHT : sign[t->kind] * t->weight);
   }
 }
 
 void affinity_count(sched_t *s, const sched_pod_t *pod, const sched_pod_t *other) {
-  kg_view_t node_labels = labels_of(&s->nodes[other->node]);
-  if (pod->terms) count_ours(s, pod, kg_view_of(other->doc), node_labels);
-  if (other->terms) count_theirs(s, pod, other, node_labels);
+  const sched_node_t *node = &s->nodes[other->node];
+  if (pod->terms) count_ours(s, pod, kg_view_of(other->doc), node);
+  if (other->terms) count_theirs(s, pod, other, node);
 }
 
 /* The first of a group that wants to be together has nobody to be with: it may go anywhere. */
@@ -65,38 +61,39 @@ void affinity_finish(sched_t *s, const sched_pod_t *pod) {
   r->affine_self = pod->terms && !r->affine_pods && matches_all(s, pod->terms, own, own);
 }
 
-static const char *filter_affine(const struct sched_relations *r, const struct sched_terms *terms, kg_view_t labels) {
+static bool filter_affine(const struct sched_relations *r, const struct sched_terms *terms, const sched_node_t *node) {
   bool missing = false;
   for (size_t i = 0; i < terms->n; i++) {
     const term_t *t = &terms->term[i];
     if (t->kind != TERM_AFFINE) continue;
-    kg_str_t value = kg_view_str(kg_view_get_str(labels, t->key));
-    if (!value.p) return "node(s) didn't match pod affinity rules";
+    kg_str_t value = sched_label(node, t->key);
+    if (!value.p) return false;
     missing |= domains_get(&r->affine, (uint32_t)i, t->key, value) <= 0;
   }
-  return missing && !r->affine_self ? "node(s) didn't match pod affinity rules" : NULL;
+  return !missing || r->affine_self;
 }
 
-static const char *filter_anti(const struct sched_relations *r, const struct sched_terms *terms, kg_view_t labels) {
+static bool filter_anti(const struct sched_relations *r, const struct sched_terms *terms, const sched_node_t *node) {
   for (size_t i = 0; i < terms->n; i++) {
     const term_t *t = &terms->term[i];
-    if (t->kind == TERM_ANTI &&
-        domains_get(&r->anti, (uint32_t)i, t->key, kg_view_str(kg_view_get_str(labels, t->key))) > 0)
-      return "node(s) didn't match pod anti-affinity rules";
+    if (t->kind == TERM_ANTI && domains_get(&r->anti, (uint32_t)i, t->key, sched_label(node, t->key)) > 0) return false;
   }
-  return NULL;
+  return true;
 }
 
-const char *affinity_filter(const sched_t *s, const sched_pod_t *pod, kg_view_t labels) {
+/* Whom it misses does not come by others going. */
+bool affinity_filter(const sched_t *s, const sched_pod_t *pod, const sched_node_t *node, sched_verdict_t *v) {
   const struct sched_relations *r = s->relations;
-  const char *why = pod->terms ? filter_affine(r, pod->terms, labels) : NULL;
-  if (!why && pod->terms) why = filter_anti(r, pod->terms, labels);
-  if (!why && r->theirs.used && domains_sum(&r->theirs, 0, labels) > 0)
-    why = "node(s) didn't satisfy existing pods anti-affinity rules";
-  return why;
+  if (pod->terms && !filter_affine(r, pod->terms, node))
+    return sched_refuse(v, SCHED_WHY_AFFINITY, true, "node(s) didn't match pod affinity rules");
+  if (pod->terms && !filter_anti(r, pod->terms, node))
+    return sched_refuse(v, SCHED_WHY_AFFINITY, false, "node(s) didn't match pod anti-affinity rules");
+  if (r->theirs.used && domains_sum(&r->theirs, 0, node->labels) > 0)
+    return sched_refuse(v, SCHED_WHY_AFFINITY, false, "node(s) didn't satisfy existing pods anti-affinity rules");
+  return true;
 }
 
 int64_t sched_affinity_score(const sched_t *s, uint32_t node) {
   const domains_t *likes = &s->relations->likes;
-  return likes->used ? domains_sum(likes, 0, labels_of(&s->nodes[node])) : 0;
+  return likes->used ? domains_sum(likes, 0, s->nodes[node].labels) : 0;
 }

@@ -1,12 +1,22 @@
+/* The nodes and pods there are, and who is where. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "kube/placement.h"
 #include "kube/values.h"
 #include "relations.h"
 
 /* --- nodes
  * ------------------------------------------------------------------------------------------------------------ */
+
+static const char HOSTNAME[] = "kubernetes.io/hostname", ZONE[] = "topology.kubernetes.io/zone";
+
+kg_str_t sched_label(const sched_node_t *n, kg_str_t key) {
+  if (kg_str_is(key, HOSTNAME)) return n->hostname;
+  if (kg_str_is(key, ZONE)) return n->zone;
+  return kg_view_str(kg_view_get_str(n->labels, key));
+}
 
 sched_node_t *sched_node_named(sched_t *s, kg_str_t name) {
   for (size_t i = 0; i < s->n_nodes; i++)
@@ -36,9 +46,35 @@ static kg_doc_t *copy_of(kg_view_t v) {
   return kg_doc_copy(v.p, kg_view_span(v));
 }
 
+/* What it may help. */
+static unsigned helped_by(kg_view_t old, kg_view_t now) {
+  static const struct {
+    const char *part, *key;
+    unsigned why;
+  } parts[] = {{"metadata", "labels", SCHED_WHY_NODE | SCHED_WHY_SPREAD | SCHED_WHY_AFFINITY},
+               {"spec", "taints", SCHED_WHY_NODE | SCHED_WHY_SPREAD},
+               {"spec", "unschedulable", SCHED_WHY_NODE},
+               {"status", "allocatable", SCHED_WHY_ROOM}};
+  unsigned why = SCHED_WHY_OTHER;
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+    if (!kg_view_equal(kg_view_path(old, parts[i].part, parts[i].key, NULL),
+                       kg_view_path(now, parts[i].part, parts[i].key, NULL)))
+      why |= parts[i].why;
+  return why;
+}
+
+static void read_node(sched_t *s, sched_node_t *n) {
+  kg_view_t v = kg_view_of(n->doc), spec = kg_view_get(v, "spec");
+  n->labels = kube_labels(v);
+  n->taints = kg_view_get(spec, "taints");
+  n->unschedulable = kg_view_bool(kg_view_get(spec, "unschedulable"), false);
+  n->hostname = kg_view_str(kg_view_get(n->labels, HOSTNAME));
+  n->zone = kg_view_str(kg_view_get(n->labels, ZONE));
+  sched_read_allocatable(s, v, n);
+}
+
 void sched_node_changed(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg) {
   (void)arg;
-  (void)old;
   sched_t *s = self;
   sched_node_t *n = node_make(s, kube_name(now));
   if (!n) {
@@ -49,11 +85,11 @@ void sched_node_changed(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view
                       ? NULL
                       : kg_doc_ref(kube_informer_get(s->node_informer, (kg_str_t){NULL, 0}, kube_name(now)));
   if (change != KUBE_DELETED && !doc) doc = copy_of(now);
+  unsigned why = change == KUBE_MODIFIED ? helped_by(old, now) : SCHED_WHY_ANY;
   kg_doc_unref(n->doc);
   n->doc = doc;
-  if (!doc) return;
-  sched_read_allocatable(s, now, n);
-  sched_unpark_all(ctx, s);
+  if (doc) read_node(s, n);
+  sched_unpark(ctx, s, why);
 }
 
 /* --- pods
@@ -94,12 +130,18 @@ static void forget_relations(sched_t *s, sched_pod_t *p) {
   p->owner = (kg_str_t){NULL, 0};
 }
 
-/* Strings and selectors point into the document: it is read anew with each. */
-static void read_relations(sched_t *s, sched_pod_t *p) {
+/* Views, strings and selectors point into the document: it is read anew with each. */
+static void read_pod(sched_t *s, sched_pod_t *p) {
   kg_view_t v = kg_view_of(p->doc);
+  p->spec = kg_view_get(v, "spec");
+  p->labels = kube_labels(v);
+  p->space = kube_namespace(v);
+  p->deleting = kube_deleting(v);
+  p->ports = kube_wants_host_port(p->spec);
+  p->choosy = kg_view_count(kg_view_get(p->spec, "nodeSelector")) > 0 ||
+              kg_view_there(kg_view_path(p->spec, "affinity", "nodeAffinity", NULL));
   p->terms = terms_read(v);
   if (p->terms) s->with_terms++;
-  p->related = p->terms || kg_view_count(kg_view_path(v, "spec", "topologySpreadConstraints", NULL)) > 0;
   p->owner = kg_view_str(kg_view_get(kube_controller_ref(v), "uid"));
   if (!p->owner.n) return;
   sched_pod_t **head = sched_owned(s, p->owner);
@@ -124,11 +166,28 @@ static void count(sched_node_t *n, const sched_pod_t *p, int sign) {
   n->pods += sign;
 }
 
+static void leave(sched_node_t *n, sched_pod_t *p) {
+  count(n, p, -1);
+  if (p->left)
+    p->left->right = p->right;
+  else
+    n->guests = p->right;
+  if (p->right) p->right->left = p->left;
+}
+
+static void come(sched_node_t *n, sched_pod_t *p) {
+  count(n, p, 1);
+  p->left = NULL;
+  p->right = n->guests;
+  if (p->right) p->right->left = p;
+  n->guests = p;
+}
+
 void sched_count(sched_t *s, sched_pod_t *p, int32_t node) {
   if (p->node == node) return;
-  if (p->node >= 0) count(&s->nodes[p->node], p, -1);
+  if (p->node >= 0) leave(&s->nodes[p->node], p);
   p->node = node;
-  if (node >= 0) count(&s->nodes[node], p, 1);
+  if (node >= 0) come(&s->nodes[node], p);
 }
 
 static bool terminal(kg_view_t pod) {
@@ -157,10 +216,13 @@ static void update_doc(sched_t *s, sched_pod_t *p, kg_view_t now) {
   forget_relations(s, p);
   kg_doc_unref(p->doc);
   p->doc = doc;
-  read_relations(s, p);
+  read_pod(s, p);
   sched_read_request(s, now, p);
   sched_count(s, p, node);
 }
+
+/* Pods that come may be those others want to be with, or are spread with; those that go make room, too. */
+enum { CAME = SCHED_WHY_SPREAD | SCHED_WHY_AFFINITY, GONE = CAME | SCHED_WHY_ROOM | SCHED_WHY_OTHER };
 
 static void pod_bound(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, kg_view_t now, kg_str_t node_name) {
   sched_dequeue(s, p);
@@ -169,14 +231,14 @@ static void pod_bound(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, kg_view_t now, 
   bool was = p->node >= 0;
   sched_count(s, p, n && !terminal(now) ? (int32_t)(n - s->nodes) : -1);
   if (was && p->node < 0)
-    sched_unpark_all(ctx, s);
+    sched_unpark(ctx, s, GONE);
   else if (!was)
-    sched_unpark_related(ctx, s);
+    sched_unpark(ctx, s, CAME);
 }
 
 void sched_ns_changed(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg) {
   (void)change, (void)old, (void)now, (void)arg;
-  sched_unpark_related(ctx, self);
+  sched_unpark(ctx, self, SCHED_WHY_AFFINITY);
 }
 
 static bool ours(const sched_t *s, kg_view_t pod) {
@@ -184,10 +246,9 @@ static bool ours(const sched_t *s, kg_view_t pod) {
   return kg_str_is(name.n ? name : KG_STR("default-scheduler"), s->scheduler_name);
 }
 
-static bool same_labels(kg_view_t a, kg_view_t b) {
-  kg_view_t la = kube_labels(a), lb = kube_labels(b);
-  size_t n = kg_view_span(la);
-  return n == kg_view_span(lb) && (!n || memcmp(la.p, lb.p, n) == 0);
+/* It waits, and tolerates more now, or asks for less: at once again. */
+static bool respecified(kg_view_t old, kg_view_t now) {
+  return kg_view_there(old) && !kg_view_equal(kg_view_get(old, "spec"), kg_view_get(now, "spec"));
 }
 
 void sched_pod_changed(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg) {
@@ -198,18 +259,20 @@ void sched_pod_changed(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_
   if (change == KUBE_DELETED) {
     bool was = p->node >= 0;
     pod_free(s, p);
-    if (was) sched_unpark_all(ctx, s);
+    if (was) sched_unpark(ctx, s, GONE);
     return;
   }
   forget_if_other(s, p, now);
   update_doc(s, p, now);
   kg_str_t node = kg_view_str(kg_view_path(now, "spec", "nodeName", NULL));
-  if (change == KUBE_MODIFIED && !same_labels(old, now)) sched_unpark_related(ctx, s);
+  bool relabelled = change == KUBE_MODIFIED && !kg_view_equal(kube_labels(old), kube_labels(now));
+  if (p->node >= 0 && relabelled) sched_unpark(ctx, s, CAME);
   if (node.n)
     pod_bound(ctx, s, p, now, node);
   else if (!ours(s, now) || kube_deleting(now) || terminal(now) || gated(now))
     sched_dequeue(s, p);
-  else if (p->state == SCHED_IDLE && p->node < 0)
+  else if (p->node < 0 &&
+           (p->state == SCHED_IDLE || (p->state == SCHED_PARKED && (relabelled || respecified(old, now)))))
     sched_enqueue(ctx, s, p);
 }
 

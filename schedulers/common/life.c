@@ -140,7 +140,7 @@ void sched_destroy(kg_ctx_t *ctx, void *self) {
   kube_informer_stop(ctx, s->ns_informer);
   sched_free_flights(s);
   kube_recorder_free(s->recorder);
-  for (int i = 0; i < SCHED_RESOURCES; i++) free(s->resource[i]);
+  for (int i = 0; i < SCHED_RESOURCES; i++) free(s->resource[i]), free(s->lack[i]);
   free(s->scheduler_name);
   free(s);
 }

@@ -44,62 +44,65 @@ void sched_dequeue(sched_t *s, sched_pod_t *p) {
     s->queued--;
   } else if (p->state == SCHED_PARKED) {
     s->parked--;
-    s->parked_related -= p->related_parked;
   } else if (p->state == SCHED_BINDING) {
     return; /* its answer is under way and decides */
   }
   p->state = SCHED_IDLE;
 }
 
-/* Parked pods are few: walk them all when one is due. */
-static void unpark_due(kg_ctx_t *ctx, sched_t *s, int64_t due_ms) {
-  for (size_t b = 0; b < SCHED_BUCKETS && s->parked; b++)
-    for (sched_pod_t *p = s->pods[b]; p; p = p->next)
-      if (p->state == SCHED_PARKED && p->parked_until_ms <= due_ms) sched_enqueue(ctx, s, p);
-}
+/* --- those that found no place: parked until a change may help, but a minute at most ------------------------------ */
 
 static void park_over(kg_ctx_t *ctx, void *self, void *arg) {
   (void)arg;
   sched_t *s = self;
+  int64_t now = kg_now_ms(ctx), next = INT64_MAX;
   s->park_timer = 0;
-  unpark_due(ctx, s, kg_now_ms(ctx) + PARK_FIRST_MS);
-  if (s->parked) s->park_timer = kg_timer(ctx, PARK_AT_MOST_MS, 0, park_over, NULL);
-}
-
-void sched_park(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p) {
-  sched_dequeue(s, p);
-  p->state = SCHED_PARKED;
-  s->parked++;
-  p->related_parked = p->related;
-  s->parked_related += p->related_parked;
-  p->parked_until_ms = kg_now_ms(ctx) + PARK_AT_MOST_MS;
-  if (!s->park_timer) s->park_timer = kg_timer(ctx, PARK_AT_MOST_MS, 0, park_over, NULL);
-}
-
-static void backed_off(kg_ctx_t *ctx, void *self, void *arg) {
-  (void)arg;
-  sched_t *s = self;
-  s->park_timer = 0;
-  unpark_due(ctx, s, INT64_MAX);
-}
-
-void sched_unpark_related(kg_ctx_t *ctx, sched_t *s) {
-  if (s->parked_related) sched_unpark_all(ctx, s);
-}
-
-/* A change may help the parked ones, but they were tried lately: let the changes of a moment gather first. */
-void sched_unpark_all(kg_ctx_t *ctx, sched_t *s) {
-  if (!s->parked) return;
-  int64_t now = kg_now_ms(ctx), soonest = INT64_MAX;
-  for (size_t b = 0; b < SCHED_BUCKETS; b++) {
+  for (size_t b = 0; b < SCHED_BUCKETS && s->parked; b++)
     for (sched_pod_t *p = s->pods[b]; p; p = p->next) {
       if (p->state != SCHED_PARKED) continue;
-      int64_t wait = (int64_t)PARK_FIRST_MS << (p->attempts > 4 ? 4 : p->attempts ? p->attempts - 1 : 0);
-      if (wait > PARK_LAST_MS) wait = PARK_LAST_MS;
-      int64_t tried = p->parked_until_ms - PARK_AT_MOST_MS, due = tried + wait > now ? tried + wait - now : 0;
-      if (due < soonest) soonest = due;
+      if (p->parked_until_ms <= now)
+        sched_enqueue(ctx, s, p);
+      else if (p->parked_until_ms < next)
+        next = p->parked_until_ms;
+    }
+  s->park_at_ms = next;
+  if (s->parked) s->park_timer = kg_timer(ctx, next - now, 0, park_over, NULL);
+}
+
+static void due_at(kg_ctx_t *ctx, sched_t *s, int64_t at_ms) {
+  if (s->park_timer && s->park_at_ms <= at_ms) return;
+  int64_t now = kg_now_ms(ctx);
+  kg_timer_cancel(ctx, s->park_timer);
+  s->park_at_ms = at_ms;
+  s->park_timer = kg_timer(ctx, at_ms > now ? at_ms - now : 0, 0, park_over, NULL);
+}
+
+void sched_park(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, unsigned why) {
+  sched_dequeue(s, p);
+  p->state = SCHED_PARKED;
+  p->why = why;
+  p->tried_ms = kg_now_ms(ctx);
+  p->parked_until_ms = p->tried_ms + PARK_AT_MOST_MS;
+  s->parked++;
+  due_at(ctx, s, p->parked_until_ms);
+}
+
+/* 1 s after the first attempt, twice as long after each further one, 10 s at most. */
+static int64_t backoff_ms(const sched_pod_t *p) {
+  int64_t wait = (int64_t)PARK_FIRST_MS << (p->attempts > 4 ? 4 : p->attempts ? p->attempts - 1 : 0);
+  return wait < PARK_LAST_MS ? wait : PARK_LAST_MS;
+}
+
+void sched_unpark(kg_ctx_t *ctx, sched_t *s, unsigned why) {
+  size_t left = s->parked;
+  for (size_t b = 0; b < SCHED_BUCKETS && left; b++) {
+    for (sched_pod_t *p = s->pods[b]; p; p = p->next) {
+      if (p->state != SCHED_PARKED) continue;
+      left--;
+      int64_t due = p->tried_ms + backoff_ms(p);
+      if (!(p->why & why) || due >= p->parked_until_ms) continue;
+      p->parked_until_ms = due;
+      due_at(ctx, s, due);
     }
   }
-  kg_timer_cancel(ctx, s->park_timer);
-  s->park_timer = kg_timer(ctx, soonest, 0, backed_off, NULL);
 }

@@ -19,8 +19,10 @@ static bool make_room(sched_t *s) {
   if (!r) r = s->relations = calloc(1, sizeof *r);
   if (!r || r->room >= s->n_nodes) return r;
   uint16_t *counts = realloc(r->counts, s->room_nodes * sizeof *counts);
-  if (!counts) return false;
-  r->counts = counts;
+  if (counts) r->counts = counts;
+  int32_t(*tally)[SPREADS] = realloc(r->tally, s->room_nodes * sizeof *tally);
+  if (tally) r->tally = tally;
+  if (!counts || !tally) return false;
   r->room = s->room_nodes;
   return true;
 }
@@ -30,7 +32,7 @@ static bool placed(const sched_t *s, const sched_pod_t *p) {
 }
 
 static bool asks_to_spread(const sched_pod_t *pod) {
-  return kg_view_count(kg_view_path(kg_view_of(pod->doc), "spec", "topologySpreadConstraints", NULL)) > 0;
+  return kg_view_count(kg_view_get(pod->spec, "topologySpreadConstraints")) > 0;
 }
 
 static void look_at_all(sched_t *s, const sched_pod_t *pod, bool spread) {
@@ -59,10 +61,8 @@ bool sched_relate(sched_t *s, const sched_pod_t *pod) {
   return true;
 }
 
-const char *sched_filter_relations(const sched_t *s, const sched_pod_t *pod, const sched_node_t *node) {
-  kg_view_t labels = kube_labels(kg_view_of(node->doc));
-  const char *why = spread_filter(s, labels);
-  return why ? why : affinity_filter(s, pod, labels);
+bool sched_filter_relations(const sched_t *s, const sched_pod_t *pod, const sched_node_t *node, sched_verdict_t *v) {
+  return spread_filter(s, node, v) && affinity_filter(s, pod, node, v);
 }
 
 void sched_free_relations(sched_t *s) {
@@ -75,6 +75,7 @@ void sched_free_relations(sched_t *s) {
   domains_free(&r->likes);
   domains_free(&r->spread_counts);
   free(r->counts);
+  free(r->tally);
   free(r);
   s->relations = NULL;
 }

@@ -46,7 +46,8 @@ struct sched_relations {
   bool affine_self;
   size_t nspreads;
   spread_t spreads[SPREADS];
-  uint16_t *counts; /* per node: bit i: its pods count for spread i */
+  uint16_t *counts;          /* per node: bit i: its pods count for spread i */
+  int32_t (*tally)[SPREADS]; /* per node and spread: pods counted and not yet in spread_counts */
   size_t room;
 };
 
@@ -61,13 +62,13 @@ bool labels_alike(kg_view_t keys, kg_view_t a, kg_view_t b);
 /* affinity.c */
 void affinity_count(sched_t *s, const sched_pod_t *pod, const sched_pod_t *other);
 void affinity_finish(sched_t *s, const sched_pod_t *pod);
-const char *affinity_filter(const sched_t *s, const sched_pod_t *pod, kg_view_t node_labels);
+bool affinity_filter(const sched_t *s, const sched_pod_t *pod, const sched_node_t *node, sched_verdict_t *v);
 
 /* spread.c */
 void spread_read(sched_t *s, const sched_pod_t *pod);
 void spread_count(sched_t *s, const sched_pod_t *pod, const sched_pod_t *other);
 void spread_finish(sched_t *s);
-const char *spread_filter(const sched_t *s, kg_view_t node_labels);
+bool spread_filter(const sched_t *s, const sched_node_t *node, sched_verdict_t *v);
 void spread_clear(struct sched_relations *r);
 
 #endif

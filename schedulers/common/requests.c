@@ -1,4 +1,7 @@
+/* What pods ask for and nodes have. */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "kube/values.h"
 #include "scheduler.h"
@@ -8,12 +11,15 @@
 enum { NOTHING_CPU = 100, NOTHING_MEMORY = 200 << 20 };
 
 int sched_resource_index(sched_t *s, kg_str_t name) {
-  for (int i = 0; i < SCHED_RESOURCES; i++) {
-    if (!s->resource[i]) s->resource[i] = kg_str_dup(name);
-    if (!s->resource[i]) return -1;
-    if (kg_str_is(name, s->resource[i])) return i;
-  }
-  return -1;
+  int i = 0;
+  while (i < SCHED_RESOURCES && s->resource[i] && !kg_str_is(name, s->resource[i])) i++;
+  if (i == SCHED_RESOURCES) return -1;
+  if (s->resource[i]) return i;
+  char lack[300];
+  snprintf(lack, sizeof lack, "Insufficient " KG_STR_FMT, KG_STR_ARG(name));
+  if (!s->lack[i]) s->lack[i] = strdup(lack);
+  if (s->lack[i]) s->resource[i] = kg_str_dup(name);
+  return s->resource[i] ? i : -1;
 }
 
 static int64_t amount(int resource, kg_view_t v) {
@@ -34,7 +40,10 @@ static void read_list(sched_t *s, kg_view_t list, sched_amounts_t *out) {
     kg_str_t name = kg_view_str(it.key);
     if (kg_str_is(name, "pods")) continue;
     int i = sched_resource_index(s, name);
-    if (i >= 0) out->of[i] = amount(i, it.value);
+    if (i >= 0)
+      out->of[i] = amount(i, it.value);
+    else
+      s->nameless = true;
   }
 }
 
@@ -48,44 +57,92 @@ static void at_least(sched_amounts_t *max, const sched_amounts_t *a, const sched
   }
 }
 
-static sched_amounts_t container_request(sched_t *s, kg_view_t container) {
-  sched_amounts_t r = {0};
-  read_list(s, kg_view_path(container, "resources", "requests", NULL), &r);
-  return r;
+/* Of the same name among the statuses. */
+static kg_view_t status_of(kg_view_t statuses, kg_view_t container) {
+  kg_str_t name = kg_view_str(kg_view_get(container, "name"));
+  for (kg_iter_t it = kg_iter(statuses); kg_iter_next(&it);)
+    if (kg_str_eq(kg_view_str(kg_view_get(it.value, "name")), name)) return it.value;
+  return (kg_view_t){0};
+}
+
+/* What a container asks for and, while a resize is under way, what it was given or has (KEP-1287): the most of them.
+ * One that says nothing about cpu or memory counts a little in `scored`. */
+static void container_request(sched_t *s, kg_view_t container, kg_view_t status, sched_amounts_t *r,
+                              sched_amounts_t *scored) {
+  static const sched_amounts_t none;
+  kg_view_t requests = kg_view_path(container, "resources", "requests", NULL);
+  kg_view_t lists[] = {requests, kg_view_get(status, "allocatedResources"),
+                       kg_view_path(status, "resources", "requests", NULL)};
+  *r = none;
+  for (size_t i = 0; i < 3; i++) {
+    sched_amounts_t more = {0};
+    read_list(s, lists[i], &more);
+    at_least(r, &more, &none);
+  }
+  *scored = *r;
+  if (!kg_view_there(kg_view_get(requests, "cpu"))) scored->of[SCHED_CPU] = NOTHING_CPU;
+  if (!kg_view_there(kg_view_get(requests, "memory"))) scored->of[SCHED_MEMORY] = NOTHING_MEMORY;
+}
+
+typedef struct sums {
+  sched_amounts_t all, sidecars, most; /* of all at once; of sidecars so far; while an init container runs */
+} sums_t;
+
+static void add_container(sums_t *t, const sched_amounts_t *r, bool init, bool sidecar) {
+  if (init && !sidecar) {
+    at_least(&t->most, r, &t->sidecars);
+    return;
+  }
+  add(&t->all, r);
+  if (sidecar) add(&t->sidecars, r);
 }
 
 /* Init containers run one after another before the others, but those that restart always (sidecars) stay (KEP-753). */
-static sched_amounts_t init_request(sched_t *s, kg_view_t spec, sched_amounts_t *sidecars) {
-  sched_amounts_t max = {0};
-  *sidecars = (sched_amounts_t){0};
-  kg_iter_t it = kg_iter(kg_view_get(spec, "initContainers"));
-  while (kg_iter_next(&it)) {
-    sched_amounts_t r = container_request(s, it.value);
-    if (kg_str_is(kg_view_str(kg_view_get(it.value, "restartPolicy")), "Always"))
-      add(sidecars, &r);
-    else
-      at_least(&max, &r, sidecars);
+static void read_containers(sched_t *s, kg_view_t pod, bool init, sums_t *sum, sums_t *scored) {
+  kg_view_t list = kg_view_path(pod, "spec", init ? "initContainers" : "containers", NULL);
+  kg_view_t statuses = kg_view_path(pod, "status", init ? "initContainerStatuses" : "containerStatuses", NULL);
+  for (kg_iter_t it = kg_iter(list); kg_iter_next(&it);) {
+    bool sidecar = init && kg_str_is(kg_view_str(kg_view_get(it.value, "restartPolicy")), "Always");
+    sched_amounts_t r, more;
+    container_request(s, it.value, status_of(statuses, it.value), &r, &more);
+    add_container(sum, &r, init, sidecar);
+    add_container(scored, &more, init, sidecar);
   }
-  return max;
+}
+
+static bool of_whole_pods(int resource, kg_str_t name) {
+  static const char huge[] = "hugepages-";
+  return resource == SCHED_CPU || resource == SCHED_MEMORY ||
+         (name.n > sizeof huge - 1 && memcmp(name.p, huge, sizeof huge - 1) == 0);
+}
+
+/* What the pod asks for as a whole stands above what its containers do (KEP-2837). */
+static void read_whole(sched_t *s, kg_view_t pod, sums_t *sum, sums_t *scored) {
+  for (kg_iter_t it = kg_iter(kg_view_path(pod, "spec", "resources", "requests", NULL)); kg_iter_next(&it);) {
+    kg_str_t name = kg_view_str(it.key);
+    int i = sched_resource_index(s, name);
+    if (i >= 0 && of_whole_pods(i, name)) sum->all.of[i] = scored->all.of[i] = amount(i, it.value);
+  }
 }
 
 void sched_read_request(sched_t *s, kg_view_t pod, sched_pod_t *out) {
-  kg_view_t spec = kg_view_get(pod, "spec");
-  sched_amounts_t sidecars, sum = {0}, none = {0}, overhead = {0}, init = init_request(s, spec, &sidecars);
-  out->scored_cpu = out->scored_memory = 0;
-  kg_iter_t it = kg_iter(kg_view_get(spec, "containers"));
-  while (kg_iter_next(&it)) {
-    sched_amounts_t r = container_request(s, it.value);
-    add(&sum, &r);
-    out->scored_cpu += r.of[SCHED_CPU] ? r.of[SCHED_CPU] : NOTHING_CPU;
-    out->scored_memory += r.of[SCHED_MEMORY] ? r.of[SCHED_MEMORY] : NOTHING_MEMORY;
-  }
-  add(&sum, &sidecars);
-  at_least(&sum, &init, &none);
-  read_list(s, kg_view_get(spec, "overhead"), &overhead);
-  add(&sum, &overhead);
-  out->request = sum;
-  out->priority = kg_view_int(kg_view_get(spec, "priority"), 0);
+  static const sched_amounts_t none;
+  sums_t sum = {0}, scored = {0};
+  sched_amounts_t overhead = {0};
+  s->nameless = false;
+  read_containers(s, pod, true, &sum, &scored);
+  read_containers(s, pod, false, &sum, &scored);
+  at_least(&sum.all, &sum.most, &none);
+  at_least(&scored.all, &scored.most, &none);
+  read_whole(s, pod, &sum, &scored);
+  read_list(s, kg_view_path(pod, "spec", "overhead", NULL), &overhead);
+  add(&sum.all, &overhead);
+  add(&scored.all, &overhead);
+  out->request = sum.all;
+  out->scored_cpu = scored.all.of[SCHED_CPU];
+  out->scored_memory = scored.all.of[SCHED_MEMORY];
+  out->asks_more = s->nameless;
+  out->priority = kg_view_int(kg_view_path(pod, "spec", "priority", NULL), 0);
 }
 
 void sched_read_allocatable(sched_t *s, kg_view_t node, sched_node_t *out) {

@@ -21,38 +21,64 @@ typedef struct sched_amounts {
 
 typedef struct sched_node {
   char *name;
-  kg_doc_t *doc; /* the Node; NULL once it is gone (the slot is reused) */
+  kg_doc_t *doc;            /* the Node; NULL once it is gone (the slot is reused) */
+  kg_view_t labels, taints; /* borrowed from doc, as are those two labels that all pods are spread by */
+  kg_str_t hostname, zone;
+  bool unschedulable;
   sched_amounts_t allocatable, used;
   int64_t scored_cpu, scored_memory; /* used, where pods without requests count a little */
   int64_t max_pods, pods;
+  struct sched_pod *guests; /* the pods counted on it */
 } sched_node_t;
 
 typedef struct sched_pod {
   struct sched_pod *next;           /* in its bucket */
   struct sched_pod *before, *after; /* in the queue, while queued */
   kg_doc_t *doc;
-  char *key; /* namespace/name */
+  char *key;                      /* namespace/name */
+  kg_view_t spec, labels;         /* borrowed from doc, as is space */
+  kg_str_t space;                 /* its namespace */
+  bool choosy, ports, deleting;   /* selects nodes; wants host ports; is being deleted */
+  bool asks_more;                 /* of a resource for which there is no place in `request` */
+  struct sched_pod *left, *right; /* among the guests of its node */
   sched_amounts_t request;
   int64_t scored_cpu, scored_memory;
   int64_t priority;
   struct sched_terms *terms; /* its affinity to other pods; NULL: none */
   struct sched_pod *sibling; /* in the bucket of its controller */
   kg_str_t owner;            /* uid of its controller, borrowed from doc; n 0: none */
-  bool related;              /* where it may go depends on other pods */
-  bool related_parked;       /* counted in parked_related */
+  unsigned why;              /* parked: SCHED_WHY_... of the nodes that refused it */
   int32_t node;              /* index it is counted on, -1: none */
   enum { SCHED_IDLE, SCHED_QUEUED, SCHED_BINDING, SCHED_PARKED } state;
   unsigned attempts;
-  int64_t parked_until_ms;
+  int64_t tried_ms, parked_until_ms;
 } sched_pod_t;
 
 typedef struct sched sched_t;
 /* Chooses one of the n > 0 nodes that fit: returns an index into `fit`. */
 typedef size_t (*sched_pick_fn)(kg_ctx_t *ctx, const sched_t *s, const sched_pod_t *pod, const uint32_t *fit, size_t n);
 
-/* A further filter for nodes that passed sched_filter(): NULL if the pod may run there, else why not. */
-typedef const char *(*sched_refine_fn)(kg_ctx_t *ctx, const sched_t *s, const sched_pod_t *pod, uint32_t node,
-                                       char *buf, size_t size);
+/* A further filter for nodes that passed sched_filter(): NULL if the pod may run there, else why not: a sentence that
+ * lives on while this pod is being placed. */
+typedef const char *(*sched_refine_fn)(kg_ctx_t *ctx, const sched_t *s, const sched_pod_t *pod, uint32_t node);
+
+/* Who refuses a node, and so what change may help. */
+enum {
+  SCHED_WHY_NODE = 1, /* its labels, its taints, the pod's affinity to it */
+  SCHED_WHY_ROOM = 2, /* resources and ports */
+  SCHED_WHY_SPREAD = 4,
+  SCHED_WHY_AFFINITY = 8, /* of pods to each other */
+  SCHED_WHY_OTHER = 16,
+  SCHED_WHY_ANY = 31
+};
+
+/* What the filters say of a pod on a node. */
+typedef struct sched_verdict {
+  unsigned why; /* 0: it may run there */
+  bool final;   /* it could not even if other pods went */
+  size_t n;
+  const char *reasons[SCHED_RESOURCES + 1]; /* in Kubernetes' words; literals or of the sched_t */
+} sched_verdict_t;
 
 enum { SCHED_BUCKETS = 4096 };
 struct sched {
@@ -64,16 +90,19 @@ struct sched {
   char *scheduler_name;
   sched_node_t *nodes;
   size_t n_nodes, room_nodes;
-  uint32_t *fit; /* scratch, as long as nodes */
-  char *resource[SCHED_RESOURCES];
+  uint32_t *fit;                                           /* scratch, as long as nodes */
+  char *resource[SCHED_RESOURCES], *lack[SCHED_RESOURCES]; /* their names; "Insufficient NAME" */
+  bool nameless; /* a list just read named a resource for which there was no place */
+  uint32_t turn; /* where the next search for nodes begins */
   sched_pod_t *pods[SCHED_BUCKETS], *owned[SCHED_BUCKETS];
   struct sched_relations *relations; /* of the pod at hand with others */
   size_t with_terms;                 /* pods that have affinity terms */
   sched_pod_t *first, *last;         /* the queue, by priority and arrival */
-  size_t queued, parked, parked_related, binding;
+  size_t queued, parked, binding;
   struct sched_flight *flights; /* bindings without an answer */
   uint64_t bound, failed, conflicts;
   uint64_t work_timer, park_timer;
+  int64_t park_at_ms;
   bool draining;
 };
 
@@ -84,13 +113,16 @@ void sched_read_request(sched_t *s, kg_view_t pod, sched_pod_t *out);
 void sched_read_allocatable(sched_t *s, kg_view_t node, sched_node_t *out);
 
 /* --- filter.c --- */
-/* NULL if the pod may run there, else why not, in Kubernetes' words (literal or in buf). */
-const char *sched_filter(const sched_t *s, const sched_pod_t *pod, const sched_node_t *node, char *buf, size_t size);
+/* May the pod run there? `v` says why not. After sched_relate(). */
+bool sched_filter(const sched_t *s, const sched_pod_t *pod, const sched_node_t *node, sched_verdict_t *v);
+bool sched_refuse(sched_verdict_t *v, unsigned why, bool final, const char *reason); /* adds a reason; false */
+bool sched_tolerates(const sched_pod_t *pod, const sched_node_t *node); /* its taints, but those that only prefer */
+bool sched_selects(const sched_pod_t *pod, const sched_node_t *node);   /* by node selector and required affinity */
 
 /* --- relations.c: what pods want of each other --- */
 /* Before the filters of one pod. false: out of memory. */
 bool sched_relate(sched_t *s, const sched_pod_t *pod);
-const char *sched_filter_relations(const sched_t *s, const sched_pod_t *pod, const sched_node_t *node);
+bool sched_filter_relations(const sched_t *s, const sched_pod_t *pod, const sched_node_t *node, sched_verdict_t *v);
 void sched_free_relations(sched_t *s);
 /* How the preferred affinities, of the pod and of those on the nodes, speak for a node: higher is better, may be
  * negative. */
@@ -99,6 +131,7 @@ int64_t sched_affinity_score(const sched_t *s, uint32_t node);
 double sched_spread_cost(const sched_t *s, uint32_t node);
 
 /* --- cluster.c: nodes and pods as they come and go --- */
+kg_str_t sched_label(const sched_node_t *n, kg_str_t key); /* p NULL: it has none */
 sched_node_t *sched_node_named(sched_t *s, kg_str_t name);
 sched_pod_t *sched_pod_of(sched_t *s, kg_str_t ns, kg_str_t name, bool make);
 void sched_count(sched_t *s, sched_pod_t *pod, int32_t node); /* count the pod on node (-1: nowhere) */
@@ -111,14 +144,20 @@ void sched_free_cluster(sched_t *s);
 
 /* --- queue.c --- */
 void sched_enqueue(kg_ctx_t *ctx, sched_t *s, sched_pod_t *pod);
-void sched_dequeue(sched_t *s, sched_pod_t *pod);             /* out of the queue or the parking place */
-void sched_park(kg_ctx_t *ctx, sched_t *s, sched_pod_t *pod); /* unschedulable now: again after a change or a minute */
-void sched_unpark_all(kg_ctx_t *ctx, sched_t *s);             /* something changed that may help */
-void sched_unpark_related(kg_ctx_t *ctx, sched_t *s); /* a pod came or changed: may help those that look at others */
+void sched_dequeue(sched_t *s, sched_pod_t *pod); /* out of the queue or the parking place */
+/* It found no place, for these reasons (SCHED_WHY_...): again after a change that may help, or a minute. */
+void sched_park(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, unsigned why);
+/* Something changed that may help pods refused for one of these reasons (SCHED_WHY_...). */
+void sched_unpark(kg_ctx_t *ctx, sched_t *s, unsigned why);
 void sched_kick(kg_ctx_t *ctx, sched_t *s);
 
 /* --- bind.c --- */
+void sched_bind(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, uint32_t node);
+/* A call about the pod: ns and name get its own, which must live until the call is made. */
+kube_call_t sched_pod_call(const sched_pod_t *p, char ns[256], char name[256], const char *sub);
 void sched_free_flights(sched_t *s); /* the instance goes: no answers come any more */
+
+/* --- place.c --- */
 void sched_work(kg_ctx_t *ctx, void *self, void *arg);
 
 /* --- life.c: the functions of the descriptor; self is the sched_t --- */

@@ -2,7 +2,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "kube/placement.h"
 #include "relations.h"
 
 static kg_str_t text(kg_view_t v, const char *key) {
@@ -32,32 +31,19 @@ static void read_house_spreads(struct sched_relations *r) {
     r->spreads[r->nspreads++] = (spread_t){.key = kg_str(house[i].key), .max_skew = house[i].skew, .self = true};
 }
 
-static bool tolerates_all(kg_view_t spec, kg_view_t node) {
-  kg_iter_t it = kg_iter(kg_view_path(node, "spec", "taints", NULL));
-  while (kg_iter_next(&it))
-    if (!kg_str_is(text(it.value, "effect"), "PreferNoSchedule") &&
-        !kube_tolerated(kg_view_get(spec, "tolerations"), it.value))
-      return false;
-  return true;
-}
-
 /* A node without one of the keys of the constraints of the same sort is left out of all of them. */
-static bool has_keys(const struct sched_relations *r, const spread_t *c, kg_view_t labels) {
+static bool has_keys(const struct sched_relations *r, const spread_t *c, const sched_node_t *node) {
   for (size_t i = 0; i < r->nspreads; i++)
-    if (r->spreads[i].hard == c->hard && r->spreads[i].pods &&
-        !kg_view_there(kg_view_get_str(labels, r->spreads[i].key)))
-      return false;
+    if (r->spreads[i].hard == c->hard && r->spreads[i].pods && !sched_label(node, r->spreads[i].key).p) return false;
   return true;
 }
 
-static uint16_t counts_for(const struct sched_relations *r, kg_view_t spec, const sched_node_t *node) {
-  kg_view_t v = kg_view_of(node->doc), labels = kube_labels(v);
-  bool wanted = kube_selects_node(spec, labels) && kube_affine_to_node(spec, labels, kg_str(node->name));
-  bool tolerated = tolerates_all(spec, v);
+static uint16_t counts_for(const struct sched_relations *r, const sched_pod_t *pod, const sched_node_t *node) {
+  bool wanted = sched_selects(pod, node), tolerated = sched_tolerates(pod, node);
   uint16_t bits = 0;
   for (size_t i = 0; i < r->nspreads; i++) {
     const spread_t *c = &r->spreads[i];
-    if (has_keys(r, c, labels) && (wanted || !c->honor_affinity) && (tolerated || !c->honor_taints))
+    if ((wanted || !c->honor_affinity) && (tolerated || !c->honor_taints) && has_keys(r, c, node))
       bits |= (uint16_t)(1u << i);
   }
   return bits;
@@ -65,14 +51,13 @@ static uint16_t counts_for(const struct sched_relations *r, kg_view_t spec, cons
 
 static void know_domains(sched_t *s, const sched_pod_t *pod) {
   struct sched_relations *r = s->relations;
-  kg_view_t spec = kg_view_get(kg_view_of(pod->doc), "spec");
+  memset(r->tally, 0, s->n_nodes * sizeof *r->tally);
   for (size_t n = 0; n < s->n_nodes; n++) {
-    r->counts[n] = s->nodes[n].doc ? counts_for(r, spec, &s->nodes[n]) : 0;
-    kg_view_t labels = r->counts[n] ? kube_labels(kg_view_of(s->nodes[n].doc)) : (kg_view_t){0};
+    const sched_node_t *node = &s->nodes[n];
+    r->counts[n] = node->doc ? counts_for(r, pod, node) : 0;
     for (size_t i = 0; i < r->nspreads; i++)
       if (r->counts[n] & 1u << i)
-        domains_add(&r->spread_counts, (uint32_t)i, r->spreads[i].key,
-                    kg_view_str(kg_view_get_str(labels, r->spreads[i].key)), 0);
+        domains_add(&r->spread_counts, (uint32_t)i, r->spreads[i].key, sched_label(node, r->spreads[i].key), 0);
   }
 }
 
@@ -85,25 +70,33 @@ void spread_read(sched_t *s, const sched_pod_t *pod) {
   if (r->nspreads) know_domains(s, pod);
 }
 
-static bool counted(const spread_t *c, kg_view_t own, kg_view_t other) {
-  return !c->pods || (kube_selector_matches(c->pods, kube_labels(other)) &&
-                      labels_alike(c->same_keys, kube_labels(own), kube_labels(other)));
+static bool counted(const spread_t *c, const sched_pod_t *pod, const sched_pod_t *other) {
+  return !c->pods ||
+         (kube_selector_matches(c->pods, other->labels) && labels_alike(c->same_keys, pod->labels, other->labels));
 }
 
 void spread_count(sched_t *s, const sched_pod_t *pod, const sched_pod_t *other) {
   struct sched_relations *r = s->relations;
-  kg_view_t own = kg_view_of(pod->doc), theirs = kg_view_of(other->doc);
   uint16_t bits = r->counts[other->node];
-  if (!bits || kube_deleting(theirs) || !kg_str_eq(kube_namespace(own), kube_namespace(theirs))) return;
-  kg_view_t labels = kube_labels(kg_view_of(s->nodes[other->node].doc));
+  if (!bits || other->deleting || !kg_str_eq(pod->space, other->space)) return;
   for (size_t i = 0; i < r->nspreads; i++)
-    if (bits & 1u << i && counted(&r->spreads[i], own, theirs))
-      domains_add(&r->spread_counts, (uint32_t)i, r->spreads[i].key,
-                  kg_view_str(kg_view_get_str(labels, r->spreads[i].key)), 1);
+    if (bits & 1u << i && counted(&r->spreads[i], pod, other)) r->tally[other->node][i]++;
+}
+
+static void add_tallies(sched_t *s) {
+  struct sched_relations *r = s->relations;
+  for (size_t n = 0; n < s->n_nodes && r->nspreads; n++)
+    for (size_t i = 0; i < r->nspreads; i++) {
+      if (!r->tally[n][i]) continue;
+      kg_str_t key = r->spreads[i].key;
+      domains_add(&r->spread_counts, (uint32_t)i, key, sched_label(&s->nodes[n], key), r->tally[n][i]);
+      r->tally[n][i] = 0;
+    }
 }
 
 void spread_finish(sched_t *s) {
   struct sched_relations *r = s->relations;
+  add_tallies(s);
   for (size_t i = 0; i < r->nspreads; i++) {
     spread_t *c = &r->spreads[i];
     c->least = domains_least(&r->spread_counts, (uint32_t)i, &c->domains);
@@ -111,28 +104,29 @@ void spread_finish(sched_t *s) {
   }
 }
 
-const char *spread_filter(const sched_t *s, kg_view_t labels) {
+bool spread_filter(const sched_t *s, const sched_node_t *node, sched_verdict_t *v) {
   const struct sched_relations *r = s->relations;
   for (size_t i = 0; i < r->nspreads; i++) {
     const spread_t *c = &r->spreads[i];
     if (!c->hard) continue;
-    kg_str_t value = kg_view_str(kg_view_get_str(labels, c->key));
-    if (!value.p) return "node(s) didn't match pod topology spread constraints (missing required label)";
+    kg_str_t value = sched_label(node, c->key);
+    if (!value.p)
+      return sched_refuse(v, SCHED_WHY_SPREAD, true,
+                          "node(s) didn't match pod topology spread constraints (missing required label)");
     if (domains_get(&r->spread_counts, (uint32_t)i, c->key, value) + c->self - c->least > c->max_skew)
-      return "node(s) didn't match pod topology spread constraints";
+      return sched_refuse(v, SCHED_WHY_SPREAD, false, "node(s) didn't match pod topology spread constraints");
   }
-  return NULL;
+  return true;
 }
 
 /* The more pods of its kind there are in the node's domains, the higher; domains weigh more where there are many. */
 double sched_spread_cost(const sched_t *s, uint32_t node) {
   const struct sched_relations *r = s->relations;
-  kg_view_t labels = kube_labels(kg_view_of(s->nodes[node].doc));
   double cost = 0;
   for (size_t i = 0; i < r->nspreads; i++) {
     const spread_t *c = &r->spreads[i];
-    kg_str_t value = kg_view_str(kg_view_get_str(labels, c->key));
     if (c->hard) continue;
+    kg_str_t value = sched_label(&s->nodes[node], c->key);
     if (!value.p && c->pods) return -1;
     if (!value.p) continue;
     cost += (double)domains_get(&r->spread_counts, (uint32_t)i, c->key, value) * log((double)c->domains + 2) +

@@ -23,9 +23,10 @@ static double room(const sched_node_t *n, const sched_pod_t *pod) {
 }
 
 static double untolerated(const sched_t *s, const sched_pod_t *pod, uint32_t node) {
-  kg_view_t tolerations = kg_view_path(kg_view_of(pod->doc), "spec", "tolerations", NULL);
-  kg_iter_t it = kg_iter(kg_view_path(kg_view_of(s->nodes[node].doc), "spec", "taints", NULL));
   double n = 0;
+  if (!kg_view_there(s->nodes[node].taints)) return n;
+  kg_view_t tolerations = kg_view_get(pod->spec, "tolerations");
+  kg_iter_t it = kg_iter(s->nodes[node].taints);
   while (kg_iter_next(&it))
     n += kg_str_is(kg_view_str(kg_view_get(it.value, "effect")), "PreferNoSchedule") &&
          !kube_tolerated(tolerations, it.value);
@@ -33,9 +34,10 @@ static double untolerated(const sched_t *s, const sched_pod_t *pod, uint32_t nod
 }
 
 static double preferred(const sched_t *s, const sched_pod_t *pod, uint32_t node) {
-  kg_view_t labels = kube_labels(kg_view_of(s->nodes[node].doc));
-  kg_iter_t it = kg_iter(kg_view_path(kg_view_of(pod->doc), "spec", "affinity", "nodeAffinity",
-                                      "preferredDuringSchedulingIgnoredDuringExecution", NULL));
+  kg_view_t labels = s->nodes[node].labels;
+  if (!pod->choosy) return 0;
+  kg_iter_t it = kg_iter(
+      kg_view_path(pod->spec, "affinity", "nodeAffinity", "preferredDuringSchedulingIgnoredDuringExecution", NULL));
   double sum = 0;
   while (kg_iter_next(&it))
     if (kube_node_term_matches(kg_view_get(it.value, "preference"), labels, kg_str(s->nodes[node].name)))

@@ -2,9 +2,7 @@
 
 #include <stdlib.h>
 
-static const char *refine(kg_ctx_t *ctx, const sched_t *s, const sched_pod_t *pod, uint32_t node, char *buf,
-                          size_t size) {
-  (void)buf, (void)size;
+static const char *refine(kg_ctx_t *ctx, const sched_t *s, const sched_pod_t *pod, uint32_t node) {
   lua_t *l = s->own;
   const verdict_t *v = classes_verdict(ctx, l, s, pod, node);
   return v->reason < 0 ? NULL : l->reasons[v->reason];
@@ -53,7 +51,7 @@ static int configure(kg_ctx_t *ctx, void *self, kg_view_t config, kg_error_t *er
   sched_t *s = self;
   if (script_configure(ctx, s->own, config, err) < 0)
     return kg_error_prefix(err, "the last good script stays in force");
-  sched_unpark_all(ctx, s);
+  sched_unpark(ctx, s, SCHED_WHY_ANY);
   return 0;
 }
 
