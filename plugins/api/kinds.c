@@ -95,6 +95,23 @@ void kind_updated(write_t *w, kube_node_t *object, const kube_node_t *old) {
   set_template_generation(w, object, same ? n : n + 1);
 }
 
+/* A pod with scheduling gates says from the start why no scheduler looks at it (KEP-3521). */
+static void pod_created(kube_arena_t *a, kube_node_t *object, kube_node_t *status) {
+  kube_set(a, status, "phase", kube_str(a, "Pending"));
+  kind_set_qos(a, object);
+  const kube_node_t *gates = kube_path(object, "spec", "schedulingGates", NULL);
+  if (!gates || gates->type != KG_V_ARRAY || !gates->c.n) return;
+  kube_node_t *c = kube_map(a), *list = kube_array(a);
+  kube_set(a, c, "type", kube_str(a, "PodScheduled"));
+  kube_set(a, c, "status", kube_str(a, "False"));
+  kube_set(a, c, "reason", kube_str(a, "SchedulingGated"));
+  kube_set(a, c, "message", kube_str(a, "Scheduling is blocked due to non-empty scheduling gates"));
+  kube_set(a, c, "lastProbeTime", kube_nil(a));
+  kube_set(a, c, "lastTransitionTime", kube_nil(a));
+  kube_push(a, list, c);
+  kube_set(a, status, "conditions", list);
+}
+
 void kind_created(write_t *w, kube_node_t *object) {
   const kube_resource_t *r = w->q.r;
   kube_arena_t *a = w->arena;
@@ -107,8 +124,7 @@ void kind_created(write_t *w, kube_node_t *object) {
   kube_node_t *status = f && f->type ? kube_empty(a, f->type) : kube_map(a);
   kube_set(a, object, "status", status);
   if (is_resource(r, "", "pods")) {
-    kube_set(a, status, "phase", kube_str(a, "Pending"));
-    kind_set_qos(a, object);
+    pod_created(a, object, status);
   } else if (is_resource(r, "", "namespaces")) {
     namespace_created(w, object, status);
   } else if (is_csr(r)) {

@@ -31,9 +31,11 @@ static void set_scheduled(write_t *w, kube_node_t *object) {
   kube_time_format(kg_wall_us(w->q.ctx), now);
   kube_set(a, c, "type", kube_str(a, "PodScheduled"));
   kube_set(a, c, "status", kube_str(a, "True"));
+  kube_set(a, c, "observedGeneration", kube_int(a, kube_generation(object_view(w->old))));
   kube_set(a, c, "lastProbeTime", kube_nil(a));
   kube_set(a, c, "lastTransitionTime", kube_str(a, now));
   kube_push(a, list, c);
+  kube_del(status, "nominatedNodeName"); /* it has what was promised (KEP-5278) */
 }
 
 static bool binding(write_t *w) {

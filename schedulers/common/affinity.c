@@ -15,43 +15,45 @@ static bool matches_all(const sched_t *s, const struct sched_terms *terms, kg_vi
 }
 
 /* What the pod at hand wants of one that is there. */
-static void count_ours(sched_t *s, const sched_pod_t *pod, kg_view_t other, const sched_node_t *node) {
+static void count_ours(sched_t *s, const sched_pod_t *pod, kg_view_t other, const sched_node_t *node, int sign) {
   struct sched_relations *r = s->relations;
   const struct sched_terms *terms = pod->terms;
   kg_view_t own = kg_view_of(pod->doc);
   bool all = terms->of_kind[TERM_AFFINE] && matches_all(s, terms, own, other);
-  r->affine_pods += all;
+  if (all) r->affine_pods += (size_t)(int64_t)sign;
   for (size_t i = 0; i < terms->n; i++) {
     const term_t *t = &terms->term[i];
     if (t->kind == TERM_AFFINE) {
-      if (all) add(&r->affine, i, node, t->key, 1);
+      if (all) add(&r->affine, i, node, t->key, sign);
     } else if (term_matches(s, t, own, other)) {
       if (t->kind == TERM_ANTI)
-        add(&r->anti, i, node, t->key, 1);
+        add(&r->anti, i, node, t->key, sign);
       else
-        add(&r->likes, 0, node, t->key, t->kind == TERM_PREFERS ? t->weight : -t->weight);
+        add(&r->likes, 0, node, t->key, sign * (t->kind == TERM_PREFERS ? t->weight : -t->weight));
     }
   }
 }
 
 /* What one that is there wants of the pod at hand. */
-static void count_theirs(sched_t *s, const sched_pod_t *pod, const sched_pod_t *other, const sched_node_t *node) {
-  static const int64_t sign[TERM_KINDS] = {[TERM_PREFERS] = 1, [TERM_AVOIDS] = -1};
+static void count_theirs(sched_t *s, const sched_pod_t *pod, const sched_pod_t *other, const sched_node_t *node,
+                         int sign) {
+  static const int64_t likes[TERM_KINDS] = {[TERM_PREFERS] = 1, [TERM_AVOIDS] = -1};
   struct sched_relations *r = s->relations;
   for (size_t i = 0; i < other->terms->n; i++) {
     const term_t *t = &other->terms->term[i];
     if (!term_matches(s, t, kg_view_of(other->doc), kg_view_of(pod->doc))) continue;
     if (t->kind == TERM_ANTI)
-      add(&r->theirs, 0, node, t->key, 1);
+      add(&r->theirs, 0, node, t->key, sign);
     else
-      add(&r->likes, 0, node, t->key, t->kind == TERM_AFFINE ? HARD_AFFINITY_WEIGHT : sign[t->kind] * t->weight);
+      add(&r->likes, 0, node, t->key,
+          sign * (t->kind == TERM_AFFINE ? HARD_AFFINITY_WEIGHT : likes[t->kind] * t->weight));
   }
 }
 
-void affinity_count(sched_t *s, const sched_pod_t *pod, const sched_pod_t *other) {
+void affinity_count(sched_t *s, const sched_pod_t *pod, const sched_pod_t *other, int sign) {
   const sched_node_t *node = &s->nodes[other->node];
-  if (pod->terms) count_ours(s, pod, kg_view_of(other->doc), node);
-  if (other->terms) count_theirs(s, pod, other, node);
+  if (pod->terms) count_ours(s, pod, kg_view_of(other->doc), node, sign);
+  if (other->terms) count_theirs(s, pod, other, node, sign);
 }
 
 /* The first of a group that wants to be together has nobody to be with: it may go anywhere. */

@@ -5,6 +5,7 @@
 
 #include "kube/placement.h"
 #include "kube/values.h"
+#include "preempt.h"
 #include "relations.h"
 
 /* --- nodes
@@ -34,7 +35,9 @@ static sched_node_t *node_make(sched_t *s, kg_str_t name) {
     if (nodes) s->nodes = nodes;
     uint32_t *fit = realloc(s->fit, room * sizeof *fit);
     if (fit) s->fit = fit;
-    if (!nodes || !fit) return NULL;
+    uint32_t *maybe = realloc(s->maybe, room * sizeof *maybe);
+    if (maybe) s->maybe = maybe;
+    if (!nodes || !fit || !maybe) return NULL;
     s->room_nodes = room;
   }
   n = &s->nodes[s->n_nodes];
@@ -111,7 +114,7 @@ sched_pod_t *sched_pod_of(sched_t *s, kg_str_t ns, kg_str_t name, bool make) {
     free(p);
     return NULL;
   }
-  p->node = -1;
+  p->node = p->nominee = -1;
   return *at = p;
 }
 
@@ -151,6 +154,7 @@ static void read_pod(sched_t *s, sched_pod_t *p) {
 
 static void pod_free(sched_t *s, sched_pod_t *p) {
   sched_dequeue(s, p);
+  sched_nominate(s, p, -1);
   sched_count(s, p, -1);
   forget_relations(s, p);
   *slot(s, p->key) = p->next;
@@ -203,12 +207,13 @@ static bool gated(kg_view_t pod) {
 static void forget_if_other(sched_t *s, sched_pod_t *p, kg_view_t now) {
   if (!p->doc || kg_str_eq(kube_uid(kg_view_of(p->doc)), kube_uid(now))) return;
   sched_dequeue(s, p);
+  sched_nominate(s, p, -1);
   sched_count(s, p, -1);
-  p->attempts = 0;
+  p->attempts = p->evicting = 0;
   p->state = SCHED_IDLE;
 }
 
-static void update_doc(sched_t *s, sched_pod_t *p, kg_view_t now) {
+static void update_doc(sched_t *s, sched_pod_t *p, kg_view_t old, kg_view_t now) {
   kg_doc_t *doc = kg_doc_ref(kube_informer_get(s->pod_informer, kube_namespace(now), kube_name(now)));
   if (!doc) doc = copy_of(now);
   int32_t node = p->node;
@@ -218,6 +223,7 @@ static void update_doc(sched_t *s, sched_pod_t *p, kg_view_t now) {
   p->doc = doc;
   read_pod(s, p);
   sched_read_request(s, now, p);
+  sched_read_nominee(s, p, old);
   sched_count(s, p, node);
 }
 
@@ -226,6 +232,7 @@ enum { CAME = SCHED_WHY_SPREAD | SCHED_WHY_AFFINITY, GONE = CAME | SCHED_WHY_ROO
 
 static void pod_bound(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, kg_view_t now, kg_str_t node_name) {
   sched_dequeue(s, p);
+  sched_nominate(s, p, -1);
   p->attempts = 0;
   sched_node_t *n = node_make(s, node_name);
   bool was = p->node >= 0;
@@ -263,7 +270,7 @@ void sched_pod_changed(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_
     return;
   }
   forget_if_other(s, p, now);
-  update_doc(s, p, now);
+  update_doc(s, p, old, now);
   kg_str_t node = kg_view_str(kg_view_path(now, "spec", "nodeName", NULL));
   bool relabelled = change == KUBE_MODIFIED && !kg_view_equal(kube_labels(old), kube_labels(now));
   if (p->node >= 0 && relabelled) sched_unpark(ctx, s, CAME);
@@ -285,4 +292,5 @@ void sched_free_cluster(sched_t *s) {
   }
   free(s->nodes);
   free(s->fit);
+  free(s->maybe);
 }

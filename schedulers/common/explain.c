@@ -48,30 +48,40 @@ static void pack_condition(kg_ctx_t *ctx, kg_pack_t *p, const sched_pod_t *pod, 
   kg_pack_end(p);
 }
 
-static kg_doc_t *status_patch(kg_ctx_t *ctx, const sched_pod_t *pod, const char *message) {
+static kg_doc_t *status_patch(kg_ctx_t *ctx, const sched_pod_t *pod, const char *message, const char *nominee) {
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
   kg_pack_key(&p, "status");
   kg_pack_map(&p);
-  kg_pack_key(&p, "conditions");
-  kg_pack_array(&p);
-  pack_condition(ctx, &p, pod, message);
-  kg_pack_end(&p);
+  if (nominee && *nominee) kg_pack_kv_str(&p, "nominatedNodeName", nominee);
+  if (nominee && !*nominee) kg_pack_key(&p, "nominatedNodeName"), kg_pack_nil(&p);
+  if (message) {
+    kg_pack_key(&p, "conditions");
+    kg_pack_array(&p);
+    pack_condition(ctx, &p, pod, message);
+    kg_pack_end(&p);
+  }
   kg_pack_end(&p);
   kg_pack_end(&p);
   return kg_pack_doc(&p);
 }
 
-void sched_explain(kg_ctx_t *ctx, sched_t *s, const sched_pod_t *p, const char *message) {
-  char ns[256], name[256];
+/* Does the pod's status say so already? */
+static bool said(const sched_pod_t *p, const char *message, const char *nominee) {
   kg_view_t had = scheduled(p);
-  kube_event(ctx, s->recorder, kg_view_of(p->doc), "Warning", "FailedScheduling", "%s", message);
-  if (kg_str_is(kg_view_str(kg_view_get(had, "message")), message) &&
-      kg_str_is(kg_view_str(kg_view_get(had, "reason")), "Unschedulable"))
-    return;
+  kg_str_t node = kg_view_str(kg_view_path(kg_view_of(p->doc), "status", "nominatedNodeName", NULL));
+  return (!nominee || kg_str_is(node, nominee)) &&
+         (!message || (kg_str_is(kg_view_str(kg_view_get(had, "message")), message) &&
+                       kg_str_is(kg_view_str(kg_view_get(had, "reason")), "Unschedulable")));
+}
+
+void sched_explain(kg_ctx_t *ctx, sched_t *s, const sched_pod_t *p, const char *message, const char *nominee) {
+  char ns[256], name[256];
+  if (message) kube_event(ctx, s->recorder, kg_view_of(p->doc), "Warning", "FailedScheduling", "%s", message);
+  if (said(p, message, nominee)) return;
   kube_call_t call = sched_pod_call(p, ns, name, "status");
   call.patch_type = "strategic";
-  call.object = status_patch(ctx, p, message);
+  call.object = status_patch(ctx, p, message, nominee);
   kube_api_patch(ctx, &call, NULL, NULL);
   kg_doc_unref(call.object);
 }

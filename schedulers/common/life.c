@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "kube/values.h"
-#include "scheduler.h"
+#include "preempt.h"
 
 int sched_create(kg_ctx_t *ctx, void **self, sched_pick_fn pick, kg_error_t *err) {
   sched_t *s = calloc(1, sizeof *s);
@@ -27,7 +27,7 @@ static void synced(kg_ctx_t *ctx, void *self, void *arg) {
   (void)arg;
   sched_t *s = self;
   if (kube_informer_synced(s->node_informer) && kube_informer_synced(s->pod_informer) &&
-      kube_informer_synced(s->ns_informer))
+      kube_informer_synced(s->ns_informer) && kube_informer_synced(s->budget_informer))
     kg_ready(ctx);
 }
 
@@ -40,7 +40,11 @@ int sched_start(kg_ctx_t *ctx, void *self, kg_error_t *err) {
   s->ns_informer = kube_informer_start(
       ctx,
       &(kube_informer_config_t){.gvr = {"", "v1", "namespaces"}, .on_change = sched_ns_changed, .on_synced = synced});
-  return s->node_informer && s->pod_informer && s->ns_informer ? 0 : kg_error_set(err, KG_EINTERNAL, "out of memory");
+  s->budget_informer = kube_informer_start(
+      ctx, &(kube_informer_config_t){.gvr = {"policy", "v1", "poddisruptionbudgets"}, .on_synced = synced});
+  return s->node_informer && s->pod_informer && s->ns_informer && s->budget_informer
+             ? 0
+             : kg_error_set(err, KG_EINTERNAL, "out of memory");
 }
 
 void sched_activate(kg_ctx_t *ctx, void *self) {
@@ -48,7 +52,7 @@ void sched_activate(kg_ctx_t *ctx, void *self) {
 }
 
 void sched_maybe_drained(kg_ctx_t *ctx, sched_t *s) {
-  if (s->draining && !s->binding) kg_drained(ctx);
+  if (s->draining && !s->binding && !s->evicting) kg_drained(ctx);
 }
 
 void sched_drain(kg_ctx_t *ctx, void *self) {
@@ -119,6 +123,7 @@ void sched_stats(kg_ctx_t *ctx, void *self, kg_pack_t *p) {
   kg_pack_kv_int(p, "bound", (int64_t)s->bound);
   kg_pack_kv_int(p, "failed", (int64_t)s->failed);
   kg_pack_kv_int(p, "conflicts", (int64_t)s->conflicts);
+  kg_pack_kv_int(p, "preempted", (int64_t)s->preempted);
 }
 
 void sched_status(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
@@ -138,7 +143,9 @@ void sched_destroy(kg_ctx_t *ctx, void *self) {
   sched_free_relations(s);
   sched_free_cluster(s);
   kube_informer_stop(ctx, s->ns_informer);
+  kube_informer_stop(ctx, s->budget_informer);
   sched_free_flights(s);
+  sched_free_evictions(s);
   kube_recorder_free(s->recorder);
   for (int i = 0; i < SCHED_RESOURCES; i++) free(s->resource[i]), free(s->lack[i]);
   free(s->scheduler_name);

@@ -1,6 +1,6 @@
 #include "scheduler.h"
 
-enum { PARK_FIRST_MS = 1000, PARK_LAST_MS = 10000, PARK_AT_MOST_MS = 60000 };
+enum { PARK_FIRST_MS = 1000, PARK_LAST_MS = 10000, PARK_AT_MOST_MS = 60000, NOMINEE_MS = 100 };
 
 void sched_kick(kg_ctx_t *ctx, sched_t *s) {
   if (s->work_timer || !s->first || s->draining || !kg_active(ctx)) return;
@@ -89,6 +89,7 @@ void sched_park(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, unsigned why) {
 
 /* 1 s after the first attempt, twice as long after each further one, 10 s at most. */
 static int64_t backoff_ms(const sched_pod_t *p) {
+  if (p->nominee >= 0) return NOMINEE_MS; /* others made room for it */
   int64_t wait = (int64_t)PARK_FIRST_MS << (p->attempts > 4 ? 4 : p->attempts ? p->attempts - 1 : 0);
   return wait < PARK_LAST_MS ? wait : PARK_LAST_MS;
 }
@@ -99,6 +100,8 @@ void sched_unpark(kg_ctx_t *ctx, sched_t *s, unsigned why) {
     for (sched_pod_t *p = s->pods[b]; p; p = p->next) {
       if (p->state != SCHED_PARKED) continue;
       left--;
+      p->moved = true;
+      if (p->evicting) continue; /* when that is over */
       int64_t due = p->tried_ms + backoff_ms(p);
       if (!(p->why & why) || due >= p->parked_until_ms) continue;
       p->parked_until_ms = due;

@@ -39,14 +39,14 @@ static void look_at_all(sched_t *s, const sched_pod_t *pod, bool spread) {
   for (size_t b = 0; b < SCHED_BUCKETS; b++)
     for (const sched_pod_t *p = s->pods[b]; p; p = p->next) {
       if (p == pod || !placed(s, p)) continue;
-      if (pod->terms || p->terms) affinity_count(s, pod, p);
-      if (spread) spread_count(s, pod, p);
+      if (pod->terms || p->terms) affinity_count(s, pod, p, 1);
+      if (spread) spread_count(s, pod, p, 1);
     }
 }
 
 static void look_at_siblings(sched_t *s, const sched_pod_t *pod) {
   for (const sched_pod_t *p = *sched_owned(s, pod->owner); p; p = p->sibling)
-    if (p != pod && placed(s, p) && kg_str_eq(p->owner, pod->owner)) spread_count(s, pod, p);
+    if (p != pod && placed(s, p) && kg_str_eq(p->owner, pod->owner)) spread_count(s, pod, p, 1);
 }
 
 bool sched_relate(sched_t *s, const sched_pod_t *pod) {
@@ -59,6 +59,14 @@ bool sched_relate(sched_t *s, const sched_pod_t *pod) {
   affinity_finish(s, pod);
   spread_finish(s);
   return true;
+}
+
+void relations_move(sched_t *s, const sched_pod_t *pod, const sched_pod_t *other, int sign) {
+  bool spread = asks_to_spread(pod);
+  if (pod->terms || other->terms) affinity_count(s, pod, other, sign);
+  if (spread) spread_count(s, pod, other, sign);
+  if (pod->terms) affinity_finish(s, pod);
+  if (spread) spread_finish(s);
 }
 
 bool sched_filter_relations(const sched_t *s, const sched_pod_t *pod, const sched_node_t *node, sched_verdict_t *v) {

@@ -51,6 +51,9 @@ struct sched_relations {
   size_t room;
 };
 
+/* relations.c: after sched_relate(): `other` comes to its node (1), or leaves it (-1). */
+void relations_move(sched_t *s, const sched_pod_t *pod, const sched_pod_t *other, int sign);
+
 /* terms.c */
 struct sched_terms *terms_read(kg_view_t pod); /* NULL: it has none (or out of memory) */
 void terms_free(struct sched_terms *t);
@@ -60,13 +63,14 @@ bool term_matches(const sched_t *s, const term_t *t, kg_view_t owner, kg_view_t 
 bool labels_alike(kg_view_t keys, kg_view_t a, kg_view_t b);
 
 /* affinity.c */
-void affinity_count(sched_t *s, const sched_pod_t *pod, const sched_pod_t *other);
+/* One more (or, with -1, one less) is on its node. */
+void affinity_count(sched_t *s, const sched_pod_t *pod, const sched_pod_t *other, int sign);
 void affinity_finish(sched_t *s, const sched_pod_t *pod);
 bool affinity_filter(const sched_t *s, const sched_pod_t *pod, const sched_node_t *node, sched_verdict_t *v);
 
 /* spread.c */
 void spread_read(sched_t *s, const sched_pod_t *pod);
-void spread_count(sched_t *s, const sched_pod_t *pod, const sched_pod_t *other);
+void spread_count(sched_t *s, const sched_pod_t *pod, const sched_pod_t *other, int sign);
 void spread_finish(sched_t *s);
 bool spread_filter(const sched_t *s, const sched_node_t *node, sched_verdict_t *v);
 void spread_clear(struct sched_relations *r);

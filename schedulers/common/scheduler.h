@@ -49,6 +49,11 @@ typedef struct sched_pod {
   kg_str_t owner;            /* uid of its controller, borrowed from doc; n 0: none */
   unsigned why;              /* parked: SCHED_WHY_... of the nodes that refused it */
   int32_t node;              /* index it is counted on, -1: none */
+  int32_t nominee;           /* index of the node promised to it, -1: none */
+  struct sched_pod *next_nominee;
+  bool assumed;      /* counted on its nominee while another is being placed */
+  bool moved;        /* something happened while others were told to make room */
+  unsigned evicting; /* so many of them have not been answered for */
   enum { SCHED_IDLE, SCHED_QUEUED, SCHED_BINDING, SCHED_PARKED } state;
   unsigned attempts;
   int64_t tried_ms, parked_until_ms;
@@ -85,12 +90,12 @@ struct sched {
   sched_pick_fn pick;
   sched_refine_fn refine; /* may be NULL */
   void *own;              /* of the scheduler built on this */
-  kube_informer_t *node_informer, *pod_informer, *ns_informer;
+  kube_informer_t *node_informer, *pod_informer, *ns_informer, *budget_informer;
   kube_recorder_t *recorder;
   char *scheduler_name;
   sched_node_t *nodes;
   size_t n_nodes, room_nodes;
-  uint32_t *fit;                                           /* scratch, as long as nodes */
+  uint32_t *fit, *maybe;                                   /* scratch, as long as nodes */
   char *resource[SCHED_RESOURCES], *lack[SCHED_RESOURCES]; /* their names; "Insufficient NAME" */
   bool nameless; /* a list just read named a resource for which there was no place */
   uint32_t turn; /* where the next search for nodes begins */
@@ -98,9 +103,11 @@ struct sched {
   struct sched_relations *relations; /* of the pod at hand with others */
   size_t with_terms;                 /* pods that have affinity terms */
   sched_pod_t *first, *last;         /* the queue, by priority and arrival */
-  size_t queued, parked, binding;
-  struct sched_flight *flights; /* bindings without an answer */
-  uint64_t bound, failed, conflicts;
+  sched_pod_t *nominees;             /* pods to whom a node is promised */
+  size_t queued, parked, binding, evicting;
+  struct sched_flight *flights;     /* bindings without an answer */
+  struct sched_eviction *evictions; /* and those of pods that make room */
+  uint64_t bound, failed, conflicts, preempted;
   uint64_t work_timer, park_timer;
   int64_t park_at_ms;
   bool draining;
@@ -158,6 +165,8 @@ kube_call_t sched_pod_call(const sched_pod_t *p, char ns[256], char name[256], c
 void sched_free_flights(sched_t *s); /* the instance goes: no answers come any more */
 
 /* --- place.c --- */
+/* All filters, also that of the scheduler itself. After sched_relate(). */
+bool sched_fits(kg_ctx_t *ctx, sched_t *s, const sched_pod_t *p, uint32_t node, sched_verdict_t *v);
 void sched_work(kg_ctx_t *ctx, void *self, void *arg);
 
 /* --- life.c: the functions of the descriptor; self is the sched_t --- */

@@ -75,12 +75,12 @@ static bool counted(const spread_t *c, const sched_pod_t *pod, const sched_pod_t
          (kube_selector_matches(c->pods, other->labels) && labels_alike(c->same_keys, pod->labels, other->labels));
 }
 
-void spread_count(sched_t *s, const sched_pod_t *pod, const sched_pod_t *other) {
+void spread_count(sched_t *s, const sched_pod_t *pod, const sched_pod_t *other, int sign) {
   struct sched_relations *r = s->relations;
   uint16_t bits = r->counts[other->node];
   if (!bits || other->deleting || !kg_str_eq(pod->space, other->space)) return;
   for (size_t i = 0; i < r->nspreads; i++)
-    if (bits & 1u << i && counted(&r->spreads[i], pod, other)) r->tally[other->node][i]++;
+    if (bits & 1u << i && counted(&r->spreads[i], pod, other)) r->tally[other->node][i] += sign;
 }
 
 static void add_tallies(sched_t *s) {

@@ -3,68 +3,18 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "harness.h"
-#include "kube/values.h"
-
-#define PODS "v1/pods"
-#define CONTAINER "'containers':[{'name':'c','image':'i'}]"
-
-static void node(cluster_t *c, const char *name, const char *zone, int cpu) {
-  make(c, "v1/nodes", NULL, "{'metadata':{'name':'%s','labels':{'kubernetes.io/hostname':'%s','zone':'%s'}}}", name,
-       name, zone);
-  patch(c, "v1/nodes", NULL, name, NULL, "{'spec':{'taints':null}}"); /* that of the new */
-  patch(c, "v1/nodes", NULL, name, "status", "{'status':{'allocatable':{'cpu':'%d','memory':'8Gi','pods':'110'}}}",
-        cpu);
-}
-
-/* Nodes a and b in zone 1, c in zone 2. */
-static cluster_t *three_nodes(void) {
-  cluster_t *c = cluster_new(NULL, (const char *const[]){"controller-serviceaccount", "scheduler-default", NULL});
-  expect_there(c, "v1/serviceaccounts", "default", "default");
-  node(c, "a", "1", 4);
-  node(c, "b", "1", 4);
-  node(c, "c", "2", 4);
-  return c;
-}
-
-static void pod(cluster_t *c, const char *name, const char *app, const char *more) {
-  make(c, PODS, "default", "{'metadata':{'name':'%s','labels':{'app':'%s'}},'spec':{" CONTAINER "%s}}", name, app,
-       more);
-}
-
-/* The node the pod is bound to, once it is. */
-static void node_of(cluster_t *c, const char *name, char out[64]) {
-  for (int i = 0; i < 1000; i++) {
-    kg_msg_t *m = fetch(c, PODS, "default", name);
-    cr_assert(m, "pod %s is gone", name);
-    kg_str_t n = kg_view_str(at(kg_view_of(kg_msg_doc(m, 0)), "spec>nodeName"));
-    snprintf(out, 64, KG_STR_FMT, KG_STR_ARG(n));
-    kg_msg_unref(m);
-    if (*out) return;
-    pause_ms(10);
-  }
-  cr_assert(0, "pod %s was not bound in 10 s", name);
-}
-
-static bool runs_on(cluster_t *c, const char *name, const char *want) {
-  char got[64];
-  node_of(c, name, got);
-  return strcmp(got, want) == 0;
-}
-
-/* In the harness's JSON a ' is a quote: one of the text is written as its code. */
-static void expect_waits(cluster_t *c, const char *name, const char *why) {
-  char want[600] = "'";
-  for (; *why; why++) snprintf(want + strlen(want), 8, *why == '\'' ? "\\u0027" : "%c", *why);
-  strcat(want, "'");
-  expect(c, PODS, "default", name, "status>conditions>type=PodScheduled>message", want);
-}
+#include "place.h"
 
 #define REQUIRED "requiredDuringSchedulingIgnoredDuringExecution"
 #define PREFERRED "preferredDuringSchedulingIgnoredDuringExecution"
 #define TERM(key, app) "{'topologyKey':'" key "','labelSelector':{'matchLabels':{'app':'" app "'}}}"
 #define AFFINE(kind, term) ",'affinity':{'" kind "':{'" REQUIRED "':[" term "]}}"
 #define AVOID_SELF AFFINE("podAntiAffinity", TERM("kubernetes.io/hostname", "web"))
+
+#define NO_VICTIMS "No preemption victims found for incoming pod."
+#define NO_VICTIMS_AND "No preemption victims found for incoming pod,"
+#define HOPELESS " preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
+#define ONE_HOPELESS " preemption: 0/3 nodes are available: 1 Preemption is not helpful for scheduling, 2 " NO_VICTIMS
 
 Test(affinity, goes_where_its_friend_is) {
   cluster_t *c = three_nodes();
@@ -78,7 +28,7 @@ Test(affinity, goes_where_its_friend_is) {
 Test(affinity, waits_for_a_friend_and_goes_when_it_comes) {
   cluster_t *c = three_nodes();
   pod(c, "p", "web", AFFINE("podAffinity", TERM("zone", "db")));
-  expect_waits(c, "p", "0/3 nodes are available: 3 node(s) didn't match pod affinity rules.");
+  expect_waits(c, "p", "0/3 nodes are available: 3 node(s) didn't match pod affinity rules." HOPELESS);
   expect_event(c, "default", "p", "FailedScheduling", NULL);
   pod(c, "friend", "db", ",'nodeSelector':{'kubernetes.io/hostname':'c'}");
   cr_assert(runs_on(c, "p", "c"));
@@ -106,7 +56,7 @@ Test(affinity, other_namespaces_count_when_they_are_named_or_selected) {
   expect_there(c, "v1/serviceaccounts", "other", "default");
   make(c, PODS, "other", "{'metadata':{'name':'friend','labels':{'app':'db'}},'spec':{'nodeName':'c'," CONTAINER "}}");
   pod(c, "own", "web", AFFINE("podAffinity", TERM("zone", "db")));
-  expect_waits(c, "own", "0/3 nodes are available: 3 node(s) didn't match pod affinity rules.");
+  expect_waits(c, "own", "0/3 nodes are available: 3 node(s) didn't match pod affinity rules." HOPELESS);
   pod(c, "named", "web",
       AFFINE("podAffinity",
              "{'topologyKey':'zone','namespaces':['other'],'labelSelector':{'matchLabels':{'app':'db'}}}"));
@@ -127,7 +77,9 @@ Test(anti_affinity, one_on_each_node_and_no_more) {
   node_of(c, "p0", n[0]), node_of(c, "p1", n[1]), node_of(c, "p2", n[2]);
   cr_assert(strcmp(n[0], n[1]) != 0 && strcmp(n[1], n[2]) != 0 && strcmp(n[0], n[2]) != 0);
   pod(c, "p3", "web", AVOID_SELF);
-  expect_waits(c, "p3", "0/3 nodes are available: 3 node(s) didn't match pod anti-affinity rules.");
+  expect_waits(c, "p3",
+               "0/3 nodes are available: 3 node(s) didn't match pod anti-affinity rules. preemption: 0/3 nodes are "
+               "available: 3 " NO_VICTIMS);
   del(c, PODS, "default", "p1", NULL);
   kubelet(c, "default");
   cr_assert(runs_on(c, "p3", n[1]), "it takes the place that became free");
@@ -144,7 +96,7 @@ Test(anti_affinity, those_that_are_there_keep_others_away) {
   pod(c, "q", "web", ",'nodeSelector':{'zone':'1'}");
   expect_waits(c, "q",
                "0/3 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 2 node(s) didn't "
-               "satisfy existing pods anti-affinity rules.");
+               "satisfy existing pods anti-affinity rules." ONE_HOPELESS);
   cluster_free(c);
 }
 
@@ -193,11 +145,11 @@ Test(spread, refuses_what_would_tilt) {
       "'DoNotSchedule','nodeAffinityPolicy':'Ignore','labelSelector':{'matchLabels':{'app':'web'}}}]");
   expect_waits(c, "p1",
                "0/3 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 2 node(s) didn't "
-               "match pod topology spread constraints.");
+               "match pod topology spread constraints." ONE_HOPELESS);
   pod(c, "p2", "web", SPREAD("rack", "1", "DoNotSchedule"));
   expect_waits(c, "p2",
                "0/3 nodes are available: 3 node(s) didn't match pod topology spread constraints (missing required "
-               "label).");
+               "label)." HOPELESS);
   cluster_free(c);
 }
 
@@ -260,7 +212,8 @@ Test(queue, the_more_important_first) {
   expect(c, PODS, "default", "big", "status>conditions>type=PodScheduled>reason", "'Unschedulable'");
   node(c, "a", "1", 4);
   cr_assert(runs_on(c, "high", "a"));
-  expect_waits(c, "big", "0/1 nodes are available: 1 Insufficient cpu.");
+  expect_waits(c, "big",
+               "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 " NO_VICTIMS);
   cluster_free(c);
 }
 
@@ -284,6 +237,82 @@ Test(host_ports, clash_on_the_same_address_and_protocol) {
   expect_waits(
       c, "all-addresses",
       "0/3 nodes are available: 1 node(s) didn't have free ports for the requested pod ports, 2 node(s) didn't "
-      "match Pod's node affinity/selector.");
+      "match Pod's node affinity/selector. preemption: 0/3 nodes are available: 1 " NO_VICTIMS_AND
+      " 2 Preemption is not helpful for scheduling.");
+  cluster_free(c);
+}
+
+/* --- why not ------------------------------------------------------------------------------------------------------ */
+
+Test(reasons, all_that_a_node_lacks_is_told) {
+  cluster_t *c = three_nodes();
+  patch(c, "v1/nodes", NULL, "c", NULL, "{'spec':{'taints':[{'key':'k','value':'v','effect':'NoSchedule'}]}}");
+  patch(c, "v1/nodes", NULL, "b", NULL, "{'spec':{'unschedulable':true}}");
+  pause_ms(50); /* the scheduler has seen it */
+  wants(c, "big", "{'cpu':'5','memory':'9Gi'}", "");
+  expect_waits(c, "big",
+               "0/3 nodes are available: 1 Insufficient cpu, 1 Insufficient memory, 1 "
+               "node(s) had untolerated taint(s), 1 node(s) were unschedulable. preemption: 0/3 nodes are available: 3 "
+               "Preemption is not helpful for scheduling.");
+  wants(c, "named", "{'cpu':'5'}",
+        ",'affinity':{'nodeAffinity':{'" REQUIRED "':{'nodeSelectorTerms':[{'matchFields':[{'key':'metadata.name',"
+        "'operator':'In','values':['a']}]}]}}}");
+  expect_waits(c, "named",
+               "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) didn't satisfy plugin(s) [NodeAffinity]. "
+               "preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.");
+  cluster_free(c);
+}
+
+Test(taints, an_unschedulable_node_takes_those_that_tolerate_it) {
+  cluster_t *c = three_nodes();
+  patch(c, "v1/nodes", NULL, "c", NULL, "{'spec':{'unschedulable':true}}");
+  pause_ms(50);
+  wants(c, "other-effect", "{}",
+        ",'nodeSelector':{'zone':'2'},'tolerations':[{'key':'node.kubernetes.io/unschedulable','operator':'Exists',"
+        "'effect':'NoExecute'}]");
+  expect(c, PODS, "default", "other-effect", "status>conditions>type=PodScheduled>reason", "'Unschedulable'");
+  wants(
+      c, "tolerates", "{}",
+      ",'nodeSelector':{'zone':'2'},'tolerations':[{'key':'node.kubernetes.io/unschedulable','effect':'NoSchedule'}]");
+  cr_assert(runs_on(c, "tolerates", "c"));
+  cluster_free(c);
+}
+
+Test(resources, what_the_whole_pod_asks_for_stands_above_its_containers) {
+  cluster_t *c = three_nodes();
+  wants(c, "more", "{'cpu':'1'}", ",'resources':{'requests':{'cpu':'5'}}");
+  expect(c, PODS, "default", "more", "status>conditions>type=PodScheduled>reason", "'Unschedulable'");
+  make(c, PODS, "default",
+       "{'metadata':{'name':'sidecars'},'spec':{'initContainers':[{'name':'s','image':'i','restartPolicy':'Always',"
+       "'resources':{'requests':{'cpu':'2'}}},{'name':'i','image':'i','resources':{'requests':{'cpu':'3'}}}],"
+       "'containers':[{'name':'c','image':'i','resources':{'requests':{'cpu':'1'}}}]}}");
+  expect(c, PODS, "default", "sidecars", "status>conditions>type=PodScheduled>reason", "'Unschedulable'");
+  cluster_free(c);
+}
+
+Test(queue, a_pod_that_tolerates_more_now_is_tried_at_once) {
+  cluster_t *c = three_nodes();
+  patch(c, "v1/nodes", NULL, "c", NULL, "{'spec':{'taints':[{'key':'k','value':'v','effect':'NoSchedule'}]}}");
+  pause_ms(50);
+  pod(c, "p", "web", ",'nodeSelector':{'zone':'2'}");
+  expect(c, PODS, "default", "p", "status>conditions>type=PodScheduled>reason", "'Unschedulable'");
+  patch(c, PODS, "default", "p", NULL,
+        "{'spec':{'tolerations':[{'key':'k','operator':'Exists'},{'key':'node.kubernetes.io/not-ready','operator':"
+        "'Exists','effect':'NoExecute','tolerationSeconds':300},{'key':'node.kubernetes.io/unreachable','operator':"
+        "'Exists','effect':'NoExecute','tolerationSeconds':300}]}}");
+  cr_assert(runs_on(c, "p", "c"));
+  cluster_free(c);
+}
+
+Test(gates, a_gated_pod_says_so_and_goes_when_its_gates_do) {
+  cluster_t *c = three_nodes();
+  pod(c, "p", "web", ",'schedulingGates':[{'name':'example.com/wait'}]");
+  expect(c, PODS, "default", "p", "status>conditions>type=PodScheduled>reason", "'SchedulingGated'");
+  pause_ms(100);
+  expect(c, PODS, "default", "p", "spec>nodeName", NULL);
+  patch(c, PODS, "default", "p", NULL, "{'spec':{'schedulingGates':null}}");
+  char n[64];
+  node_of(c, "p", n);
+  expect(c, PODS, "default", "p", "status>conditions>type=PodScheduled>status", "'True'");
   cluster_free(c);
 }
