@@ -2,6 +2,7 @@
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BUILD=${KOGGE_BUILD_DIR:-$ROOT/build}
+PATH=$PATH:/usr/sbin:/sbin # root has none of them after `su`
 STEP=""
 
 step() { STEP=$1; printf '  … %s\n' "$STEP" >&2; }

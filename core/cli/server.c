@@ -170,7 +170,18 @@ static int help(const cli_t *cli) {
   return 0;
 }
 
+/* Root has no sbin in its PATH after `su` or under cron, and plugins call programs that are there. */
+static void complete_path(void) {
+  char path[4096];
+  const char *own = getenv("PATH");
+  if (own && strstr(own, "/usr/sbin")) return;
+  if (snprintf(path, sizeof path, "%s%s/usr/sbin:/usr/bin:/sbin:/bin", own ? own : "", own ? ":" : "") <
+      (int)sizeof path)
+    setenv("PATH", path, 1);
+}
+
 int cli_server(cli_t *cli) {
+  complete_path();
   for (int i = 0; i < cli->nrest; i++)
     if (strcmp(cli->rest[i], "--help") == 0 || strcmp(cli->rest[i], "-h") == 0) return help(cli);
   return cli->supervise ? cli_supervise(serve, cli) : serve(cli, -1);

@@ -15,6 +15,12 @@ install(TARGETS kogge-pause RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/kogg
 install(TARGETS kube EXPORT kogge-kube ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT kube)
 install(FILES deploy/kogge.yaml DESTINATION ${CMAKE_INSTALL_DATADIR}/kogge COMPONENT runtime)
 
+# The unit names the program where it is put, which is known only then (--prefix).
+install(CODE "
+  file(READ \"${CMAKE_SOURCE_DIR}/deploy/kogge.service\" unit)
+  string(REPLACE /usr/local/bin \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}\" unit \"\${unit}\")
+  file(WRITE \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/lib/systemd/system/kogge.service\" \"\${unit}\")" COMPONENT runtime)
+
 install(EXPORT kogge NAMESPACE Kogge:: FILE KoggeTargets.cmake DESTINATION ${KOGGE_CMAKE_DIR} COMPONENT development)
 install(EXPORT kogge-kube NAMESPACE Kogge:: FILE KoggeKubeTargets.cmake DESTINATION ${KOGGE_CMAKE_DIR} COMPONENT kube)
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/KoggeConfigVersion.cmake COMPATIBILITY SameMinorVersion)

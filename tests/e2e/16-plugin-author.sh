@@ -9,6 +9,7 @@ installed() { "$P/bin/kogge" --run-dir "$RUN" --data-dir "$DATA" "$@"; }
 
 say "the package holds what a plugin needs, and no header of the inside"
 cmake --install "$BUILD" --prefix "$P" --strip >/dev/null
+grep -qx "ExecStart=$P/bin/kogge server" "$P/lib/systemd/system/kogge.service" || fail "the unit does not start the program installed with it"
 DESTDIR=$WORK/dest cmake --install "$BUILD" --prefix /usr --component development >/dev/null
 [ -f "$WORK/dest/usr/include/kogge/plugin.h" ] || fail "DESTDIR is not heeded: $(find "$WORK/dest")"
 diff <(cd "$ROOT" && ls bus/include/kogge core/include/kogge | grep '\.h$' | sort) <(ls "$P/include/kogge")
