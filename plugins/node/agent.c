@@ -269,6 +269,9 @@ static void runtime_answered(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void 
   if (kg_msg_type(m) != KG_MSG_REPLY) return reconnect(a, "the runtime does not answer", kg_msg_text(m));
   set_str(&a->runtime_name, kg_str_dup(kg_view_str(kg_view_get(args, "name"))));
   set_str(&a->runtime_version, kg_str_dup(kg_view_str(kg_view_get(args, "version"))));
+  kg_view_t features = kg_view_get(args, "features");
+  a->mounts_recursively = kg_view_bool(kg_view_get(features, "recursiveReadOnlyMounts"), false);
+  a->strict_groups = kg_view_bool(kg_view_get(features, "supplementalGroupsPolicy"), false);
   a->runtime_up = true;
   node_changed(a);
   if (!a->watch_call)

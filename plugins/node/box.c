@@ -62,6 +62,7 @@ void box_free(box_t *b) {
   end_free(&b->end);
   end_free(&b->last);
   box_amounts_free(b);
+  kg_doc_unref(b->user);
   char *const owned[] = {b->name, b->id, b->image, b->image_id, b->image_user, b->wait_message, b->pull_error};
   for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) free(owned[i]);
 }
@@ -206,6 +207,12 @@ void box_follow_image(box_t *b) {
   box_event(b, "Normal", "Killing", "Container %s definition changed, will be restarted", b->name);
   b->crash_ms = 0;
   box_renew(b, box_grace(b));
+}
+
+void box_user_known(box_t *b, kg_view_t container) {
+  kg_view_t user = kg_view_get(container, "user");
+  kg_doc_unref(b->user);
+  b->user = kg_view_type(user) == KG_V_MAP ? kg_doc_copy(user.p, kg_view_span(user)) : NULL;
 }
 
 /* --- running and ended

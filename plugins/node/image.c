@@ -13,6 +13,8 @@ enum {
   SOON_MS = 1000
 };
 
+static void look_for(box_t *b);
+
 static void retry_in(box_t *b, int64_t ms) {
   b->step = STEP_IDLE;
   b->pull_call = 0;
@@ -20,8 +22,23 @@ static void retry_in(box_t *b, int64_t ms) {
   pod_kick(b->pod);
 }
 
+/* The n-th of the volumes it mounts that are images, from 1; absent: there are fewer. */
+static kg_view_t image_volume(const box_t *b, unsigned n) {
+  for (kg_iter_t it = kg_iter(kg_view_get(box_spec(b), "volumeMounts")); kg_iter_next(&it);) {
+    kg_view_t image = kg_view_get(volume_named(b->pod, VIEW_STR(it.value, "name")), "image");
+    if (kg_view_type(image) == KG_V_MAP && --n == 0) return image;
+  }
+  return (kg_view_t){0};
+}
+
+/* The one that is looked for now: those of volumes come first, then its own. */
 static kg_str_t image_of(const box_t *b) {
-  return VIEW_STR(box_spec(b), "image");
+  return b->images_left ? VIEW_STR(image_volume(b, b->images_left), "reference") : VIEW_STR(box_spec(b), "image");
+}
+
+static kg_str_t policy_of(const box_t *b) {
+  return b->images_left ? VIEW_STR(image_volume(b, b->images_left), "pullPolicy")
+                        : VIEW_STR(box_spec(b), "imagePullPolicy");
 }
 
 /* The runtime itself does not answer: nothing was wrong with the container. */
@@ -71,6 +88,16 @@ static bool name_is_good(kg_str_t name) {
   return true;
 }
 
+/* This one is here: the next, or the container is made. */
+static void image_here(box_t *b, kg_view_t status) {
+  if (!b->images_left) {
+    set_str(&b->image_user, kg_str_dup(VIEW_STR(status, "user")));
+    return box_create(b);
+  }
+  b->images_left--;
+  look_for(b);
+}
+
 /* --- pull
  * -------------------------------------------------------------------------------------------------------------- */
 
@@ -91,13 +118,12 @@ static void pulled_status(pod_t *p, box_t *b, const kg_msg_t *m) {
   kg_view_t args = kg_msg_args(m);
   if (kg_msg_type(m) != KG_MSG_REPLY) return pull_failed(b, kg_msg_text(m));
   go_duration((kg_wall_us(p->agent->ctx) - b->pull_began_us) / 1000, took);
-  set_str(&b->image_user, kg_str_dup(VIEW_STR(args, "user")));
   box_event(b, "Normal", "Pulled",
             "Successfully pulled image \"" KG_STR_FMT "\" in %s (%s including waiting). Image size: %lld bytes.",
             KG_STR_ARG(image), took, took, (long long)kg_view_int(kg_view_get(args, "size"), 0));
   b->pull_ms = 0;
   set_str(&b->pull_error, NULL);
-  box_create(b);
+  image_here(b, args);
 }
 
 static kg_doc_t *image_args(const box_t *b) {
@@ -143,25 +169,23 @@ static void refuse(box_t *b, const char *reason, const char *event, const char *
 
 static void status_known(pod_t *p, box_t *b, const kg_msg_t *m) {
   (void)p;
-  kg_str_t image = image_of(b), policy = VIEW_STR(box_spec(b), "imagePullPolicy");
+  kg_str_t image = image_of(b), policy = policy_of(b);
   bool here = kg_msg_type(m) == KG_MSG_REPLY;
   if (!here && not_there(m)) return retry_in(b, SOON_MS);
   if (kg_str_is(policy, "Always") || (!here && !kg_str_is(policy, "Never"))) return pull(b);
   if (here) {
-    set_str(&b->image_user, kg_str_dup(VIEW_STR(kg_msg_args(m), "user")));
     box_event(b, "Normal", "Pulled",
               "Container image \"" KG_STR_FMT "\" already present on machine and can be accessed by the pod",
               KG_STR_ARG(image));
-    return box_create(b);
+    return image_here(b, kg_msg_args(m));
   }
   char *text = format("Container image \"" KG_STR_FMT "\" is not present with pull policy of Never", KG_STR_ARG(image));
   refuse(b, "ErrImageNeverPull", "ErrImageNeverPull", text);
   free(text);
 }
 
-void box_image(box_t *b) {
+static void look_for(box_t *b) {
   kg_str_t image = image_of(b);
-  set_str(&b->image, kg_str_dup(image));
   if (!name_is_good(image)) {
     char *text = format("Failed to apply default image tag \"" KG_STR_FMT "\": couldn't parse image name \"" KG_STR_FMT
                         "\": invalid reference format",
@@ -172,6 +196,13 @@ void box_image(box_t *b) {
   }
   b->step = STEP_IMAGE;
   b->pull_call = pod_call(b->pod, b, "image.status", image_args(b), 0, status_known);
+}
+
+void box_image(box_t *b) {
+  set_str(&b->image, kg_str_dup(VIEW_STR(box_spec(b), "image")));
+  b->images_left = 0;
+  while (kg_view_there(image_volume(b, b->images_left + 1))) b->images_left++;
+  look_for(b);
 }
 
 /* --- create, start
@@ -217,6 +248,7 @@ static void now_made(box_t *b, kg_view_t args) {
   b->in_sandbox = b->pod->sandbox_attempt;
   set_str(&b->id, kg_str_dup(VIEW_STR(args, "id")));
   set_str(&b->image_id, kg_str_dup(VIEW_STR(args, "imageID")));
+  box_user_known(b, args);
 }
 
 static void made(pod_t *p, box_t *b, const kg_msg_t *m) {

@@ -145,9 +145,7 @@ static int mount_sub(const sub_t *s, const char *root, const char *path, char *t
                          KG_STR_ARG(s->volume), s->box->name);
 }
 
-static void pack_mount(kg_pack_t *out, const char *from, kg_str_t to, bool read_only, kg_str_t propagation) {
-  kg_pack_map(out);
-  kg_pack_kv_str(out, "hostPath", from);
+static void pack_target(kg_pack_t *out, kg_str_t to, bool read_only) {
   if (to.n && to.p[0] == '/')
     kg_pack_kv_strn(out, "path", to);
   else { /* a path that is not absolute counts from the root */
@@ -155,31 +153,71 @@ static void pack_mount(kg_pack_t *out, const char *from, kg_str_t to, bool read_
     kg_pack_fmt(out, "/" KG_STR_FMT, KG_STR_ARG(to));
   }
   kg_pack_kv_bool(out, "readOnly", read_only);
-  if (propagation.n) kg_pack_kv_strn(out, "propagation", propagation);
+}
+
+typedef struct mount {
+  bool read_only, recursive;
+  kg_str_t propagation;
+} mount_t;
+
+static void pack_mount(kg_pack_t *out, const char *from, kg_str_t to, const mount_t *how) {
+  kg_pack_map(out);
+  kg_pack_kv_str(out, "hostPath", from);
+  pack_target(out, to, how->read_only);
+  if (how->recursive) kg_pack_kv_bool(out, "recursiveReadOnly", true);
+  if (how->propagation.n) kg_pack_kv_strn(out, "propagation", how->propagation);
   kg_pack_end(out);
 }
 
-static kg_view_t volume_named(const pod_t *p, kg_str_t name) {
+kg_view_t volume_named(const pod_t *p, kg_str_t name) {
   for (kg_iter_t it = kg_iter(kg_view_get(pod_spec(p), "volumes")); kg_iter_next(&it);)
     if (kg_str_eq(kg_view_str(kg_view_get(it.value, "name")), name)) return it.value;
   return (kg_view_t){0};
+}
+
+/* The runtime mounts it: only there is known where an image lies. */
+static int image_mount(kg_view_t mount, kg_str_t image, const char *sub, kg_pack_t *out) {
+  kg_pack_map(out);
+  kg_pack_kv_strn(out, "image", image);
+  if (*sub) kg_pack_kv_str(out, "subPath", sub);
+  pack_target(out, kg_view_str(kg_view_get(mount, "mountPath")), true);
+  kg_pack_end(out);
+  return 0;
+}
+
+bool mount_is_read_only(kg_view_t mount, kg_view_t volume) {
+  return kg_view_bool(kg_view_get(mount, "readOnly"), false) || volume_is_source(volume) ||
+         kg_view_there(kg_view_get(volume, "image"));
+}
+
+bool mount_is_recursive(const pod_t *p, kg_view_t mount, kg_view_t volume) {
+  kg_str_t wish = kg_view_str(kg_view_get(mount, "recursiveReadOnly"));
+  return p->agent->mounts_recursively && mount_is_read_only(mount, volume) &&
+         (kg_str_is(wish, "Enabled") || kg_str_is(wish, "IfPossible"));
 }
 
 static int one_mount(box_t *b, kg_view_t mount, unsigned index, const env_t *e, kg_pack_t *out, kg_error_t *err) {
   kg_str_t name = kg_view_str(kg_view_get(mount, "name"));
   kg_view_t volume = volume_named(b->pod, name);
   char root[PATH_SIZE], target[PATH_SIZE];
+  kg_str_t image = VIEW_STR(volume, "image", "reference");
   const char *from = volume_path(b->pod, volume, root, sizeof root);
-  if (!from)
+  if (!from && !image.n)
     return kg_error_set(err, KG_EINVAL, "cannot find volume \"" KG_STR_FMT "\" to mount into container \"%s\"",
                         KG_STR_ARG(name), b->name);
+  mount_t how = {mount_is_read_only(mount, volume), mount_is_recursive(b->pod, mount, volume),
+                 kg_view_str(kg_view_get(mount, "mountPropagation"))};
+  if (kg_str_is(kg_view_str(kg_view_get(mount, "recursiveReadOnly")), "Enabled") && !how.recursive)
+    return kg_error_set(err, KG_EINVAL,
+                        "failed to resolve recursive read-only mode: volume \"" KG_STR_FMT
+                        "\" requested recursive read-only mode, but it is not supported by the runtime",
+                        KG_STR_ARG(name));
   char *sub = sub_path(mount, e, err);
   if (!sub) return -1;
-  int r = *sub ? mount_sub(&(sub_t){b, name, index}, from, sub, target, sizeof target, err) : 0;
-  bool read_only = kg_view_bool(kg_view_get(mount, "readOnly"), false) || volume_is_source(volume);
-  if (!r)
-    pack_mount(out, *sub ? target : from, kg_view_str(kg_view_get(mount, "mountPath")), read_only,
-               kg_view_str(kg_view_get(mount, "mountPropagation")));
+  int r = image.n ? image_mount(mount, image, sub, out)
+          : *sub  ? mount_sub(&(sub_t){b, name, index}, from, sub, target, sizeof target, err)
+                  : 0;
+  if (!r && !image.n) pack_mount(out, *sub ? target : from, kg_view_str(kg_view_get(mount, "mountPath")), &how);
   free(sub);
   return r;
 }
@@ -207,8 +245,7 @@ int volume_mounts(box_t *b, const env_t *e, kg_pack_t *out, kg_error_t *err) {
     if (one_mount(b, it.value, index++, e, out, err)) return -1;
   for (size_t i = 0; i < sizeof etc / sizeof *etc; i++) {
     snprintf(file, sizeof file, "%s/%s", dir, etc[i][0]);
-    if (!mounts_over(mounts, etc[i][1]) && !access(file, F_OK))
-      pack_mount(out, file, kg_str(etc[i][1]), false, (kg_str_t){0});
+    if (!mounts_over(mounts, etc[i][1]) && !access(file, F_OK)) pack_mount(out, file, kg_str(etc[i][1]), &(mount_t){0});
   }
   return 0;
 }

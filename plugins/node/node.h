@@ -61,8 +61,10 @@ struct box {
   int64_t attempt; /* of the container that is or was; the restart count */
   char *id;        /* of it; NULL: none yet */
   int64_t started_us;
-  char *image; /* name of the one it is made of, or that was last looked for; NULL: none yet */
+  unsigned images_left; /* volumes' images that are still to be looked for before its own */
+  char *image;          /* name of the one it is made of, or that was last looked for; NULL: none yet */
   char *image_id;
+  kg_doc_t *user;          /* {uid, gid, additionalGids} of its first process; NULL: not known */
   char *image_user;        /* of the image that is here: whom it runs as if nobody says; NULL: not known */
   int64_t in_sandbox;      /* attempt of the sandbox it is or was in */
   box_end_t end, last;     /* end: how the present one ended; last: the one before it */
@@ -181,6 +183,7 @@ struct agent {
   pod_t *list;
   char *runtime_name, *runtime_version; /* NULL until it answered */
   bool runtime_up, network_up, active;
+  bool mounts_recursively, strict_groups; /* what the runtime can: read-only mounts with all below, groupsPolicy */
   char *network_error;
   uint64_t watch_call, relist_timer, connect_timer;
   bool listing, adopted;
@@ -266,10 +269,11 @@ bool box_restarts(const box_t *b);                      /* its end is not final 
 bool box_busy(const box_t *b);
 /* preStop hook, TERM, KILL after the grace period. Records no event. Again with less grace: shortens it. */
 void box_stop(box_t *b, int64_t grace_ms);
-void box_signal(box_t *b);                  /* TERM for one that awaits its turn, if this is it */
-int64_t box_grace(const box_t *b);          /* ms that its pod gives it to end */
-void box_renew(box_t *b, int64_t grace_ms); /* box_stop, and then the next one */
-void box_follow_image(box_t *b);            /* its spec names another image: it is made anew of that one */
+void box_signal(box_t *b);                          /* TERM for one that awaits its turn, if this is it */
+void box_user_known(box_t *b, kg_view_t container); /* `user` of what the runtime says of it */
+int64_t box_grace(const box_t *b);                  /* ms that its pod gives it to end */
+void box_renew(box_t *b, int64_t grace_ms);         /* box_stop, and then the next one */
+void box_follow_image(box_t *b);                    /* its spec names another image: it is made anew of that one */
 void box_exited(box_t *b, int64_t exit, bool oom, int64_t started_us, int64_t finished_us, bool known);
 void box_wait(box_t *b, const char *reason, const char *fmt, ...) KG_PRINTF(3, 4);
 void box_id(const pod_t *p, const char *name, int64_t attempt, char *buf, size_t n);
@@ -351,9 +355,14 @@ int volumes_prepare(pod_t *p, kg_error_t *err);
 void volumes_refresh(pod_t *p); /* sources changed: write them again */
 void volumes_remove(pod_t *p);
 const char *volume_path(const pod_t *p, kg_view_t volume, char *buf, size_t n); /* on the host; NULL: not supported */
+bool mount_is_read_only(kg_view_t mount, kg_view_t volume);
+/* Read-only with all that is mounted below: it asks for it, and the runtime can. */
+bool mount_is_recursive(const pod_t *p, kg_view_t mount, kg_view_t volume);
 bool volume_is_source(kg_view_t volume); /* configMap, secret, downwardAPI, projected: read-only for containers */
 void volumes_remove_strange(agent_t *a); /* files of pods that nobody knows */
 void volumes_sweep(agent_t *a);          /* what was left in the trash, bit by bit */
+
+kg_view_t volume_named(const pod_t *p, kg_str_t name); /* of its spec; absent: there is none */
 
 /* mounts.c: the volumes a container wants, and hosts, host name and resolver; packs into an open array */
 int volume_mounts(box_t *b, const env_t *e, kg_pack_t *out, kg_error_t *err);

@@ -291,12 +291,31 @@ static void images(agent_t *a, kube_arena_t *ar, kube_node_t *status) {
   kube_set(ar, status, "images", list);
 }
 
+/* Of the runtime, under every name that pods may call it by. */
+static void features(agent_t *a, kube_arena_t *ar, kube_node_t *status) {
+  kube_node_t *list = kube_array(ar);
+  kg_iter_t it = kg_iter(kg_view_get(kg_config(a->ctx), "runtimeHandlers"));
+  const char *name = "";
+  for (int i = 0; name; i++) {
+    kube_node_t *one = kube_map(ar), *can = kube_sub(ar, one, "features");
+    kube_set(ar, one, "name", kube_str(ar, name));
+    kube_set(ar, can, "recursiveReadOnlyMounts", kube_bool(ar, a->mounts_recursively));
+    kube_set(ar, can, "userNamespaces", kube_bool(ar, false));
+    kube_push(ar, list, one);
+    name = i == 0 ? a->runtime_name : NULL;
+    if (!name && kg_iter_next(&it)) name = kube_arena_fmt(ar, KG_STR_FMT, KG_STR_ARG(kg_view_str(it.value)));
+  }
+  kube_set(ar, status, "runtimeHandlers", list);
+  kube_set(ar, kube_sub(ar, status, "features"), "supplementalGroupsPolicy", kube_bool(ar, a->strict_groups));
+}
+
 kube_node_t *node_facts(agent_t *a, kube_arena_t *ar) {
   kube_node_t *status = kube_map(ar);
   addresses(a, ar, status);
   resources(a, ar, status);
   /* No daemonEndpoints: nothing listens; what a kubelet serves on its port comes through the API's proxy (page.c). */
   node_info(a, ar, status);
+  features(a, ar, status);
   images(a, ar, status);
   return status;
 }

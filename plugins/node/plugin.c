@@ -161,7 +161,7 @@ static const kg_handler_t handlers[] = {{"node.logs", node_logs},
 KG_PLUGIN(.name = "node",
           .config_keys = "nodeName nodeIP runtime network podCIDR serviceCIDR clusterDomain clusterDNS "
                          "maxPods staticPodPath nodeLabels allowedUnsafeSysctls evictionHard "
-                         "localStorageMonitorInterval imageGCHighThresholdPercent "
+                         "runtimeHandlers localStorageMonitorInterval imageGCHighThresholdPercent "
                          "imageGCLowThresholdPercent imageMinimumGCAge containerLogMaxSize "
                          "containerLogMaxFiles containerLogMonitorInterval",
           .role = "node", .version = "0.1.0", .summary = "Runs the pods of one node", .services = services,

@@ -47,6 +47,7 @@ static void take_id(box_t *b, kg_view_t c, kg_view_t list) {
   set_str(&b->id, kg_str_dup(VIEW_STR(c, "id")));
   set_str(&b->image, kg_str_dup(VIEW_STR(c, "image")));
   set_str(&b->image_id, kg_str_dup(VIEW_STR(c, "imageID")));
+  box_user_known(b, c);
   b->attempt = kg_view_int(kg_view_get(c, "attempt"), 0);
   b->in_sandbox = kg_view_int(kg_view_get(sandbox_in(list, VIEW_STR(c, "sandbox")), "attempt"), 0);
 }

@@ -69,7 +69,15 @@ static kube_node_t *state_of(kube_arena_t *ar, const box_t *b, kube_node_t **las
 /* --- the rest
  * ---------------------------------------------------------------------------------------------------------- */
 
-static kube_node_t *mounts_of(kube_arena_t *ar, kg_view_t spec) {
+static kube_node_t *user_of(kube_arena_t *ar, kg_view_t user) {
+  kube_node_t *n = kube_map(ar), *linux_user = kube_sub(ar, n, "linux");
+  kube_set(ar, linux_user, "uid", kube_int(ar, kg_view_int(kg_view_get(user, "uid"), 0)));
+  kube_set(ar, linux_user, "gid", kube_int(ar, kg_view_int(kg_view_get(user, "gid"), 0)));
+  kube_set(ar, linux_user, "supplementalGroups", kube_tree_parse(ar, kg_view_get(user, "additionalGids")));
+  return n;
+}
+
+static kube_node_t *mounts_of(kube_arena_t *ar, const box_t *b, kg_view_t spec) {
   kube_node_t *list = kube_array(ar);
   for (kg_iter_t it = kg_iter(kg_view_get(spec, "volumeMounts")); kg_iter_next(&it);) {
     kube_node_t *m = kube_map(ar);
@@ -77,7 +85,8 @@ static kube_node_t *mounts_of(kube_arena_t *ar, kg_view_t spec) {
     kube_set(ar, m, "name", kube_strn(ar, VIEW_STR(it.value, "name")));
     kube_set(ar, m, "mountPath", kube_strn(ar, VIEW_STR(it.value, "mountPath")));
     if (ro) kube_set(ar, m, "readOnly", kube_bool(ar, true));
-    if (ro) kube_set(ar, m, "recursiveReadOnly", kube_str(ar, "Disabled"));
+    bool all = ro && mount_is_recursive(b->pod, it.value, volume_named(b->pod, VIEW_STR(it.value, "name")));
+    if (ro) kube_set(ar, m, "recursiveReadOnly", kube_str(ar, all ? "Enabled" : "Disabled"));
     kube_push(ar, list, m);
   }
   return list;
@@ -86,7 +95,7 @@ static kube_node_t *mounts_of(kube_arena_t *ar, kg_view_t spec) {
 kube_node_t *box_status(kube_arena_t *ar, box_t *b) {
   kg_view_t spec = box_spec(b), resources = box_amounts(b),
             wanted = kg_view_path(box_allocated(b), "resources", "requests", NULL);
-  kube_node_t *n = kube_map(ar), *last, *state = state_of(ar, b, &last), *mounts = mounts_of(ar, spec);
+  kube_node_t *n = kube_map(ar), *last, *state = state_of(ar, b, &last), *mounts = mounts_of(ar, b, spec);
   kube_set(ar, n, "name", kube_str(ar, b->name));
   kube_set(ar, n, "state", state);
   kube_set(ar, n, "lastState", last);
@@ -101,6 +110,7 @@ kube_node_t *box_status(kube_arena_t *ar, box_t *b) {
   }
   if (kg_view_there(wanted)) kube_set(ar, n, "allocatedResources", kube_tree_parse(ar, wanted));
   if (mounts->c.n) kube_set(ar, n, "volumeMounts", mounts);
+  if (b->user) kube_set(ar, n, "user", user_of(ar, kg_view_of(b->user)));
   return n;
 }
 

@@ -231,6 +231,8 @@ static int prepare(pod_t *p, kg_view_t volume, kg_error_t *err) {
     r = empty_dir(p, volume, err);
   else if (volume_is_source(volume))
     r = source_volume(p, volume, err);
+  else if (kg_view_type(kg_view_get(volume, "image")) == KG_V_MAP)
+    r = 0; /* its containers bring it (image.c), the runtime mounts it */
   else
     r = kg_error_set(err, KG_EINVAL, "this node has no volume plugin for " KG_STR_FMT,
                      KG_STR_ARG(first_source(volume)));

@@ -59,6 +59,7 @@ typedef struct bundle {
   kg_view_t args, security, image;
   bool privileged;
   user_t user;
+  const char *dir; /* of the container */
   kg_error_t *err;
   bool failed;
 } bundle_t;
@@ -140,14 +141,21 @@ static kube_node_t *capabilities(bundle_t *b) {
   return caps;
 }
 
+static void add_group(bundle_t *b, kube_node_t *groups, int64_t gid) {
+  for (uint32_t i = 0; i < groups->c.n; i++)
+    if (kube_node_int(groups->c.items[i], -1) == gid) return;
+  kube_push(b->a, groups, kube_int(b->a, gid));
+}
+
 static kube_node_t *process_user(bundle_t *b) {
   kube_node_t *user = kube_map(b->a), *groups = kube_array(b->a);
   kube_set(b->a, user, "uid", kube_int(b->a, b->user.uid));
   kube_set(b->a, user, "gid", kube_int(b->a, b->user.gid));
+  add_group(b, groups, b->user.gid); /* the first is among them, as containerd has it */
   for (kg_iter_t it = kg_iter(kg_view_get(b->security, "groups")); kg_iter_next(&it);)
-    kube_push(b->a, groups, kube_int(b->a, kg_view_int(it.value, 0)));
-  for (size_t i = 0; i < b->user.ngroups; i++) kube_push(b->a, groups, kube_int(b->a, b->user.groups[i]));
-  if (groups->c.n) kube_set(b->a, user, "additionalGids", groups);
+    add_group(b, groups, kg_view_int(it.value, 0));
+  for (size_t i = 0; i < b->user.ngroups; i++) add_group(b, groups, b->user.groups[i]);
+  kube_set(b->a, user, "additionalGids", groups);
   return user;
 }
 
@@ -185,6 +193,12 @@ static void add_mount(bundle_t *b, kube_node_t *list, kg_str_t to, const char *t
 #define OPTIONS(...) ((const char *const[]){__VA_ARGS__, NULL})
 #define MOUNT(to, type, ...) add_mount(b, list, KG_STR(to), type, KG_STR(type), OPTIONS(__VA_ARGS__))
 
+static void add_image(bundle_t *b, kube_node_t *list, kg_view_t mount, unsigned i) {
+  char path[PATH_SIZE] = "";
+  if (image_mount_source(mount, b->dir, i, path, b->err) < 0) b->failed = true;
+  add_mount(b, list, kg_view_str(kg_view_get(mount, "path")), "bind", kg_str(path), OPTIONS("rbind", "rprivate", "ro"));
+}
+
 static kube_node_t *mounts(bundle_t *b) {
   char shm[PATH_SIZE];
   kube_node_t *list = kube_array(b->a);
@@ -196,14 +210,21 @@ static kube_node_t *mounts(bundle_t *b) {
   MOUNT("/dev/mqueue", "mqueue", "nosuid", "noexec", "nodev");
   MOUNT("/sys", "sysfs", "nosuid", "noexec", "nodev", b->privileged ? "rw" : "ro");
   MOUNT("/sys/fs/cgroup", "cgroup", "nosuid", "noexec", "nodev", "relatime", b->privileged ? "rw" : "ro");
+  unsigned images = 0;
   for (kg_iter_t it = kg_iter(kg_view_get(b->args, "mounts")); kg_iter_next(&it);) {
     kg_str_t way = kg_view_str(kg_view_get(it.value, "propagation"));
+    if (kg_view_str(kg_view_get(it.value, "image")).n) {
+      add_image(b, list, it.value, images++);
+      continue;
+    }
     const char *propagation = kg_str_is(way, "Bidirectional")     ? "rshared"
                               : kg_str_is(way, "HostToContainer") ? "rslave"
                                                                   : "rprivate";
-    bool ro = kg_view_bool(kg_view_get(it.value, "readOnly"), false);
+    const char *writing = kg_view_bool(kg_view_get(it.value, "recursiveReadOnly"), false) ? "rro"
+                          : kg_view_bool(kg_view_get(it.value, "readOnly"), false)        ? "ro"
+                                                                                          : "rw";
     add_mount(b, list, kg_view_str(kg_view_get(it.value, "path")), "bind",
-              kg_view_str(kg_view_get(it.value, "hostPath")), OPTIONS("rbind", propagation, ro ? "ro" : "rw"));
+              kg_view_str(kg_view_get(it.value, "hostPath")), OPTIONS("rbind", propagation, writing));
   }
   return list;
 }
@@ -363,8 +384,8 @@ static int find_user(bundle_t *b, const char *dir, kg_error_t *err) {
   return 0;
 }
 
-int bundle_write(oci_t *o, const sandbox_t *s, const container_t *c, kg_view_t args, const image_t *image,
-                 const char *dir, kg_error_t *err) {
+int bundle_write(oci_t *o, const sandbox_t *s, container_t *c, kg_view_t args, const image_t *image, const char *dir,
+                 kg_error_t *err) {
   char path[PATH_SIZE + 16];
   bundle_t b = {.o = o,
                 .s = s,
@@ -372,12 +393,14 @@ int bundle_write(oci_t *o, const sandbox_t *s, const container_t *c, kg_view_t a
                 .args = args,
                 .security = kg_view_get(args, "security"),
                 .image = kg_view_of(image->config),
+                .dir = dir,
                 .err = err};
   b.privileged = kg_view_bool(kg_view_get(b.security, "privileged"), false);
   if (find_user(&b, dir, err) < 0) return -1;
   b.a = kube_arena_new();
   kube_node_t *spec = configuration(&b);
   int done = -1;
+  c->user = kube_tree_doc(kube_path(spec, "process", "user", NULL));
   if (b.failed) {
     /* err says why */
   } else if (kube_path(spec, "process", "args", NULL)->c.n == 0) {

@@ -52,8 +52,10 @@ void container_free(container_t *c) {
     kg_msg_unref(w->request);
     free(w);
   }
-  char *const owned[] = {c->id, c->sandbox, c->name, c->image, c->image_id, c->log_path, c->stop_signal, c->reason};
+  char *const owned[] = {c->id,       c->sandbox,     c->name,   c->image,      c->image_id,
+                         c->log_path, c->stop_signal, c->reason, c->more_images};
   for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) free(owned[i]);
+  kg_doc_unref(c->user);
   free(c);
 }
 
@@ -63,6 +65,27 @@ void container_unlink(container_t *c) {
       *at = c->next;
       break;
     }
+}
+
+/* --- the images it uses
+ * ---------------------------------------------------------------------------------------------------- */
+
+void container_uses(container_t *c, const char *image_id) {
+  kube_buf_t b = {0};
+  kube_buf_fmt(&b, "%s%s\n", c->more_images ? c->more_images : "", image_id);
+  kube_buf_add(&b, "", 1);
+  free(c->more_images);
+  c->more_images = b.p;
+  images_use(c->oci->images, image_id);
+}
+
+void container_unuse_images(const container_t *c) {
+  char id[256];
+  if (c->image_id) images_unuse(c->oci->images, c->image_id);
+  for (const char *p = c->more_images; p && *p; p = strchr(p, '\n') + 1) {
+    snprintf(id, sizeof id, "%.*s", (int)strcspn(p, "\n"), p);
+    images_unuse(c->oci->images, id);
+  }
 }
 
 /* --- root file system
@@ -97,16 +120,15 @@ static int add_lowers(kube_buf_t *b, lowers_t *open_as, const image_t *image, kg
   return 0;
 }
 
-static int mount_overlay(const image_t *image, const char *dir, const char *path, kg_error_t *err) {
+int overlay_mount(const image_t *image, const char *more, const char *path, kg_error_t *err) {
   kube_buf_t options = {0};
   lowers_t lowers = {0};
   kube_buf_addz(&options, "lowerdir=");
   int done = add_lowers(&options, &lowers, image, err);
-  kube_buf_fmt(&options, ",upperdir=%s/upper,workdir=%s/work", dir, dir);
+  kube_buf_addz(&options, more);
   kube_buf_add(&options, "", 1);
   if (done == 0 && mount("overlay", path, "overlay", 0, options.p) < 0)
-    done =
-        kg_error_set(err, KG_EINTERNAL, "the root file system could not be mounted at %s: %s", path, strerror(errno));
+    done = kg_error_set(err, KG_EINTERNAL, "the image could not be mounted at %s: %s", path, strerror(errno));
   close_lowers(&lowers);
   kube_buf_free(&options);
   return done;
@@ -121,7 +143,7 @@ static void own_root(const char *layer, const char *dir) {
 }
 
 static int mount_root(const image_t *image, const char *dir, kg_error_t *err) {
-  char path[PATH_SIZE];
+  char path[PATH_SIZE], more[2 * PATH_SIZE + 64];
   static const char *const parts[] = {"upper", "work", "rootfs"};
   for (int i = 0; i < 3; i++) {
     snprintf(path, sizeof path, "%s/%s", dir, parts[i]);
@@ -130,7 +152,8 @@ static int mount_root(const image_t *image, const char *dir, kg_error_t *err) {
   if (!image->nlayers) return kg_error_set(err, KG_EINVAL, "the image has no layers");
   own_root(image->layers[image->nlayers - 1], dir);
   umount2(path, MNT_DETACH); /* of an attempt that died half way */
-  return mount_overlay(image, dir, path, err);
+  snprintf(more, sizeof more, ",upperdir=%s/upper,workdir=%s/work", dir, dir);
+  return overlay_mount(image, more, path, err);
 }
 
 /* --- create
@@ -141,6 +164,7 @@ static void reply_created(oci_t *o, const kg_msg_t *m, const container_t *c) {
   kg_pack_map(&p);
   kg_pack_kv_str(&p, "id", c->id);
   kg_pack_kv_str(&p, "imageID", c->image_id);
+  if (c->user) kg_pack_kv_view(&p, "user", kg_view_of(c->user));
   kg_pack_end(&p);
   kg_doc_t *args = kg_pack_doc(&p);
   kg_reply(o->ctx, m, args, NULL, 0);
@@ -157,12 +181,11 @@ static void rm_tree(oci_t *o, const char *dir) {
 static void create_undo(oci_t *o, container_t *c) {
   char dir[PATH_SIZE], path[PATH_SIZE];
   container_dir(o, c->id, dir);
-  snprintf(path, sizeof path, "%s/rootfs", dir);
-  umount2(path, MNT_DETACH);
+  container_mounts_drop(dir);
   snprintf(path, sizeof path, "%s/record", dir);
   unlink(path);
   rm_tree(o, dir);
-  if (c->image_id) images_unuse(o->images, c->image_id);
+  container_unuse_images(c);
   container_unlink(c);
   container_free(c);
 }
@@ -294,6 +317,7 @@ static int create_files(oci_t *o, const sandbox_t *s, container_t *c, kg_view_t 
   char dir[PATH_SIZE], logs[PATH_SIZE];
   container_dir(o, c->id, dir);
   if (make_dirs(dir, 0700, err) < 0 || record_container(o, c, err) < 0 || mount_root(image, dir, err) < 0) return -1;
+  if (image_mounts_make(o, c, args, dir, err) < 0) return -1;
   snprintf(logs, sizeof logs, "%s", c->log_path);
   char *slash = strrchr(logs, '/');
   if (!slash || slash == logs) return kg_error_set(err, KG_EINVAL, "logPath: an absolute path is needed");

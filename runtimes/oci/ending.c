@@ -184,8 +184,7 @@ static void remove_logs(const container_t *c) {
 static void remove_files(oci_t *o, const container_t *c) {
   char dir[PATH_SIZE], path[PATH_SIZE];
   container_dir(o, c->id, dir);
-  snprintf(path, sizeof path, "%s/rootfs", dir);
-  umount2(path, MNT_DETACH);
+  container_mounts_drop(dir);
   exit_path(c, path);
   unlink(path);
   remove_logs(c);
@@ -204,7 +203,7 @@ static void deleted(oci_t *o, const proc_end_t *end, void *arg) {
     const char *const argv[] = {"rm", "-rf", "--one-file-system", "--", dir, NULL};
     remove_files(o, c);
     proc_run(o, argv, NULL, NULL, NULL, NULL);
-    if (c->image_id) images_unuse(o->images, c->image_id);
+    container_unuse_images(c);
     *at = c->next;
     watchers_tell(o, c, "removed");
     container_free(c);

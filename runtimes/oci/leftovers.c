@@ -21,7 +21,7 @@ typedef struct undoing {
 static void forget(oci_t *o, container_t *c) {
   waiter_t *w = c->waiters;
   c->waiters = NULL;
-  if (c->image_id) images_unuse(o->images, c->image_id);
+  container_unuse_images(c);
   container_unlink(c);
   container_free(c);
   while (w) { /* who asked for it meanwhile */
@@ -48,8 +48,7 @@ static void deleted(oci_t *o, const proc_end_t *end, void *arg) {
   undoing_t *u = arg;
   char path[PATH_SIZE + 16];
   const char *const argv[] = {"rm", "-rf", "--one-file-system", "--", u->dir, NULL};
-  snprintf(path, sizeof path, "%s/rootfs", u->dir);
-  umount2(path, MNT_DETACH);
+  container_mounts_drop(u->dir);
   snprintf(path, sizeof path, "%s/exits/%s", o->dir, u->id);
   unlink(path);
   if (proc_run(o, argv, NULL, files_gone, u, NULL) < 0) files_gone(o, NULL, u);

@@ -17,6 +17,7 @@ void pack_container(kg_pack_t *p, const container_t *c) {
   kg_pack_kv_bool(p, "oom", c->oom);
   kg_pack_kv_str(p, "image", c->image);
   kg_pack_kv_str(p, "imageID", c->image_id);
+  if (c->user) kg_pack_kv_view(p, "user", kg_view_of(c->user));
 }
 
 static void pack_sandbox(kg_pack_t *p, const oci_t *o, const sandbox_t *s) {

@@ -48,6 +48,8 @@ struct container {
   container_t *next;
   oci_t *oci;
   char *id, *sandbox, *name, *image, *image_id, *log_path, *stop_signal;
+  char *more_images; /* ids of those it has mounted, each with a newline after it; NULL: none */
+  kg_doc_t *user;    /* {uid, gid, additionalGids} of its first process; NULL: not known */
   int64_t attempt;
   state_t state;
   bool tty, oom, creating;
@@ -139,7 +141,16 @@ void container_free(container_t *c);
 void container_unlink(container_t *c);
 pid_t container_pid_file(const container_t *c, const char *name); /* in its directory; 0: not there */
 void container_dir(const oci_t *o, const char *id, char path[PATH_SIZE]);
-char *runc_message(const char *said); /* what runc means by its log lines; malloc'ed */
+void container_uses(container_t *c, const char *image_id); /* keeps one more image from going */
+void container_unuse_images(const container_t *c);         /* its own and those */
+/* Mounts an image's layers; more: the options behind its lowerdir=... */
+int overlay_mount(const image_t *image, const char *more, const char *path, kg_error_t *err);
+/* image_mounts.c: those of args.mounts that are images, under dir */
+int image_mounts_make(oci_t *o, container_t *c, kg_view_t args, const char *dir, kg_error_t *err);
+/* Where the i-th of them, or the subPath of it that `mount` means, lies. */
+int image_mount_source(kg_view_t mount, const char *dir, unsigned i, char path[PATH_SIZE], kg_error_t *err);
+void container_mounts_drop(const char *dir); /* its root file system and its images */
+char *runc_message(const char *said);        /* what runc means by its log lines; malloc'ed */
 
 /* --- start.c ------------------------------------------------------------------------------------------------------ */
 
@@ -172,9 +183,9 @@ void leftovers_remove(oci_t *o);           /* what no record speaks of */
 /* --- bundle.c, user.c
  * ------------------------------------------------------------------------------------------------------ */
 
-/* Writes config.json of the container into dir. */
-int bundle_write(oci_t *o, const sandbox_t *s, const container_t *c, kg_view_t args, const image_t *image,
-                 const char *dir, kg_error_t *err);
+/* Writes config.json of the container into dir; says in c whom it runs as. */
+int bundle_write(oci_t *o, const sandbox_t *s, container_t *c, kg_view_t args, const image_t *image, const char *dir,
+                 kg_error_t *err);
 typedef struct user {
   uint32_t uid, gid;
   uint32_t groups[64];

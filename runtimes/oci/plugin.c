@@ -150,6 +150,11 @@ static void version(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   kg_pack_kv_str(&p, "name", o->kind);
   kg_pack_kv_str(&p, "version", o->version);
   kg_pack_kv_str(&p, "apiVersion", "v1");
+  kg_pack_key(&p, "features");
+  kg_pack_map(&p);
+  kg_pack_kv_bool(&p, "recursiveReadOnlyMounts", true);
+  kg_pack_kv_bool(&p, "supplementalGroupsPolicy", true);
+  kg_pack_end(&p);
   kg_pack_end(&p);
   kg_doc_t *args = kg_pack_doc(&p);
   kg_reply(ctx, m, args, NULL, 0);

@@ -93,6 +93,11 @@ int record_container(oci_t *o, const container_t *c, kg_error_t *err) {
   kg_pack_kv_bool(&p, "tty", c->tty);
   kg_pack_kv_int(&p, "monitor", c->monitor);
   kg_pack_kv_bool(&p, "begun", c->begun);
+  kg_pack_key(&p, "moreImages");
+  kg_pack_array(&p);
+  for (const char *s = c->more_images; s && *s; s = strchr(s, '\n') + 1)
+    kg_pack_strn(&p, (kg_str_t){s, strcspn(s, "\n")});
+  kg_pack_end(&p);
   kg_pack_end(&p);
   return write_record(path, &p, err);
 }
@@ -190,6 +195,12 @@ static void read_container(oci_t *o, const char *path) {
   c->exit_code = kg_view_int(kg_view_get(v, "exitCode"), 0);
   o->containers = c;
   if (c->image_id) images_use(o->images, c->image_id);
+  for (kg_iter_t it = kg_iter(kg_view_get(v, "moreImages")); kg_iter_next(&it);) {
+    char *more = kg_str_dup(kg_view_str(it.value));
+    if (more) container_uses(c, more);
+    free(more);
+  }
+  c->user = sub_doc(kg_view_get(v, "user"));
   kg_doc_unref(doc);
   catch_up(c);
 }

@@ -27,10 +27,18 @@ static bool wants_latest(kg_str_t image) {
   return true;
 }
 
+static void pull_policy(kube_arena_t *a, kube_node_t *n, const char *field, const char *image) {
+  if (has_text(kube_get(n, field))) return;
+  bool latest = wants_latest(kube_node_str(kube_get(n, image)));
+  kube_set(a, n, field, kube_str(a, latest ? "Always" : "IfNotPresent"));
+}
+
 void kube_default_image_pull_policy(kube_arena_t *a, kube_node_t *n) {
-  if (has_text(kube_get(n, "imagePullPolicy"))) return;
-  kg_str_t image = kube_node_str(kube_get(n, "image"));
-  kube_set(a, n, "imagePullPolicy", kube_str(a, wants_latest(image) ? "Always" : "IfNotPresent"));
+  pull_policy(a, n, "imagePullPolicy", "image");
+}
+
+void kube_default_image_volume_pull_policy(kube_arena_t *a, kube_node_t *n) {
+  pull_policy(a, n, "pullPolicy", "reference");
 }
 
 /* Requests that are not given are what the limits say; only for pods themselves, not for templates. */
