@@ -4,7 +4,8 @@
 start_kogge
 eventually 30 node_ready
 kogge image build-rootfs kogge/busybox:latest
-mkdir -p "$WORK/host"
+mkdir -p "$WORK/host/below"
+mount -t tmpfs below "$WORK/host/below"
 
 say "volumes of every kind in one pod"
 k create configmap conf --from-literal=colour=red --from-literal=size=3
@@ -31,6 +32,9 @@ spec:
     - {name: pass, mountPath: /pass}
     - {name: all, mountPath: /all}
     - {name: host, mountPath: /host, readOnly: true}
+    - {name: host, mountPath: /all-of-host, readOnly: true, recursiveReadOnly: Enabled}
+    - {name: image, mountPath: /image}
+    - {name: image, mountPath: /tools, subPath: bin}
   - name: other
     image: kogge/busybox
     imagePullPolicy: Never
@@ -42,6 +46,7 @@ spec:
   - {name: conf, configMap: {name: conf, defaultMode: 0440}}
   - {name: pass, secret: {secretName: pass}}
   - {name: host, hostPath: {path: $WORK/host, type: Directory}}
+  - {name: image, image: {reference: kogge/busybox, pullPolicy: Never}}
   - name: all
     projected:
       sources:
@@ -54,6 +59,13 @@ x() { k exec vols -c main -- sh -c "$1"; }
 [ "$(x 'id -u; id -g')" = "1000
 1000" ] || fail "runAsUser: $(x id)"
 expect 2000 "$(x 'id -G')"
+expect '"supplementalGroups":[1000,2000],"uid":1000' "$(k get pod vols -o jsonpath='{.status.containerStatuses[0].user.linux}')"
+x '/tools/busybox true && [ -x /image/bin/busybox ]' || fail "an image as a volume"
+refuse "Read-only file system" x 'touch /image/x'
+refuse "Read-only file system" x 'touch /all-of-host/below/x'
+refuse "Read-only file system" x 'touch /host/x'
+expect Enabled "$(k get pod vols -o jsonpath='{.status.containerStatuses[0].volumeMounts[?(@.mountPath=="/all-of-host")].recursiveReadOnly}')"
+umount -l "$WORK/host/below"
 x 'echo mine > /disk/file; echo log > /logs/x'
 [ "$(k exec vols -c other -- cat /disk/file /disk/logs/vols/x)" = "mine
 log" ] || fail "containers share an emptyDir"
