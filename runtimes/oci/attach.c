@@ -20,10 +20,8 @@ struct attach_stream {
   oci_t *oci;
   kg_msg_t *request;
   int fd, ctl; /* ctl -1: no terminal */
-  bool no_credit, input_ended;
-  kube_buf_t input; /* what conmon has not taken yet */
-  size_t taken;
-  uint32_t owed; /* items in it, granted again when they have gone */
+  bool no_credit;
+  stream_input_t input;
 };
 
 static void attach_free(attach_stream_t *x) {
@@ -37,7 +35,7 @@ static void attach_free(attach_stream_t *x) {
     close(x->fd);
   }
   if (x->ctl >= 0) close(x->ctl);
-  kube_buf_free(&x->input);
+  kube_buf_free(&x->input.rest);
   kg_msg_unref(x->request);
   free(x);
 }
@@ -47,21 +45,8 @@ void attaches_free(oci_t *o) {
 }
 
 static void set_interest(const attach_stream_t *x) {
-  uint32_t events = (x->no_credit ? 0 : EPOLLIN) | (x->taken < x->input.n ? EPOLLOUT : 0);
+  uint32_t events = (x->no_credit ? 0 : EPOLLIN) | (input_waits(&x->input) ? EPOLLOUT : 0);
   kg_fd_change(x->oci->ctx, x->fd, events);
-}
-
-static int send_output(attach_stream_t *x, int number, const char *data, size_t n) {
-  kg_pack_t p = kg_pack();
-  kg_pack_map(&p);
-  kg_pack_kv_int(&p, "fd", number);
-  kg_pack_key(&p, "data");
-  kg_pack_bin(&p, data, n);
-  kg_pack_end(&p);
-  kg_doc_t *item = kg_pack_doc(&p);
-  int left = kg_stream_item(x->oci->ctx, x->request, item, NULL, 0);
-  kg_doc_unref(item);
-  return left;
 }
 
 /* False: the container has ended, and x is gone. */
@@ -75,23 +60,22 @@ static bool read_output(attach_stream_t *x) {
     return false;
   }
   int number = packet[0] == 3 ? 2 : 1;
-  if (n > 1 && send_output(x, number, packet + 1, (size_t)n - 1) <= 0) x->no_credit = true;
+  if (n > 1 && stream_output(x->oci->ctx, x->request, number, packet + 1, (size_t)n - 1) <= 0) x->no_credit = true;
   return true;
 }
 
 static void write_input(attach_stream_t *x) {
-  while (x->taken < x->input.n) {
-    size_t part = x->input.n - x->taken < PACKET ? x->input.n - x->taken : PACKET;
-    ssize_t n = send(x->fd, x->input.p + x->taken, part, MSG_DONTWAIT | MSG_NOSIGNAL);
+  stream_input_t *in = &x->input;
+  while (input_waits(in)) {
+    size_t part = in->rest.n - in->taken < PACKET ? in->rest.n - in->taken : PACKET;
+    ssize_t n = send(x->fd, in->rest.p + in->taken, part, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) break; /* it takes no more now, or has gone: then reading tells */
-    x->taken += (size_t)n;
+    in->taken += (size_t)n;
   }
-  if (x->taken < x->input.n) return;
-  x->input.n = x->taken = 0;
-  kg_stream_grant(x->oci->ctx, x->request, x->owed);
-  x->owed = 0;
-  if (x->input_ended) shutdown(x->fd, SHUT_WR);
+  if (input_waits(in)) return;
+  input_taken(x->oci->ctx, x->request, in);
+  if (in->ended) shutdown(x->fd, SHUT_WR);
 }
 
 static void on_socket(kg_ctx_t *ctx, void *self, int fd, uint32_t events, void *arg) {
@@ -113,12 +97,9 @@ static void resize(const attach_stream_t *x, kg_view_t size) {
 static void on_item(kg_ctx_t *ctx, void *self, const kg_msg_t *request, const kg_msg_t *item, void *arg) {
   (void)ctx, (void)self, (void)request;
   attach_stream_t *x = arg;
-  kg_view_t args = kg_msg_args(item), size = kg_view_get(args, "resize");
-  kg_str_t data = kg_view_bin(kg_view_get(args, "data"));
+  kg_view_t size = kg_view_get(kg_msg_args(item), "resize");
   if (kg_view_there(size)) resize(x, size);
-  if (data.n) kube_buf_add(&x->input, data.p, data.n);
-  if (kg_msg_type(item) == KG_MSG_ITEM) x->owed++;
-  if (kg_msg_type(item) == KG_MSG_END) x->input_ended = true;
+  input_add(&x->input, item, true);
   write_input(x);
   set_interest(x);
 }

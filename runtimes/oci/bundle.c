@@ -58,11 +58,15 @@ typedef struct bundle {
   const container_t *c;
   kg_view_t args, security, image;
   bool privileged;
-  user_t user;
   const char *dir; /* of the container */
+  user_t user;
   kg_error_t *err;
   bool failed;
 } bundle_t;
+
+static void root_path(const bundle_t *b, char path[PATH_SIZE]) {
+  snprintf(path, PATH_SIZE, "%s/rootfs", b->dir);
+}
 
 static kube_node_t *strings(kube_arena_t *a, const char *const *list) {
   kube_node_t *n = kube_array(a);
@@ -199,9 +203,20 @@ static void add_image(bundle_t *b, kube_node_t *list, kg_view_t mount, unsigned 
   add_mount(b, list, kg_view_str(kg_view_get(mount, "path")), "bind", kg_str(path), OPTIONS("rbind", "rprivate", "ro"));
 }
 
+typedef struct volumes {
+  bundle_t *b;
+  kube_node_t *list;
+} volumes_t;
+
+static void add_volume(void *arg, kg_str_t path, const char *place) {
+  volumes_t *v = arg;
+  add_mount(v->b, v->list, path, "bind", kg_str(place), OPTIONS("rbind", "rprivate", "rw"));
+}
+
 static kube_node_t *mounts(bundle_t *b) {
-  char shm[PATH_SIZE];
+  char shm[PATH_SIZE], root[PATH_SIZE];
   kube_node_t *list = kube_array(b->a);
+  root_path(b, root);
   MOUNT("/proc", "proc", "nosuid", "noexec", "nodev");
   MOUNT("/dev", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k");
   MOUNT("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5");
@@ -211,7 +226,9 @@ static kube_node_t *mounts(bundle_t *b) {
   MOUNT("/sys", "sysfs", "nosuid", "noexec", "nodev", b->privileged ? "rw" : "ro");
   MOUNT("/sys/fs/cgroup", "cgroup", "nosuid", "noexec", "nodev", "relatime", b->privileged ? "rw" : "ro");
   unsigned images = 0;
-  for (kg_iter_t it = kg_iter(kg_view_get(b->args, "mounts")); kg_iter_next(&it);) {
+  kg_view_t own = kg_view_get(b->args, "mounts");
+  if (bundle_volumes(root, b->image, own, add_volume, &(volumes_t){b, list}, b->err) < 0) b->failed = true;
+  for (kg_iter_t it = kg_iter(own); kg_iter_next(&it);) {
     kg_str_t way = kg_view_str(kg_view_get(it.value, "propagation"));
     if (kg_view_str(kg_view_get(it.value, "image")).n) {
       add_image(b, list, it.value, images++);
@@ -369,15 +386,15 @@ static kube_node_t *configuration(bundle_t *b) {
   return spec;
 }
 
-static int find_user(bundle_t *b, const char *dir, kg_error_t *err) {
-  char root[PATH_SIZE + 16], text[32];
+static int find_user(bundle_t *b, kg_error_t *err) {
+  char root[PATH_SIZE], text[32];
   kg_view_t uid = kg_view_get(b->security, "uid"), gid = kg_view_get(b->security, "gid");
   kg_str_t user = kg_view_str(kg_view_get(b->image, "User"));
   if (kg_view_type(uid) == KG_V_INT) {
     snprintf(text, sizeof text, "%lld", (long long)kg_view_int(uid, 0));
     user = kg_str(text);
   }
-  snprintf(root, sizeof root, "%s/rootfs", dir);
+  root_path(b, root);
   if (user_find(root, user, &b->user, err) < 0) return -1;
   if (kg_str_is(kg_view_str(kg_view_get(b->security, "groupsPolicy")), "Strict")) b->user.ngroups = 0;
   if (kg_view_type(gid) == KG_V_INT) b->user.gid = (uint32_t)kg_view_int(gid, 0);
@@ -396,7 +413,7 @@ int bundle_write(oci_t *o, const sandbox_t *s, container_t *c, kg_view_t args, c
                 .dir = dir,
                 .err = err};
   b.privileged = kg_view_bool(kg_view_get(b.security, "privileged"), false);
-  if (find_user(&b, dir, err) < 0) return -1;
+  if (find_user(&b, err) < 0) return -1;
   b.a = kube_arena_new();
   kube_node_t *spec = configuration(&b);
   int done = -1;

@@ -118,40 +118,9 @@ static char *pod_group(const oci_t *o, const sandbox_t *s, char group[PATH_SIZE]
   return group;
 }
 
-static void pod_v1(const oci_t *o, const char *group, kg_view_t r) {
-  char dir[PATH_SIZE * 2];
-  group_dir(o, "cpu", group, dir);
-  put_number(dir, "cpu.shares", kg_view_int(kg_view_get(r, "cpuShares"), 0));
-  put_number(dir, "cpu.cfs_period_us", kg_view_int(kg_view_get(r, "cpuPeriod"), 0));
-  put_number(dir, "cpu.cfs_quota_us", kg_view_int(kg_view_get(r, "cpuQuota"), 0));
-  group_dir(o, "memory", group, dir);
-  put_number(dir, "memory.limit_in_bytes", kg_view_int(kg_view_get(r, "memory"), 0));
+static int64_t amount(kg_view_t r, const char *key) {
+  return kg_view_int(kg_view_get(r, key), 0);
 }
-
-static int64_t weight_of(int64_t shares) {
-  return 1 + (shares - 2) * 9999 / 262142;
-}
-
-static void pod_v2(const oci_t *o, const char *group, kg_view_t r) {
-  char dir[PATH_SIZE * 2], text[64];
-  int64_t shares = kg_view_int(kg_view_get(r, "cpuShares"), 0), quota = kg_view_int(kg_view_get(r, "cpuQuota"), 0);
-  group_dir(o, "", group, dir);
-  put(dir, "cgroup.subtree_control", "+cpu +memory +pids");
-  if (shares > 0) put_number(dir, "cpu.weight", weight_of(shares));
-  snprintf(text, sizeof text, "%lld %lld", (long long)quota, (long long)kg_view_int(kg_view_get(r, "cpuPeriod"), 0));
-  if (quota > 0) put(dir, "cpu.max", text);
-  put_number(dir, "memory.max", kg_view_int(kg_view_get(r, "memory"), 0));
-}
-
-void cgroup_pod(const oci_t *o, const sandbox_t *s) {
-  char group[PATH_SIZE];
-  kg_view_t resources = kg_view_get(kg_view_of(s->args), "resources");
-  pod_group(o, s, group);
-  if (kg_view_type(resources) == KG_V_MAP) (o->unified ? pod_v2 : pod_v1)(o, group, resources);
-}
-
-/* --- changed while they run
- * -------------------------------------------------------------------------------------------- */
 
 /* n <= 0: without limit. */
 static int set_limit(const char *dir, const char *file, int64_t n, const char *none, kg_error_t *err) {
@@ -160,27 +129,57 @@ static int set_limit(const char *dir, const char *file, int64_t n, const char *n
   return set_file(dir, file, n > 0 ? text : none, err);
 }
 
-static int update_v1(const oci_t *o, const char *pod, const char *group, kg_view_t r, kg_error_t *err) {
+static int limits_v1(const oci_t *o, const char *group, kg_view_t r, kg_error_t *err) {
   char dir[PATH_SIZE * 2];
-  group_dir(o, "cpu", pod, dir);
-  put(dir, "cpu.cfs_quota_us", "-1"); /* a part may not have more than the whole, which follows */
+  int bad;
   group_dir(o, "cpu", group, dir);
-  if (set_limit(dir, "cpu.shares", kg_view_int(kg_view_get(r, "cpuShares"), 0), "2", err) < 0) return -1;
-  put_number(dir, "cpu.cfs_period_us", kg_view_int(kg_view_get(r, "cpuPeriod"), 0));
-  if (set_limit(dir, "cpu.cfs_quota_us", kg_view_int(kg_view_get(r, "cpuQuota"), 0), "-1", err) < 0) return -1;
+  bad = set_limit(dir, "cpu.shares", amount(r, "cpuShares"), "2", err);
+  put_number(dir, "cpu.cfs_period_us", amount(r, "cpuPeriod"));
+  bad |= set_limit(dir, "cpu.cfs_quota_us", amount(r, "cpuQuota"), "-1", err);
   group_dir(o, "memory", group, dir);
-  return set_limit(dir, "memory.limit_in_bytes", kg_view_int(kg_view_get(r, "memory"), 0), "-1", err);
+  return bad | set_limit(dir, "memory.limit_in_bytes", amount(r, "memory"), "-1", err);
 }
 
-static int update_v2(const oci_t *o, const char *group, kg_view_t r, kg_error_t *err) {
+static int limits_v2(const oci_t *o, const char *group, kg_view_t r, kg_error_t *err) {
   char dir[PATH_SIZE * 2], text[64];
-  int64_t shares = kg_view_int(kg_view_get(r, "cpuShares"), 0), quota = kg_view_int(kg_view_get(r, "cpuQuota"), 0),
-          period = kg_view_int(kg_view_get(r, "cpuPeriod"), 0);
+  int64_t shares = amount(r, "cpuShares"), quota = amount(r, "cpuQuota");
+  int bad;
   group_dir(o, "", group, dir);
-  if (set_limit(dir, "cpu.weight", weight_of(shares), "1", err) < 0) return -1;
-  snprintf(text, sizeof text, quota > 0 ? "%lld %lld" : "max", (long long)quota, (long long)period);
-  if (set_file(dir, "cpu.max", text, err) < 0) return -1;
-  return set_limit(dir, "memory.max", kg_view_int(kg_view_get(r, "memory"), 0), "max", err);
+  bad = set_limit(dir, "cpu.weight", shares > 0 ? 1 + (shares - 2) * 9999 / 262142 : 0, "1", err);
+  snprintf(text, sizeof text, quota > 0 ? "%lld %lld" : "max", (long long)quota, (long long)amount(r, "cpuPeriod"));
+  bad |= set_file(dir, "cpu.max", text, err);
+  return bad | set_limit(dir, "memory.max", amount(r, "memory"), "max", err);
+}
+
+/* Everything is tried: not every kernel has every file. -1: err has the last that failed. */
+static int set_limits(const oci_t *o, const char *group, kg_view_t r, kg_error_t *err) {
+  return (o->unified ? limits_v2 : limits_v1)(o, group, r, err);
+}
+
+/* To the containers' groups below. */
+static void pass_controllers_down(const oci_t *o, const char *group) {
+  char dir[PATH_SIZE * 2];
+  group_dir(o, "", group, dir);
+  put(dir, "cgroup.subtree_control", "+cpu +memory +pids");
+}
+
+void cgroup_pod(const oci_t *o, const sandbox_t *s) {
+  char group[PATH_SIZE];
+  kg_view_t resources = kg_view_get(kg_view_of(s->args), "resources");
+  pod_group(o, s, group);
+  if (kg_view_type(resources) != KG_V_MAP) return;
+  if (o->unified) pass_controllers_down(o, group);
+  set_limits(o, group, resources, NULL);
+}
+
+/* --- changed while they run
+ * -------------------------------------------------------------------------------------------- */
+
+/* In v1 a part may not have more than the whole, which follows. */
+static void lift_quota(const oci_t *o, const char *pod) {
+  char dir[PATH_SIZE * 2];
+  group_dir(o, "cpu", pod, dir);
+  put(dir, "cpu.cfs_quota_us", "-1");
 }
 
 static int64_t read_number(const char *controller, bool unified, const char *group, const char *file,
@@ -210,8 +209,9 @@ static int update(const oci_t *o, const container_t *c, const sandbox_t *s, kg_v
   pod_group(o, s, pod);
   snprintf(group, sizeof group, "%s/%s", pod, c->id);
   if (uses_more(o, group, kg_view_int(kg_view_get(r, "memory"), 0), err)) return -1;
-  if ((o->unified ? update_v2(o, group, r, err) : update_v1(o, pod, group, r, err)) < 0) return -1;
-  if (kg_view_type(whole) == KG_V_MAP) (o->unified ? pod_v2 : pod_v1)(o, pod, whole);
+  if (!o->unified) lift_quota(o, pod);
+  if (set_limits(o, group, r, err) < 0) return -1;
+  if (kg_view_type(whole) == KG_V_MAP) set_limits(o, pod, whole, NULL);
   return 0;
 }
 

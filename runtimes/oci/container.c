@@ -52,8 +52,8 @@ void container_free(container_t *c) {
     kg_msg_unref(w->request);
     free(w);
   }
-  char *const owned[] = {c->id,       c->sandbox,     c->name,   c->image,      c->image_id,
-                         c->log_path, c->stop_signal, c->reason, c->more_images};
+  char *const owned[] = {c->id,        c->sandbox,  c->name,        c->image,  c->image_id,
+                         c->image_ref, c->log_path, c->stop_signal, c->reason, c->more_images};
   for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) free(owned[i]);
   kg_doc_unref(c->user);
   free(c);
@@ -163,7 +163,7 @@ static void reply_created(oci_t *o, const kg_msg_t *m, const container_t *c) {
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
   kg_pack_kv_str(&p, "id", c->id);
-  kg_pack_kv_str(&p, "imageID", c->image_id);
+  kg_pack_kv_str(&p, "imageID", c->image_ref);
   if (c->user) kg_pack_kv_view(&p, "user", kg_view_of(c->user));
   kg_pack_end(&p);
   kg_doc_t *args = kg_pack_doc(&p);
@@ -336,6 +336,7 @@ static container_t *container_new(oci_t *o, kg_view_t args, const image_t *image
   c->image = text_of(args, "image");
   c->log_path = text_of(args, "logPath");
   c->image_id = strdup(image->id);
+  c->image_ref = images_reference(o->images, image->id, kg_str(c->image));
   c->stop_signal = text_of(args, "stopSignal");
   if (!c->stop_signal) c->stop_signal = text_of(kg_view_of(image->config), "StopSignal");
   c->attempt = kg_view_int(kg_view_get(args, "attempt"), 0);

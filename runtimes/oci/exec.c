@@ -23,11 +23,9 @@ struct exec_stream {
   pid_t pid;
   int pidfd;
   int in, out, err; /* -1: closed. With a terminal in and out are its master */
-  bool tty, ended, no_credit, input_ended, cancelled;
+  bool tty, ended, no_credit, cancelled;
   int code;
-  kube_buf_t input; /* what the process has not taken yet */
-  size_t taken;
-  uint32_t owed;        /* items in it, granted again when they have gone */
+  stream_input_t input;
   uint64_t drain_timer; /* after the end: what still comes out is waited for a little */
 };
 
@@ -55,7 +53,7 @@ static void exec_free(exec_stream_t *x) {
     close(x->pidfd);
   }
   kg_timer_cancel(o->ctx, x->drain_timer);
-  kube_buf_free(&x->input);
+  kube_buf_free(&x->input.rest);
   kg_msg_unref(x->request);
   free(x);
 }
@@ -86,23 +84,10 @@ static void maybe_finish(exec_stream_t *x) {
 /* --- output
  * ------------------------------------------------------------------------------------------------------------ */
 
-static int send_chunk(exec_stream_t *x, int number, const char *data, size_t n) {
-  kg_pack_t p = kg_pack();
-  kg_pack_map(&p);
-  kg_pack_kv_int(&p, "fd", number);
-  kg_pack_key(&p, "data");
-  kg_pack_bin(&p, data, n);
-  kg_pack_end(&p);
-  kg_doc_t *item = kg_pack_doc(&p);
-  int left = kg_stream_item(x->oci->ctx, x->request, item, NULL, 0);
-  kg_doc_unref(item);
-  return left;
-}
-
 static void pause_output(exec_stream_t *x, bool paused) {
   uint32_t out = paused ? 0 : EPOLLIN;
   x->no_credit = paused;
-  if (x->out >= 0) kg_fd_change(x->oci->ctx, x->out, out | (x->tty && x->input.n > x->taken ? EPOLLOUT : 0));
+  if (x->out >= 0) kg_fd_change(x->oci->ctx, x->out, out | (x->tty && input_waits(&x->input) ? EPOLLOUT : 0));
   if (x->err >= 0) kg_fd_change(x->oci->ctx, x->err, out);
 }
 
@@ -116,7 +101,7 @@ static bool read_output(exec_stream_t *x, int *fd, int number) {
     close_fd(x, fd);
     return false;
   }
-  int left = send_chunk(x, number, buf, (size_t)n);
+  int left = stream_output(x->oci->ctx, x->request, number, buf, (size_t)n);
   if (left <= 0) pause_output(x, true);
   return true;
 }
@@ -168,29 +153,26 @@ static void on_process_end(kg_ctx_t *ctx, void *self, int fd, uint32_t events, v
  * ------------------------------------------------------------------------------------------------------------- */
 
 static void input_done(exec_stream_t *x) {
-  if (!x->input_ended) return;
+  if (!x->input.ended) return;
   if (x->tty) return; /* a terminal has no end; the reader hangs up */
   close_fd(x, &x->in);
 }
 
 static void write_input(exec_stream_t *x) {
-  while (x->in >= 0 && x->taken < x->input.n) {
-    ssize_t n = write(x->in, x->input.p + x->taken, x->input.n - x->taken);
+  stream_input_t *in = &x->input;
+  while (x->in >= 0 && input_waits(in)) {
+    ssize_t n = write(x->in, in->rest.p + in->taken, in->rest.n - in->taken);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) break;
     if (n < 0) {
       close_fd(x, &x->in);
       break;
     }
-    x->taken += (size_t)n;
+    in->taken += (size_t)n;
   }
-  bool rest = x->in >= 0 && x->taken < x->input.n;
+  bool rest = x->in >= 0 && input_waits(in);
   if (!rest) {
-    kube_buf_free(&x->input);
-    x->input = (kube_buf_t){0};
-    x->taken = 0;
-    kg_stream_grant(x->oci->ctx, x->request, x->owed);
-    x->owed = 0;
+    input_taken(x->oci->ctx, x->request, in);
     input_done(x);
   }
   if (x->in >= 0)
@@ -200,11 +182,8 @@ static void write_input(exec_stream_t *x) {
 static void on_item(kg_ctx_t *ctx, void *self, const kg_msg_t *request, const kg_msg_t *item, void *arg) {
   (void)ctx, (void)self, (void)request;
   exec_stream_t *x = arg;
-  kg_view_t args = kg_msg_args(item), resize = kg_view_get(args, "resize");
-  if (kg_msg_type(item) == KG_MSG_END) x->input_ended = true;
-  kg_str_t data = kg_view_bin(kg_view_get(args, "data"));
-  if (kg_msg_type(item) == KG_MSG_ITEM) x->owed++;
-  if (data.n && x->in >= 0) kube_buf_add(&x->input, data.p, data.n);
+  kg_view_t resize = kg_view_get(kg_msg_args(item), "resize");
+  input_add(&x->input, item, x->in >= 0);
   if (kg_view_there(resize) && x->tty && x->out >= 0) {
     struct winsize size = {.ws_col = (unsigned short)kg_view_int(kg_view_get(resize, "w"), 80),
                            .ws_row = (unsigned short)kg_view_int(kg_view_get(resize, "h"), 24)};

@@ -29,6 +29,9 @@ void images_close(images_t *im); /* waits for work under way; NULL is allowed */
  * defaults (docker.io, library/, :latest). Fills *out (free with image_clear) and returns 0, or -1: not here. */
 int images_find(images_t *im, kg_str_t name, image_t *out);
 void image_clear(image_t *i);
+/* What Kubernetes calls an image that containers were made of: its repository and digest ("docker.io/library/busybox@
+ * sha256:..."), of the repository of `name` if it has several, or else its id. malloc'ed. */
+char *images_reference(images_t *im, const char *id, kg_str_t name);
 /* Keeps an image's layers from being removed while containers use it: counted by id. */
 void images_use(images_t *im, const char *id);
 void images_unuse(images_t *im, const char *id);

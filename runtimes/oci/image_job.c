@@ -165,7 +165,10 @@ static void answer_success(job_t *j) {
   kg_pack_end(&p);
   kg_doc_t *args = kg_pack_doc(&p);
   if (j->cli) {
-    cli_out(j->im, j->request, "out", text.p, text.n);
+    if (j->json && j->work != sweep_store)
+      cli_json(j->im, j->request, args);
+    else
+      cli_out(j->im, j->request, "out", text.p, text.n);
     cli_exit(j->im, j->request, j->code);
   } else
     kg_reply(j->im->ctx, j->request, args, NULL, 0);
@@ -210,6 +213,7 @@ static job_t *job_new(images_t *im, const kg_msg_t *request, bool cli, int (*wor
     kg_view_t auth = kg_view_get(kg_msg_args(request), "auth");
     j->auth = kg_view_there(auth) ? kg_doc_copy(auth.p, kg_view_span(auth)) : NULL;
     j->request = kg_msg_ref(request);
+    j->json = cli && cli_wants_json(request);
   }
   pthread_mutex_init(&j->lock, NULL);
   return j;

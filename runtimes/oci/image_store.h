@@ -95,6 +95,7 @@ struct job {
   kube_buf_t progress; /* lines not yet shown; under lock */
   kg_msg_t *request;   /* answered when it is done; NULL: nobody asked */
   bool cli;            /* the request is of the command line: lines go there */
+  bool json;           /* which wants JSON */
 };
 /* Starts a thread; takes its own reference of the request. Answers the request itself, also on failure. */
 void job_start(images_t *im, const kg_msg_t *request, bool cli, int (*work)(job_t *j, kg_error_t *err), kg_str_t path,
@@ -136,6 +137,9 @@ int tree_entry(tree_t *t, struct archive *a, struct archive_entry *e, kg_error_t
 int tree_finish(tree_t *t, kg_error_t *err); /* times of directories; everything on disk */
 int64_t tree_size(const tree_t *t);          /* bytes of files */
 void tree_free(tree_t *t);
+/* Opens the directory `path` below `root`, made with those above it if they are missing; links lead nowhere else. path
+ * is as before afterwards. -1: errno. */
+int tree_dir(int root, char *path);
 
 /* Makes a directory of its own below tmp/; to be removed with tree_remove. */
 int temporary_dir(const images_t *im, char path[IMAGE_PATH], kg_error_t *err);
@@ -154,6 +158,9 @@ int space_take(space_t *s, int64_t bytes, kg_error_t *err);
 /* --- image_cli.c ------------------------------------------------------------------------------------------------- */
 
 void cli_out(images_t *im, const kg_msg_t *m, const char *key, const void *p, size_t n);
+/* The document on standard output as a line of JSON. */
+void cli_json(images_t *im, const kg_msg_t *m, const kg_doc_t *doc);
+bool cli_wants_json(const kg_msg_t *m);
 void cli_exit(images_t *im, const kg_msg_t *m, int code);
 void human_size(int64_t bytes, char out[24]); /* "1.25MB"; any thread */
 

@@ -100,13 +100,13 @@ static int open_inside(int root, const char *path) {
   return (int)syscall(SYS_openat2, root, *path ? path : ".", &how, sizeof how);
 }
 
-/* The directory `path`, with those above it made if they are missing: tars need not name them. */
-static int open_made(tree_t *t, char *path) {
-  int fd = open_inside(t->root, path);
+/* Tars need not name the directories above. */
+int tree_dir(int root, char *path) {
+  int fd = open_inside(root, path);
   if (fd >= 0 || errno != ENOENT) return fd;
   char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
   if (slash) *slash = '\0';
-  int above = open_made(t, slash ? path : (char[]){""});
+  int above = tree_dir(root, slash ? path : (char[]){""});
   if (slash) *slash = '/';
   if (above < 0) return -1;
   int made = mkdirat(above, name, 0755);
@@ -126,7 +126,7 @@ static int open_parent(tree_t *t, char *path, const char **name) {
   *slash = '\0';
   if (!t->parent || strcmp(t->parent, path)) {
     forget_parent(t);
-    t->parent_fd = open_made(t, path);
+    t->parent_fd = tree_dir(t->root, path);
     if (t->parent_fd >= 0) t->parent = strdup(path);
   }
   *slash = '/';

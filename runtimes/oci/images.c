@@ -171,6 +171,24 @@ int images_find(images_t *im, kg_str_t name, image_t *out) {
   return 0;
 }
 
+/* Both in full: "HOST/PATH:TAG" and "HOST/PATH@DIGEST". */
+static bool same_repository(const char *full, const char *by_digest) {
+  size_t n = full ? strcspn(full, "@") : 0;
+  if (full && !full[n])
+    while (n && full[n] != ':') n--;
+  return n && !strncmp(full, by_digest, n) && by_digest[n] == '@';
+}
+
+char *images_reference(images_t *im, const char *id, kg_str_t name) {
+  const stored_t *s = by_id(im, kg_str(id));
+  char *full = image_name_full(name, NULL);
+  const char *best = NULL;
+  for (size_t i = 0; s && i < s->nnames; i++)
+    if (strchr(s->names[i], '@') && (!best || same_repository(full, s->names[i]))) best = s->names[i];
+  free(full);
+  return strdup(best ? best : id);
+}
+
 void image_clear(image_t *i) {
   for (size_t k = 0; k < i->nlayers; k++) free(i->layers[k]);
   free(i->layers);

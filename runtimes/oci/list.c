@@ -16,7 +16,7 @@ void pack_container(kg_pack_t *p, const container_t *c) {
   if (c->reason) kg_pack_kv_str(p, "reason", c->reason);
   kg_pack_kv_bool(p, "oom", c->oom);
   kg_pack_kv_str(p, "image", c->image);
-  kg_pack_kv_str(p, "imageID", c->image_id);
+  kg_pack_kv_str(p, "imageID", c->image_ref);
   if (c->user) kg_pack_kv_view(p, "user", kg_view_of(c->user));
 }
 

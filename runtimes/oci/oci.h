@@ -47,9 +47,10 @@ typedef struct waiter { /* a container.stop that waits for the end, or a create 
 struct container {
   container_t *next;
   oci_t *oci;
-  char *id, *sandbox, *name, *image, *image_id, *log_path, *stop_signal;
-  char *more_images; /* ids of those it has mounted, each with a newline after it; NULL: none */
-  kg_doc_t *user;    /* {uid, gid, additionalGids} of its first process; NULL: not known */
+  char *id, *sandbox, *name, *image, *log_path, *stop_signal;
+  char *image_id, *image_ref; /* "sha256:..." of its configuration; "repository@sha256:...", or the same */
+  char *more_images;          /* ids of those it has mounted, each with a newline after it; NULL: none */
+  kg_doc_t *user;             /* {uid, gid, additionalGids} of its first process; NULL: not known */
   int64_t attempt;
   state_t state;
   bool tty, oom, creating;
@@ -186,6 +187,10 @@ void leftovers_remove(oci_t *o);           /* what no record speaks of */
 /* Writes config.json of the container into dir; says in c whom it runs as. */
 int bundle_write(oci_t *o, const sandbox_t *s, container_t *c, kg_view_t args, const image_t *image, const char *dir,
                  kg_error_t *err);
+/* bundle_volumes.c: calls add with each volume of the image's configuration that none of `mounts` covers: its path in
+ * the container whose root is mounted at `root`, and on this machine. */
+typedef void (*volume_fn)(void *arg, kg_str_t path, const char *place);
+int bundle_volumes(const char *root, kg_view_t image, kg_view_t mounts, volume_fn add, void *arg, kg_error_t *err);
 typedef struct user {
   uint32_t uid, gid;
   uint32_t groups[64];
@@ -237,6 +242,18 @@ void runtime_stats(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 
 /* --- streams
  * --------------------------------------------------------------------------------------------------------------- */
+
+/* stream.c: an item {fd: number, data}. Returns the credit left, or -1 as kg_stream_item. */
+int stream_output(kg_ctx_t *ctx, const kg_msg_t *request, int number, const void *data, size_t n);
+typedef struct stream_input {
+  kube_buf_t rest; /* what the other side has not taken yet, */
+  size_t taken;    /* without so much of its beginning */
+  uint32_t owed;   /* items in it, granted again when they have gone */
+  bool ended;
+} stream_input_t;
+void input_add(stream_input_t *in, const kg_msg_t *item, bool wanted); /* wanted: its data is kept */
+bool input_waits(const stream_input_t *in);
+void input_taken(kg_ctx_t *ctx, const kg_msg_t *request, stream_input_t *in); /* all of it: the next may come */
 
 void runtime_exec(kg_ctx_t *ctx, void *self, const kg_msg_t *m); /* exec.c */
 void execs_free(oci_t *o);

@@ -88,6 +88,7 @@ int record_container(oci_t *o, const container_t *c, kg_error_t *err) {
   snprintf(path, sizeof path, "%s/record", dir);
   kg_pack_map(&p);
   pack_container(&p, c);
+  kg_pack_kv_str(&p, "stored", c->image_id);
   kg_pack_kv_str(&p, "logPath", c->log_path);
   kg_pack_kv_str(&p, "stopSignal", c->stop_signal);
   kg_pack_kv_bool(&p, "tty", c->tty);
@@ -178,7 +179,8 @@ static void read_container(oci_t *o, const char *path) {
   *c = (container_t){.next = o->containers, .oci = o, .id = id, .sandbox = text_of(v, "sandbox")};
   c->name = text_of(v, "name");
   c->image = text_of(v, "image");
-  c->image_id = text_of(v, "imageID");
+  c->image_ref = text_of(v, "imageID");
+  c->image_id = text_of(v, kg_view_there(kg_view_get(v, "stored")) ? "stored" : "imageID");
   c->log_path = text_of(v, "logPath");
   c->stop_signal = text_of(v, "stopSignal");
   c->reason = text_of(v, "reason");

@@ -57,10 +57,12 @@ expect new "$out"; expect green "$out"
 
 say "by digest, and what is damaged on the way is refused"
 digest=$(jq -r '.manifests[0].digest' "$WORK/one/index.json")
-kogge image pull "$REGISTRY/story/one@$digest"
+[ "$(kogge image pull "$REGISTRY/story/one@$digest" -o json | jq -r '.images[0]')" = "$REGISTRY/story/one@$digest" ] || fail "pull -o json"
+[ "$(k get pod one -o jsonpath='{.status.containerStatuses[0].imageID}')" = "$REGISTRY/story/one@$digest" ] || fail "the pod's imageID"
 refuse "not found" kogge image pull "$REGISTRY/story/one:absent"
 blob=$(jq -r '.layers[1].digest' "$WORK/two/blobs/sha256/$(jq -r '.manifests[0].digest' "$WORK/two/index.json" | cut -d: -f2)" | cut -d: -f2)
-kogge image remove "$REGISTRY/story/two:1" 2>/dev/null || k delete pod two --wait && kogge image remove "$REGISTRY/story/two:1"
+kogge image remove "$REGISTRY/story/two:1" 2>/dev/null || k delete pod two --wait &&
+  [ "$(kogge image remove "$REGISTRY/story/two:1" -o json | jq -r '.removed[0]')" = "$REGISTRY/story/two:1" ] || fail "remove -o json"
 echo rubbish >"$WORK/registry/docker/registry/v2/blobs/sha256/${blob:0:2}/$blob/data"
 if kogge image pull "$REGISTRY/story/two:1" >"$WORK/damaged" 2>&1; then fail "a damaged layer was taken"; fi
 k run noimage --image="$REGISTRY/story/none:1" --restart=Never

@@ -49,7 +49,7 @@ say "images"
 images() { kogge image list --output json | jq '.images | length'; }
 expect "removed 0 images" "$(kogge image prune)"
 k delete pods --all --now >/dev/null
-eventually 10 sh -c "'$BUILD/kogge' --run-dir '$RUN' image prune | grep -q 'removed 1 images'"
+eventually 10 sh -c "'$BUILD/kogge' --run-dir '$RUN' image prune | grep -q 'removed 1 image,'"
 [ "$(images)" = 0 ] || fail "images are left: $(kogge image list)"
 kogge image build-rootfs kogge/busybox:latest
 eventually 10 sh -c "[ -n \"\$(ls '$DATA/runtime/images/layers')\" ]"

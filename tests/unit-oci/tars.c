@@ -128,9 +128,10 @@ static void diff_of(const tar_t *t, char out[72]) {
 static void config_of(kube_buf_t *out, tar_t **layers, size_t n, int wrong) {
   char diff[72];
   kube_buf_fmt(out,
-               "{\"architecture\":\"%s\",\"os\":\"linux\",\"config\":{\"Cmd\":[\"sh\"],\"Env\":[\"COLOR=green\"]},"
+               "{\"architecture\":\"%s\",\"os\":\"linux\",\"config\":{\"Cmd\":[\"sh\"],\"Env\":[\"COLOR=green\"]%s},"
                "\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[",
-               wrong & FOREIGN ? "s390x" : "amd64");
+               wrong & FOREIGN ? "s390x" : "amd64",
+               wrong & VOLUMES ? ",\"Volumes\":{\"/data\":{},\"/old/\":{},\"/out\":{},\"/covered\":{}}" : "");
   for (size_t i = 0; i < n; i++) {
     diff_of(layers[i], diff);
     if (wrong & FALSE_DIFF) memset(diff + 7, '0', 8);

@@ -23,7 +23,7 @@ void tar_free(tar_t *t);
 void tar_compress(tar_t *t, const char *filter);
 void digest(const void *p, size_t n, char out[72]);
 
-enum { FALSE_DIFF = 1, FALSE_BLOB = 2, FOREIGN = 4 }; /* what is wrong with the archive */
+enum { FALSE_DIFF = 1, FALSE_BLOB = 2, FOREIGN = 4, VOLUMES = 8 }; /* what is wrong with the archive, or is in it */
 /* `docker save` of layers (ended, of which diffs are known) at path. */
 void docker_archive(const char *path, const char *name, tar_t **layers, size_t n, int wrong);
 void oci_archive(const char *path, const char *name, tar_t **layers, size_t n, int wrong);

@@ -212,13 +212,13 @@ static tar_t *busybox_layer(void) {
 }
 
 /* What a container of the image sees. */
-static char *seen(work_t *w, const char *image, const char *script) {
+static char *seen_with(work_t *w, const char *image, const char *script, const char *more) {
   char path[128];
   must(w->n, "runtime.sandbox.run", "{'id': 's', 'uid': 'u', 'hostname': 'h', 'hostNetwork': true}");
   must(w->n, "runtime.container.create",
        "{'id': 'c', 'sandbox': 's', 'name': 'c', 'image': '%s', 'command': ['/bin/sh', '-c', '%s'], 'logPath': "
-       "'%s/logs/c/0.log'}",
-       image, script, w->n->dir);
+       "'%s/logs/c/0.log'%s}",
+       image, script, w->n->dir, more);
   free(must_fail(w->n, 409, "image.remove", "{'image': '%s'}", image));
   must(w->n, "runtime.container.start", "{'id': 'c'}");
   await(w->n, "c", "\"exited\"");
@@ -226,6 +226,35 @@ static char *seen(work_t *w, const char *image, const char *script) {
   char *log = slurp(path);
   stop_all(w->n, "s", "c");
   return log;
+}
+
+static char *seen(work_t *w, const char *image, const char *script) {
+  return seen_with(w, image, script, "");
+}
+
+/* What an image declares as volumes can be written to, whatever the root is; a link of the image leads nowhere. */
+Test(images, volumes) {
+  work_t w = begin();
+  tar_t *layer = busybox_layer();
+  tar_symlink(layer, "out", "/tmp");
+  tar_dir(layer, "tmp", 01777);
+  tar_end(layer);
+  docker_archive(w.file, "t/volumes:1", &layer, 1, VOLUMES);
+  tar_free(layer);
+  import(&w);
+  shell("mkdir %s/vol", w.n->dir);
+  char more[200];
+  snprintf(more, sizeof more,
+           ", 'security': {'readOnlyRoot': true}, 'mounts': [{'hostPath': '%s/vol', 'path': '/covered'}]", w.n->dir);
+  char *log = seen_with(
+      &w, "t/volumes:1",
+      "cd /; for d in data old out covered etc; do echo > $d/kogge-was-here && echo wrote $d; done; echo old/*", more);
+  static const char *const wrote[] = {"wrote data", "wrote old", "wrote out", "wrote covered", "old/a old/b"};
+  for (size_t i = 0; i < sizeof wrote / sizeof *wrote; i++) cr_expect(strstr(log, wrote[i]), "%s: %s", wrote[i], log);
+  cr_expect(!strstr(log, "wrote etc"), "%s", log);
+  cr_expect(access("/tmp/kogge-was-here", F_OK) != 0);
+  free(log);
+  node_free(w.n);
 }
 
 static void whiteouts(work_t *w, void (*archive)(const char *, const char *, tar_t **, size_t, int),

@@ -184,6 +184,22 @@ Test(registry, and_one_that_does_not) {
   registry_t r = begin(NULL);
   must(r.n, "image.pull", "{'image': '127.0.0.1:%d/h/good:1'}", r.port);
   must(r.n, "image.status", "{'image': '127.0.0.1:%d/h/good:1'}", r.port);
+  must(r.n, "runtime.sandbox.run", "{'id': 's', 'uid': 'u', 'hostname': 'h', 'hostNetwork': true}");
+  kg_msg_t *m =
+      ask_good(r.n, "runtime.container.create",
+               "{'id': 'c', 'sandbox': 's', 'name': 'c', 'image': '127.0.0.1:%d/h/good:1', 'command': ['/file'], "
+               "'logPath': '%s/c.log'}",
+               r.port, r.n->dir);
+  kg_str_t id = kg_view_str(kg_view_get(kg_msg_args(m), "imageID"));
+  cr_expect(id.n > 80 && memmem(id.p, id.n, "/h/good@sha256:", 15), "as Kubernetes names it: " KG_STR_FMT,
+            KG_STR_ARG(id));
+  kg_msg_unref(m);
+  node_restart(r.n);
+  char *json = listed(r.n, "containers", "c");
+  cr_expect(json && strstr(json, "/h/good@sha256:"), "%s", json);
+  free(json);
+  free(must_fail(r.n, KG_ECONFLICT, "image.remove", "{'image': '127.0.0.1:%d/h/good:1'}", r.port));
+  stop_all(r.n, "s", "c");
   cr_expect(!store_is_empty(&r));
   end(&r);
 }
