@@ -18,11 +18,20 @@ expect "✓ kogge runs already" "$out"
 expect "its API at https://127.0.0.1:$PORT" "$out"
 [ "$(kogge_pids)" = "$before" ] || fail "started twice"
 
+say "after another build: the new one runs, the containers go on"
+pods() { k get pods -l app=web -o jsonpath='{.items[*].status.containerStatuses[*].containerID}'; }
+running=$(pods)
+touch "$RUN/kogge.sock" -d '1 hour ago'
+out=$(up --https-port "$PORT") || fail "$out"
+expect "✓ started kogge server" "$out"
+[ "$(kogge_pids)" != "$before" ] || fail "it is the old one"
+[ "$(pods)" = "$running" ] || fail "containers were started again"
+
 say "beside another that has the port: ends at once, with the reason"
 start=$SECONDS
-RUN=$WORK/run2 DATA=$WORK/data2 refuse "port $PORT is in use" up --https-port "$PORT"
+(RUN=$WORK/run2 DATA=$WORK/data2; refuse "port $PORT is in use" up --https-port "$PORT")
 [ $((SECONDS - start)) -lt 8 ] || fail "took $((SECONDS - start)) s to say so"
-RUN=$WORK/run3 DATA=$WORK/data3 refuse "overlaps the addresses of Services" up --https-port $((PORT + 500)) --pod-cidr "${SERVICES%/*}/24"
+(RUN=$WORK/run3 DATA=$WORK/data3; refuse "overlaps the addresses of Services" up --https-port $((PORT + 500)) --pod-cidr "${SERVICES%/*}/24")
 refuse "--bridge wants a value" "$ROOT/scripts/up" --bridge
 
 say "down, by the run directory alone"
