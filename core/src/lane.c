@@ -1,6 +1,7 @@
 #include "lane.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,12 @@
 
 /* So many messages at most between two looks at descriptors, timers and the other lanes. */
 #define BATCH 256
+
+enum {
+  TRIM_AFTER_US = 20 * 1000, /* of work in handlers: the garbage of less is not worth the look */
+  TRIM_EVERY_US = 5 * 1000000,
+  TRIM_KEEP = 256 << 10 /* bytes at the end of the heap that may stay for the next burst */
+};
 
 int kg_lane_post_from_manager(kg_kernel_t *k, kg_lane_t *lane, kg_parcel_t p) {
   return kg_outlet_send(k, &k->outlets[lane->index], lane, p);
@@ -115,10 +122,25 @@ static int patience(const kg_lane_t *lane) {
   return ms > 3600000 ? 3600000 : (int)ms;
 }
 
+/*
+ * What was freed here and there in a burst of work stays with malloc until it is asked to give whole pages back. A lane
+ * asks when it is about to sleep and has worked for a while since, and no more often than a thousandth of the time.
+ */
+static void give_back(kg_lane_t *lane) {
+  uint64_t busy = atomic_load_explicit(&lane->busy_us, memory_order_relaxed);
+  if (busy - lane->trimmed_busy_us < TRIM_AFTER_US || lane->now_us < lane->trim_next_us) return;
+  int64_t began = kg_clock_us();
+  malloc_trim(TRIM_KEEP);
+  lane->now_us = kg_clock_us();
+  lane->trimmed_busy_us = busy;
+  lane->trim_next_us = lane->now_us + 1000 * (lane->now_us - began) + TRIM_EVERY_US;
+}
+
 static void wait_for_events(kg_lane_t *lane) {
   struct epoll_event events[64];
   int timeout = patience(lane);
   if (timeout) {
+    give_back(lane);
     kg_count(&lane->sleeps, 1);
     atomic_store_explicit(&lane->pulse->busy_since_us, 0, memory_order_relaxed);
   }

@@ -48,7 +48,9 @@ struct kg_lane {
   kg_table_t watches, timers; /* fd + 1 -> kg_watch_t, id -> kg_timer_entry_t */
   uint64_t last_timer;
   uint32_t last_turn;
-  int64_t now_us; /* when the last handler returned */
+  int64_t now_us;           /* when the last handler returned */
+  uint64_t trimmed_busy_us; /* lane.c, give_back(): busy_us when memory was given back last */
+  int64_t trim_next_us;
   uint64_t random[2];
   /* for reports of other threads */
   kg_pulse_t *_Atomic pulse, own_pulse;

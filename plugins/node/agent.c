@@ -29,7 +29,7 @@ static pod_t *pod_by_uid(agent_t *a, kg_str_t uid) {
 box_t *agent_box(agent_t *a, kg_str_t id) {
   for (pod_t *p = a->list; p; p = p->next)
     for (size_t i = 0; i < p->nboxes; i++)
-      if (p->boxes[i].id && kg_str_is(id, p->boxes[i].id)) return &p->boxes[i];
+      if (p->boxes[i]->id && kg_str_is(id, p->boxes[i]->id)) return p->boxes[i];
   return NULL;
 }
 
@@ -46,8 +46,8 @@ void agent_config_changed(agent_t *a, kg_str_t ns) {
     if (p->volumes == 1) volumes_refresh(p);
     p->volumes_retry_ms = 0;
     for (size_t i = 0; i < p->nboxes; i++)
-      if (p->boxes[i].wait_reason && !strcmp(p->boxes[i].wait_reason, "CreateContainerConfigError"))
-        p->boxes[i].retry_ms = 0;
+      if (p->boxes[i]->wait_reason && !strcmp(p->boxes[i]->wait_reason, "CreateContainerConfigError"))
+        p->boxes[i]->retry_ms = 0;
     pod_kick(p);
   }
 }

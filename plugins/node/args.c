@@ -17,7 +17,7 @@ static void pack_ports(kg_pack_t *k, const pod_t *p) {
   kg_pack_key(k, "ports");
   kg_pack_array(k);
   for (size_t i = 0; i < p->nboxes; i++)
-    for (kg_iter_t it = kg_iter(kg_view_get(box_spec(&p->boxes[i]), "ports")); kg_iter_next(&it);) {
+    for (kg_iter_t it = kg_iter(kg_view_get(box_spec(p->boxes[i]), "ports")); kg_iter_next(&it);) {
       kg_str_t protocol = VIEW_STR(it.value, "protocol"), ip = VIEW_STR(it.value, "hostIP");
       int64_t host = kg_view_int(kg_view_get(it.value, "hostPort"), 0);
       if (host <= 0) continue;

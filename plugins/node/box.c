@@ -20,7 +20,9 @@ enum {
 static void add_boxes(pod_t *p, const char *list, bool ephemeral) {
   for (kg_iter_t it = kg_iter(kg_view_get(pod_spec(p), list)); kg_iter_next(&it);) {
     if (p->nboxes == p->room || (ephemeral && pod_box(p, VIEW_STR(it.value, "name")))) continue;
-    box_t *b = &p->boxes[p->nboxes++];
+    box_t *b = calloc(1, sizeof *b);
+    if (!b) return;
+    p->boxes[p->nboxes++] = b;
     b->pod = p;
     b->name = kg_str_dup(VIEW_STR(it.value, "name"));
     b->kind = ephemeral ? BOX_EPHEMERAL : BOX_MAIN;
@@ -35,7 +37,7 @@ void boxes_make(pod_t *p) {
   size_t n = kg_view_count(kg_view_get(spec, "containers")) + kg_view_count(kg_view_get(spec, "initContainers"));
   p->boxes = calloc(n + EPHEMERAL_MOST, sizeof *p->boxes);
   if (!p->boxes) return;
-  p->room = n + EPHEMERAL_MOST; /* they never move: calls and timers point to them */
+  p->room = n + EPHEMERAL_MOST;
   add_boxes(p, "initContainers", false);
   add_boxes(p, "containers", false);
   boxes_add_ephemeral(p);
@@ -65,11 +67,12 @@ void box_free(box_t *b) {
   kg_doc_unref(b->user);
   char *const owned[] = {b->name, b->id, b->image, b->image_id, b->image_user, b->wait_message, b->pull_error};
   for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) free(owned[i]);
+  free(b);
 }
 
 box_t *pod_box(const pod_t *p, kg_str_t name) {
   for (size_t i = 0; i < p->nboxes; i++)
-    if (kg_str_is(name, p->boxes[i].name)) return &p->boxes[i];
+    if (kg_str_is(name, p->boxes[i]->name)) return p->boxes[i];
   return NULL;
 }
 
@@ -332,9 +335,11 @@ static void send_stop(box_t *b, int64_t grace_ms) {
 static bool others_first(const box_t *b) {
   const pod_t *p = b->pod;
   if (b->kind != BOX_SIDECAR || !pod_ending(p)) return false;
+  bool later = false;
   for (size_t i = 0; i < p->nboxes; i++) {
-    const box_t *other = &p->boxes[i];
-    if (box_busy(other) && (other->kind != BOX_SIDECAR || other > b)) return true;
+    const box_t *other = p->boxes[i];
+    if (box_busy(other) && (other->kind != BOX_SIDECAR || later)) return true;
+    later |= other == b;
   }
   return false;
 }

@@ -18,7 +18,7 @@ kg_doc_t *backoffs_pack(const agent_t *a) {
   kg_pack_key(&k, "backoffs");
   kg_pack_array(&k);
   for (const pod_t *p = a->list; p; p = p->next)
-    for (size_t i = 0; i < p->nboxes; i++) pack_box(&k, &p->boxes[i]);
+    for (size_t i = 0; i < p->nboxes; i++) pack_box(&k, p->boxes[i]);
   kg_pack_end(&k);
   kg_pack_end(&k);
   return kg_pack_doc(&k);

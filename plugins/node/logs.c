@@ -11,7 +11,7 @@ box_t *asked_box(agent_t *a, const kg_msg_t *m, pod_t **pod) {
   }
   box_t *b = container.n ? pod_box(p, container) : NULL;
   for (size_t i = 0; !container.n && i < p->nboxes && !b; i++)
-    if (p->boxes[i].kind == BOX_MAIN) b = &p->boxes[i];
+    if (p->boxes[i]->kind == BOX_MAIN) b = p->boxes[i];
   if (!b)
     kg_fail(a->ctx, m, KG_EINVAL, "container \"" KG_STR_FMT "\" in pod \"%s\" is not available", KG_STR_ARG(container),
             p->name);
@@ -31,7 +31,7 @@ static int64_t attempt_of(agent_t *a, const kg_msg_t *m, const box_t *b, bool pr
   }
   if (b->state != BOX_NONE) return b->attempt;
   if (b->last.there) return b->attempt - (b->id && b->last.id && strcmp(b->id, b->last.id) != 0);
-  if (!reason) reason = b->pod->nboxes && b->pod->boxes[0].kind != BOX_MAIN ? "PodInitializing" : "ContainerCreating";
+  if (!reason) reason = b->pod->nboxes && b->pod->boxes[0]->kind != BOX_MAIN ? "PodInitializing" : "ContainerCreating";
   if (!strcmp(reason, "ErrImagePull")) reason = "image can't be pulled";
   if (!strcmp(reason, "ImagePullBackOff")) reason = "trying and failing to pull image";
   kg_fail(a->ctx, m, KG_EINVAL, "container \"%s\" in pod \"%s\" is waiting to start: %s", b->name, b->pod->name,

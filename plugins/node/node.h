@@ -147,7 +147,7 @@ struct pod {
   int volumes; /* 0: not ready, 1: ready */
   int64_t volumes_retry_ms, volumes_backoff_ms;
   token_t *tokens;
-  box_t *boxes;
+  box_t **boxes; /* in the order of the spec, ephemeral ones last; each has its place for good */
   size_t nboxes, room;
   op_t *ops;
   uint64_t sync_timer, wake_timer;

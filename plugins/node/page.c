@@ -59,8 +59,8 @@ static void running_pods(agent_t *a, const kg_msg_t *m) {
                  first ? "" : ",", p->name, p->ns, p->uid);
     bool comma = first = false;
     for (size_t i = 0; i < p->nboxes; i++) {
-      if (p->boxes[i].state != BOX_RUNNING) continue;
-      kube_buf_fmt(&b, "%s{\"name\":\"%s\",\"resources\":{}}", comma ? "," : "", p->boxes[i].name);
+      if (p->boxes[i]->state != BOX_RUNNING) continue;
+      kube_buf_fmt(&b, "%s{\"name\":\"%s\",\"resources\":{}}", comma ? "," : "", p->boxes[i]->name);
       comma = true;
     }
     kube_buf_addz(&b, "]},\"status\":{}}");
@@ -75,7 +75,7 @@ static void metrics(agent_t *a, const kg_msg_t *m) {
   for (const pod_t *p = a->list; p; p = p->next) {
     sandboxes += p->sandbox == SB_READY;
     for (size_t i = 0; i < p->nboxes; i++)
-      states[p->boxes[i].state == BOX_RUNNING ? 0 : p->boxes[i].state == BOX_EXITED ? 1 : 2]++;
+      states[p->boxes[i]->state == BOX_RUNNING ? 0 : p->boxes[i]->state == BOX_EXITED ? 1 : 2]++;
   }
   kube_buf_fmt(&b,
                "# HELP kubelet_running_pods Number of pods that have a running pod sandbox\n"

@@ -45,7 +45,7 @@ static void one_pod(kube_buf_t *b, const pod_t *p, const sample_t *then, const s
       b, "{\"podRef\":{\"name\":\"%s\",\"namespace\":\"%s\",\"uid\":\"%s\"},\"startTime\":\"%s\",\"containers\":[",
       p->name, p->ns, p->uid, p->start_time);
   for (size_t i = 0; i < p->nboxes; i++) {
-    const box_t *x = &p->boxes[i];
+    const box_t *x = p->boxes[i];
     if (!x->id || !stats_of(now, kg_str(x->id), &u)) continue;
     int64_t own = box_rate(x, then, now, &u);
     kube_buf_fmt(b, "%s{\"name\":\"%s\",", comma ? "," : "", x->name);
@@ -97,7 +97,7 @@ static void boxes_of(agent_t *a, const sample_t *now, const series_t *s, kube_bu
   kube_buf_fmt(b, "# TYPE %s %s\n", s->name, s->kind);
   for (const pod_t *p = a->list; p; p = p->next)
     for (size_t i = 0; i < p->nboxes; i++) {
-      const box_t *x = &p->boxes[i];
+      const box_t *x = p->boxes[i];
       if (!x->id || !stats_of(now, kg_str(x->id), &u)) continue;
       kube_buf_fmt(b, "%s{container=\"%s\",namespace=\"%s\",pod=\"%s\"}", s->name, x->name, p->ns, p->name);
       value(b, &u, s->which, now->at_us);

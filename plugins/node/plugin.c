@@ -141,7 +141,7 @@ static void stats(kg_ctx_t *ctx, void *self, kg_pack_t *p) {
   int64_t pods = 0, running = 0;
   for (const pod_t *pod = a->list; pod; pod = pod->next) {
     pods++;
-    for (size_t i = 0; i < pod->nboxes; i++) running += pod->boxes[i].state == BOX_RUNNING;
+    for (size_t i = 0; i < pod->nboxes; i++) running += pod->boxes[i]->state == BOX_RUNNING;
   }
   kg_pack_kv_str(p, "node", a->name);
   kg_pack_kv_int(p, "pods", pods);

@@ -77,7 +77,7 @@ void pod_free(pod_t *p) {
       break;
     }
   if (p->is_static) static_forget(p);
-  for (size_t i = 0; i < p->nboxes; i++) box_free(&p->boxes[i]);
+  for (size_t i = 0; i < p->nboxes; i++) box_free(p->boxes[i]);
   while (p->ops) {
     op_t *op = p->ops;
     p->ops = op->next;

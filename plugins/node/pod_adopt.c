@@ -150,7 +150,7 @@ void pod_adopt(pod_t *p, kg_view_t list) {
   backoffs_take(p);
   pod_allocation_found(p);
   for (size_t i = 0; i < p->nboxes; i++) {
-    box_t *b = &p->boxes[i];
+    box_t *b = p->boxes[i];
     adopt_box(b, list);
     if (b->state == BOX_NONE && !b->id) adopt_lost(b);
     if (ready && b->kind == BOX_MAIN && b->state != BOX_NONE && b->in_sandbox == p->sandbox_attempt)
@@ -186,7 +186,7 @@ static void sandbox_lost(pod_t *p) {
 }
 
 void pod_relisted(pod_t *p, kg_view_t list, int64_t asked_us) {
-  for (size_t i = 0; i < p->nboxes; i++) relist_box(&p->boxes[i], list, asked_us);
+  for (size_t i = 0; i < p->nboxes; i++) relist_box(p->boxes[i], list, asked_us);
   if (p->sandbox != SB_READY) return;
   kg_view_t s = latest_sandbox(p, list);
   if (!kg_str_is(VIEW_STR(s, "id"), p->sandbox_id) || !kg_str_is(VIEW_STR(s, "state"), "ready")) sandbox_lost(p);

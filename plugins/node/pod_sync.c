@@ -129,7 +129,7 @@ static bool init_step(pod_t *p, box_t *b) {
 
 static bool initialize(pod_t *p) {
   for (size_t i = 0; i < p->nboxes && !p->initialized; i++) {
-    box_t *b = &p->boxes[i];
+    box_t *b = p->boxes[i];
     if ((b->kind == BOX_INIT || b->kind == BOX_SIDECAR) && !init_step(p, b)) return false;
   }
   p->initialized = true;
@@ -139,7 +139,7 @@ static bool initialize(pod_t *p) {
 static void run_containers(pod_t *p) {
   bool over = true;
   for (size_t i = 0; i < p->nboxes; i++) {
-    box_t *b = &p->boxes[i];
+    box_t *b = p->boxes[i];
     bool ended = b->state == BOX_EXITED && b->step == STEP_IDLE && !box_restarts(b);
     if (b->kind == BOX_INIT || b->kind == BOX_EPHEMERAL || ended) continue;
     if (b->kind == BOX_MAIN) over = false;
@@ -178,8 +178,8 @@ static void sync_running(pod_t *p) {
   check_deadline(p);
   if (pod_ending(p) || !volumes_ready(p) || !sandbox_ready(p)) return;
   for (size_t i = 0; i < p->nboxes; i++) {
-    box_follow_image(&p->boxes[i]);
-    if (p->boxes[i].kind == BOX_EPHEMERAL && p->boxes[i].state == BOX_NONE) box_ensure(&p->boxes[i]);
+    box_follow_image(p->boxes[i]);
+    if (p->boxes[i]->kind == BOX_EPHEMERAL && p->boxes[i]->state == BOX_NONE) box_ensure(p->boxes[i]);
   }
   if (initialize(p)) run_containers(p);
   pod_resize(p);
@@ -219,7 +219,7 @@ static bool end_boxes(pod_t *p) {
   int64_t grace = grace_of(p);
   bool over = true;
   for (size_t i = 0; i < p->nboxes; i++) {
-    box_t *b = &p->boxes[i];
+    box_t *b = p->boxes[i];
     end_box(b, grace);
     if (b->awaits_turn) box_signal(b);
     if (box_busy(b)) over = false;

@@ -101,7 +101,7 @@ static void resize(box_t *b) {
 
 void pod_resize(pod_t *p) {
   for (size_t i = 0; i < p->nboxes; i++) {
-    box_t *b = &p->boxes[i];
+    box_t *b = p->boxes[i];
     if (b->applying || b->stopping || b->state != BOX_RUNNING) continue;
     if (due(b))
       resize(b);
@@ -118,7 +118,7 @@ bool pod_resizing(const pod_t *p, const char **error) {
   bool yes = false;
   *error = NULL;
   for (size_t i = 0; i < p->nboxes; i++) {
-    const box_t *b = &p->boxes[i];
+    const box_t *b = p->boxes[i];
     if (!due(b)) continue;
     yes = true;
     if (b->resize_error) *error = b->resize_error;

@@ -68,7 +68,7 @@ static void on_look(kg_ctx_t *ctx, void *self, void *arg) {
   bool any = false;
   for (const pod_t *p = a->list; p; p = p->next)
     for (size_t i = 0; i < p->nboxes; i++) {
-      const box_t *b = &p->boxes[i];
+      const box_t *b = p->boxes[i];
       if (b->state != BOX_RUNNING) continue;
       any = true;
       box_log_path(b, b->attempt, path, sizeof path);

@@ -165,7 +165,7 @@ static void stats_known(agent_t *a, const sample_t *then, const sample_t *now, c
   kg_pack_key(&k, "containers");
   kg_pack_array(&k);
   for (pod_t *p = a->list; p; p = p->next)
-    for (size_t i = 0; i < p->nboxes; i++) pack_box(&k, &p->boxes[i], then, now);
+    for (size_t i = 0; i < p->nboxes; i++) pack_box(&k, p->boxes[i], then, now);
   kg_pack_end(&k);
   kg_pack_end(&k);
   kg_doc_t *args = kg_pack_doc(&k);

@@ -32,7 +32,7 @@ static kube_node_t *terminated(kube_arena_t *ar, const box_t *b, const box_end_t
 }
 
 static bool has_init(const pod_t *p) {
-  return p->nboxes && p->boxes[0].kind != BOX_MAIN;
+  return p->nboxes && p->boxes[0]->kind != BOX_MAIN;
 }
 
 static kube_node_t *waiting(kube_arena_t *ar, const box_t *b) {
@@ -163,7 +163,7 @@ const char *pod_phase(const pod_t *p) {
   if (kg_str_is(shown, "Succeeded")) return "Succeeded";
   if (kg_str_is(shown, "Failed") || p->fail_reason) return "Failed";
   for (size_t i = 0; i < p->nboxes; i++) {
-    const box_t *b = &p->boxes[i];
+    const box_t *b = p->boxes[i];
     if (b->kind == BOX_EPHEMERAL) continue;
     (b->kind == BOX_MAIN ? count_main : b->kind == BOX_INIT ? count_init : count_sidecar)(b, &n);
   }

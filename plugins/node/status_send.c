@@ -25,7 +25,7 @@ static void set_condition(pod_t *p, int which, bool on, const char *reason, cons
 static char *names_of(const pod_t *p, const char *what, bool (*bad)(const box_t *b)) {
   kube_buf_t t = {0};
   for (size_t i = 0; i < p->nboxes; i++)
-    if (bad(&p->boxes[i])) kube_buf_fmt(&t, "%s%s", t.n ? " " : "", p->boxes[i].name);
+    if (bad(p->boxes[i])) kube_buf_fmt(&t, "%s%s", t.n ? " " : "", p->boxes[i]->name);
   char *text = t.n ? format("containers with %s status: [%.*s]", what, (int)t.n, t.p) : NULL;
   kube_buf_free(&t);
   return text;
@@ -43,7 +43,7 @@ static void initialized(pod_t *p, const char *phase) {
   char *text = names_of(p, "incomplete", is_incomplete);
   bool ran = false;
   for (size_t i = 0; i < p->nboxes; i++)
-    ran |= p->boxes[i].kind == BOX_MAIN && (p->boxes[i].state == BOX_RUNNING || p->boxes[i].last.there);
+    ran |= p->boxes[i]->kind == BOX_MAIN && (p->boxes[i]->state == BOX_RUNNING || p->boxes[i]->last.there);
   if (!strcmp(phase, "Succeeded"))
     set_condition(p, COND_INITIALIZED, true, "PodCompleted", NULL);
   else if (!text || ran)
@@ -198,7 +198,7 @@ static void set_addresses(kube_arena_t *ar, kube_node_t *s, const pod_t *p) {
 static void set_boxes(kube_arena_t *ar, kube_node_t *s, pod_t *p) {
   kube_node_t *main = kube_array(ar), *init = kube_array(ar), *ephemeral = kube_array(ar);
   for (size_t i = 0; i < p->nboxes; i++) {
-    box_t *b = &p->boxes[i];
+    box_t *b = p->boxes[i];
     kube_push(ar, b->kind == BOX_MAIN ? main : b->kind == BOX_EPHEMERAL ? ephemeral : init, box_status(ar, b));
   }
   if (ephemeral->c.n) kube_set(ar, s, "ephemeralContainerStatuses", ephemeral);

@@ -73,7 +73,7 @@ static void judge(pod_t *p, kg_view_t answer) {
                              KG_STR_ARG(VIEW_STR(it.value, "name")), KG_STR_ARG(most)));
   }
   for (size_t i = 0; i < p->nboxes; i++) {
-    const box_t *b = &p->boxes[i];
+    const box_t *b = p->boxes[i];
     box_log_path(b, 0, log, sizeof log);
     *strrchr(log, '/') = 0; /* all of its logs */
     int64_t n = (b->id ? taken(answer, "containers", b->id) : 0) + taken(answer, "paths", log);
@@ -104,7 +104,7 @@ static void pack_paths(const pod_t *p, kg_pack_t *k) {
   for (kg_iter_t it = kg_iter(kg_view_get(pod_spec(p), "volumes")); kg_iter_next(&it);)
     if (on_disk(it.value) && volume_path(p, it.value, path, sizeof path)) kg_pack_str(k, path);
   for (size_t i = 0; i < p->nboxes; i++) {
-    box_log_path(&p->boxes[i], 0, path, sizeof path);
+    box_log_path(p->boxes[i], 0, path, sizeof path);
     *strrchr(path, '/') = 0;
     kg_pack_str(k, path);
   }
@@ -122,7 +122,7 @@ static void ask(agent_t *a) {
   kg_pack_array(&k);
   for (const pod_t *p = a->list; p; p = p->next)
     for (size_t i = 0; is_watched(p) && i < p->nboxes; i++)
-      if (p->boxes[i].id) kg_pack_str(&k, p->boxes[i].id);
+      if (p->boxes[i]->id) kg_pack_str(&k, p->boxes[i]->id);
   kg_pack_end(&k);
   kg_pack_end(&k);
   agent_call(a, a->runtime, "runtime.disk", kg_pack_doc(&k), counted);

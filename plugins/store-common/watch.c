@@ -7,7 +7,7 @@
 
 #include "store.h"
 
-enum { RING_MAX = 8192, RING_BYTES = 16 << 20 };
+enum { RING_MAX = 8192, RING_BYTES = 16 << 20, RING_SETTLED = 64 };
 
 typedef struct store_watcher watcher_t;
 struct store_watcher {
@@ -171,9 +171,14 @@ static void pump(store_front_t *f, watcher_t *w) {
 void store_publish(store_front_t *f, store_event_t *e) {
   ring_add(f, e);
   kg_doc_t *args = NULL;
-  for (watcher_t *w = f->watchers; w; w = w->next)
+  bool behind = false;
+  for (watcher_t *w = f->watchers; w; w = w->next) {
     if (!w->behind) w->behind = !send_event(f, w, e, &args);
+    behind |= w->behind;
+  }
   kg_doc_unref(args);
+  /* Everybody has everything, and the backend can tell it again: no need to hold it in memory too. */
+  while (!behind && !f->dirty && f->ring_count > RING_SETTLED) ring_drop(f);
 }
 
 /* --- catching up from a backend that hands changes over later --------------------------------------------------------

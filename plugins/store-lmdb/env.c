@@ -12,7 +12,7 @@
 
 #include "lmdb_store.h"
 
-enum { MAPPED_MAX = 16 << 20 };
+enum { MAPPED_MAX = 2 << 20 }; /* bytes touched until the mapping is let go: its pages stay in the page cache */
 
 int lmdb_error(kg_error_t *err, int rc, const char *what) {
   int code = rc == ENOSPC || rc == EDQUOT || rc == MDB_MAP_FULL ? KG_EFULL : KG_EINTERNAL;

@@ -13,10 +13,9 @@ enum { KEPT = 256, SAME_WITHIN_US = 600 * 1000000 };
 enum { MESSAGES = 10, BURST = 25, REFILL_US = 300 * 1000000 };
 
 typedef struct {
-  uint64_t hash;
+  uint64_t hash, suffix; /* the Event is named after its object and the suffix */
   int64_t first_us, last_us;
   unsigned count;
-  char name[300];
 } seen_t;
 
 typedef struct { /* messages of one object, type and reason */
@@ -31,11 +30,15 @@ typedef struct { /* what an object may still tell */
   double tokens;
 } budget_t;
 
-struct kube_recorder {
-  char *component, *host;
+typedef struct {
   seen_t seen[KEPT];
   alike_t alike[KEPT];
   budget_t budgets[KEPT];
+} memory_t;
+
+struct kube_recorder {
+  char *component, *host;
+  memory_t *memory; /* made at the first event: most recorders never tell one */
 };
 
 kube_recorder_t *kube_recorder_new(const char *component, const char *host) {
@@ -52,6 +55,7 @@ void kube_recorder_free(kube_recorder_t *r) {
   if (!r) return;
   free(r->component);
   free(r->host);
+  free(r->memory);
   free(r);
 }
 
@@ -60,22 +64,19 @@ static uint64_t mix(uint64_t h, kg_str_t s) {
 }
 
 /* The slot of this event; a fresh one (count 1) takes the place of whatever was there. */
-static seen_t *slot_of(kg_ctx_t *ctx, kube_recorder_t *r, uint64_t hash, kg_str_t object_name, int64_t now) {
-  seen_t *s = &r->seen[hash % KEPT];
-  if (s->hash == hash && now - s->last_us < SAME_WITHIN_US) {
+static seen_t *slot_of(kg_ctx_t *ctx, memory_t *m, uint64_t hash, int64_t now) {
+  seen_t *s = &m->seen[hash % KEPT];
+  if (s->hash == hash && now - s->last_us < SAME_WITHIN_US)
     s->count++;
-  } else {
-    *s = (seen_t){.hash = hash, .first_us = now, .count = 1};
-    snprintf(s->name, sizeof s->name, "%.*s.%016llx", (int)(object_name.n < 253 ? object_name.n : 253),
-             object_name.p ? object_name.p : "", (unsigned long long)((uint64_t)now * 1000 + kg_random(ctx) % 1000));
-  }
+  else
+    *s = (seen_t){hash, (uint64_t)now * 1000 + kg_random(ctx) % 1000, .first_us = now, .count = 1};
   s->last_us = now;
   return s;
 }
 
 /* Whether so many other messages were alike that this one is told with them. */
-static bool is_one_of_many(kube_recorder_t *r, uint64_t hash, uint64_t message, int64_t now) {
-  alike_t *a = &r->alike[hash % KEPT];
+static bool is_one_of_many(memory_t *m, uint64_t hash, uint64_t message, int64_t now) {
+  alike_t *a = &m->alike[hash % KEPT];
   unsigned i = 0;
   if (a->hash != hash || now - a->last_us > SAME_WITHIN_US) *a = (alike_t){.hash = hash};
   a->last_us = now;
@@ -86,8 +87,8 @@ static bool is_one_of_many(kube_recorder_t *r, uint64_t hash, uint64_t message, 
   return true;
 }
 
-static bool may_tell(kube_recorder_t *r, uint64_t object, int64_t now) {
-  budget_t *b = &r->budgets[object % KEPT];
+static bool may_tell(memory_t *m, uint64_t object, int64_t now) {
+  budget_t *b = &m->budgets[object % KEPT];
   if (b->hash != object) *b = (budget_t){object, now, BURST};
   b->tokens += (double)(now - b->since_us) / REFILL_US;
   if (b->tokens > BURST) b->tokens = BURST;
@@ -116,15 +117,15 @@ static void pack_involved(kg_pack_t *p, kg_view_t object) {
   kg_pack_end(p);
 }
 
-static kg_doc_t *event_doc(const kube_recorder_t *r, const seen_t *s, kg_view_t object, const char *ns,
-                           const char *type, const char *reason, const char *message) {
+static kg_doc_t *event_doc(const kube_recorder_t *r, const seen_t *s, kg_view_t object, const char *name,
+                           const char *ns, const char *type, const char *reason, const char *message) {
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
   kg_pack_kv_str(&p, "apiVersion", "v1");
   kg_pack_kv_str(&p, "kind", "Event");
   kg_pack_key(&p, "metadata");
   kg_pack_map(&p);
-  kg_pack_kv_str(&p, "name", s->name);
+  kg_pack_kv_str(&p, "name", name);
   kg_pack_kv_str(&p, "namespace", ns);
   kg_pack_end(&p);
   pack_involved(&p, object);
@@ -153,12 +154,13 @@ static void repeated(const seen_t *s, const char *message, kg_pack_t *p) {
   kg_pack_end(p);
 }
 
-static void send(kg_ctx_t *ctx, const kube_recorder_t *r, const seen_t *s, kg_doc_t *event, const char *ns) {
+static void send(kg_ctx_t *ctx, const kube_recorder_t *r, const seen_t *s, kg_doc_t *event, const char *name,
+                 const char *ns) {
   kube_call_t call = {.gvr = {"", "v1", "events"}, .ns = ns, .object = event, .field_manager = r->component};
   if (s->count == 1) {
     kube_api_create(ctx, &call, NULL, NULL);
   } else {
-    call.name = s->name;
+    call.name = name;
     call.patch_type = "merge";
     kube_api_patch(ctx, &call, NULL, NULL);
   }
@@ -179,15 +181,20 @@ void kube_event(kg_ctx_t *ctx, kube_recorder_t *r, kg_view_t object, const char 
   uint64_t of = mix(mix(mix(KG_HASH_START, kube_uid(object)), kube_name(object)), kg_str(ns));
   uint64_t alike = mix(mix(of, kg_str(type)), kg_str(reason));
   uint64_t same = mix(mix(alike, kg_view_str(kg_view_get(object, "fieldPath"))), kg_str(message));
-  if (!may_tell(r, of, now)) return;
-  if (is_one_of_many(r, alike, mix(KG_HASH_START, kg_str(message)), now)) {
+  if (!r->memory && !(r->memory = calloc(1, sizeof *r->memory))) return;
+  if (!may_tell(r->memory, of, now)) return;
+  if (is_one_of_many(r->memory, alike, mix(KG_HASH_START, kg_str(message)), now)) {
     message = text;
     same = alike;
   }
-  const seen_t *s = slot_of(ctx, r, same, kube_name(object), now);
+  const seen_t *s = slot_of(ctx, r->memory, same, now);
+  kg_str_t about = kube_name(object);
+  char name[300];
+  snprintf(name, sizeof name, "%.*s.%016llx", (int)(about.n < 253 ? about.n : 253), about.p ? about.p : "",
+           (unsigned long long)s->suffix);
   kg_pack_t p = kg_pack();
   if (s->count > 1) repeated(s, message, &p);
-  kg_doc_t *doc = s->count > 1 ? kg_pack_doc(&p) : event_doc(r, s, object, ns, type, reason, message);
-  send(ctx, r, s, doc, ns);
+  kg_doc_t *doc = s->count > 1 ? kg_pack_doc(&p) : event_doc(r, s, object, name, ns, type, reason, message);
+  send(ctx, r, s, doc, name, ns);
   kg_doc_unref(doc);
 }
