@@ -164,7 +164,8 @@ static int64_t backoff_left(const pass_t *p, int64_t index) {
   if (!n) return 0;
   int64_t wait = n > 7 ? BACKOFF_LAST_MS : (int64_t)BACKOFF_MS << (n - 1);
   if (wait > BACKOFF_LAST_MS) wait = BACKOFF_LAST_MS;
-  return wait - (kg_wall_us(p->ctx) - last) / 1000;
+  int64_t gone = (kg_wall_us(p->ctx) - last) / 1000;
+  return wait - (gone > 0 ? gone : 0); /* less than none: the clock was put back */
 }
 
 static void later(pass_t *p, int64_t ms) {

@@ -224,6 +224,7 @@ static void recall(box_t *b) {
 void probes_start(box_t *b) {
   kg_ctx_t *ctx = b->pod->agent->ctx;
   int64_t age_ms = b->started_us ? (kg_wall_us(ctx) - b->started_us) / 1000 : 0;
+  if (age_ms < 0) age_ms = 0; /* the clock was put back */
   probes_stop(b);
   for (int i = 0; i < PROBE_KINDS; i++) {
     probe_t *pr = &b->probe[i];

@@ -109,7 +109,8 @@ void stats_ask(agent_t *a, stats_fn fn, void *arg) {
   if (!one) return fn(a, NULL, NULL, "out of memory", arg);
   *one = (asker_t){s->askers, fn, arg};
   s->askers = one;
-  bool fresh = s->then.at_us && kg_wall_us(a->ctx) - s->now.at_us < APART_US;
+  int64_t age_us = kg_wall_us(a->ctx) - s->now.at_us; /* less than none: the clock was put back */
+  bool fresh = s->then.at_us && age_us >= 0 && age_us < APART_US;
   if (s->call || s->timer) return; /* it is told with the others */
   if (fresh && s->now.at_us - s->then.at_us >= APART_US)
     tell(a, NULL);

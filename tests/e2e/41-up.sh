@@ -36,5 +36,5 @@ refuse "--bridge wants a value" "$ROOT/scripts/up" --bridge
 
 say "down, by the run directory alone"
 k delete -f "$ROOT/deploy/demo" --wait=false
-out=$("$ROOT/scripts/down" --run-dir "$RUN" 2>&1) || fail "$out"
+out=$("$ROOT/scripts/down" --run-dir="$RUN" 2>&1) || fail "$out"
 expect "✓ removed $DATA and $RUN" "$out"
