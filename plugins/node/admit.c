@@ -1,4 +1,6 @@
 /* What a node does not let run at all, however often it is tried. */
+#include <unistd.h>
+
 #include "kube/placement.h"
 #include "node.h"
 
@@ -32,6 +34,23 @@ static const char *refused_sysctl(const pod_t *p, char **message) {
     if (!fine) return "SysctlForbidden";
   }
   return NULL;
+}
+
+static bool wants_apparmor(kg_view_t context) {
+  kg_str_t type = VIEW_STR(context, "appArmorProfile", "type");
+  return type.n && !kg_str_is(type, "Unconfined");
+}
+
+/* A profile that is asked for and not applied would be a broken promise. */
+static const char *refused_apparmor(const pod_t *p, char **message) {
+  bool wanted = wants_apparmor(kg_view_get(pod_spec(p), "securityContext"));
+  for (size_t i = 0; i < p->nboxes; i++)
+    wanted |= wants_apparmor(kg_view_get(box_spec(&p->boxes[i]), "securityContext"));
+  if (!wanted) return NULL;
+  *message = format("Cannot enforce AppArmor: %s", access("/sys/kernel/security/apparmor/profiles", F_OK)
+                                                       ? "AppArmor is not enabled on the host"
+                                                       : "this node applies no profiles");
+  return "AppArmor";
 }
 
 /* --- the node's labels and taints ------------------------------------------------------------------------------- */
@@ -100,6 +119,7 @@ const char *pod_too_big(const pod_t *p, char **message) {
 
 const char *pod_refused(const pod_t *p, char **message) {
   const char *reason = refused_sysctl(p, message);
+  if (!reason) reason = refused_apparmor(p, message);
   kg_doc_t *node = reason ? NULL : kube_informer_get(p->agent->node, KG_STR(""), kg_str(p->agent->name));
   if (node) reason = refused_place(p, kg_view_of(node), message);
   if (!reason) reason = refused_ports(p, message);

@@ -128,9 +128,24 @@ bool box_policy_is(const box_t *b, const char *policy) {
   return kg_str_is(own.n ? own : VIEW_STR(pod_spec(b->pod), "restartPolicy"), policy);
 }
 
+/* restartPolicyRules of a container with a restartPolicy of its own: the first that speaks of the exit code counts. */
+static bool rule_restarts(const box_t *b) {
+  kg_view_t spec = box_spec(b);
+  if (!VIEW_STR(spec, "restartPolicy").n) return false;
+  for (kg_iter_t it = kg_iter(kg_view_get(spec, "restartPolicyRules")); kg_iter_next(&it);) {
+    kg_view_t codes = kg_view_get(it.value, "exitCodes");
+    bool in = false, not_in = kg_str_is(VIEW_STR(codes, "operator"), "NotIn");
+    for (kg_iter_t v = kg_iter(kg_view_get(codes, "values")); kg_iter_next(&v);)
+      in |= kg_view_int(v.value, -1) == b->end.exit;
+    if (kg_view_there(codes) && in != not_in) return kg_str_is(VIEW_STR(it.value, "action"), "Restart");
+  }
+  return false;
+}
+
 bool box_restarts(const box_t *b) {
   if (b->kind == BOX_SIDECAR || b->renewing) return true;
   if (b->kind == BOX_EPHEMERAL) return false;
+  if (rule_restarts(b)) return true;
   if (box_policy_is(b, "Never")) return false;
   if (b->kind == BOX_INIT || box_policy_is(b, "OnFailure")) return b->end.exit != 0;
   return true;

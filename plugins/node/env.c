@@ -198,6 +198,8 @@ static int one_env(box_t *b, env_t *e, kg_view_t var, kg_error_t *err) {
     r = key_ref(p, ref, false, &value, err);
   else if (kg_view_there(ref = kg_view_get(from, "secretKeyRef")))
     r = key_ref(p, ref, true, &value, err);
+  else if (kg_view_there(ref = kg_view_get(from, "fileKeyRef")))
+    r = file_key(p, ref, &value, err);
   else if (kg_view_there(ref = kg_view_get(from, "fieldRef")))
     r = (value = field_value(p, kg_view_str(kg_view_get(ref, "fieldPath")), err)) ? 0 : -1;
   else if (kg_view_there(ref = kg_view_get(from, "resourceFieldRef")))

@@ -1,6 +1,4 @@
 /* What the downward API shows: fields of the pod, resources of a container. */
-#include <unistd.h>
-
 #include "node.h"
 
 /* "key=\"value\"" a line, sorted as the map is; values quoted as Go's %q does. */
@@ -70,11 +68,6 @@ char *field_value(pod_t *p, kg_str_t path, kg_error_t *err) {
   return NULL;
 }
 
-/* What a container may use if it does not say: all the node has to give. */
-static int64_t node_milli(bool cpu) {
-  return cpu ? sysconf(_SC_NPROCESSORS_ONLN) * 1000 : (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) * 1000;
-}
-
 char *resource_value(pod_t *p, kg_view_t ref, const box_t *b, kg_error_t *err) {
   kg_str_t what = kg_view_str(kg_view_get(ref, "resource")), from = kg_view_str(kg_view_get(ref, "containerName"));
   if (from.n) b = pod_box(p, from);
@@ -85,13 +78,12 @@ char *resource_value(pod_t *p, kg_view_t ref, const box_t *b, kg_error_t *err) {
   }
   kg_str_t kind = {what.p, (size_t)(dot - what.p)}, name = {dot + 1, what.n - kind.n - 1};
   kg_view_t resources = kg_view_get(box_spec(b), "resources");
-  bool cpu = kg_str_is(name, "cpu");
+  static const char *const common[] = {"cpu", "memory", "ephemeral-storage"};
   int64_t milli = 0, divisor = 1000;
   kg_str_t value = kg_view_str(kg_view_get_str(kg_view_get_str(resources, kind), name));
-  if (value.p)
-    kube_quantity_milli(value, &milli);
-  else if (kg_str_is(kind, "limits") && (cpu || kg_str_is(name, "memory")))
-    milli = node_milli(cpu);
+  if (value.p) kube_quantity_milli(value, &milli);
+  for (size_t i = 0; i < 3 && !value.p && kg_str_is(kind, "limits"); i++) /* all the node has to give */
+    if (kg_str_is(name, common[i])) milli = node_allocatable(p->agent, common[i]);
   kg_str_t div = kg_view_str(kg_view_get(ref, "divisor"));
   if (div.n && !kg_str_is(div, "0")) kube_quantity_milli(div, &divisor);
   if (divisor <= 0) divisor = 1000;

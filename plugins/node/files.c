@@ -154,6 +154,7 @@ static uint64_t hash_files(const file_t *f, int64_t gid) {
     h = hash(h, f->path, strlen(f->path));
     h = hash(h, f->data, f->n);
     h = hash(h, &f->mode, sizeof f->mode);
+    h = hash(h, &f->uid, sizeof f->uid);
   }
   return h;
 }
@@ -169,7 +170,7 @@ static int write_one(const char *dir, const file_t *f, int64_t gid, kg_error_t *
   }
   int mode = gid >= 0 ? f->mode | 0440 : f->mode;
   if (!r) r = write_file(path, f->data, f->n, mode, err);
-  if (!r && gid >= 0 && lchown(path, (uid_t)-1, (gid_t)gid))
+  if (!r && (gid >= 0 || f->uid >= 0) && lchown(path, (uid_t)f->uid, (gid_t)gid))
     r = kg_error_set(err, KG_EINTERNAL, "chown %s: %s", path, strerror(errno));
   free(path);
   return r;

@@ -315,6 +315,8 @@ char *env_expand(const env_t *e, kg_str_t text);
 int env_build(box_t *b, env_t *e, kg_error_t *err);
 kg_view_t config_object(pod_t *p, bool secret, kg_str_t name, kg_error_t *err); /* absent: 404, or 503 not known yet */
 char *config_key(kg_view_t object, bool secret, kg_str_t key, size_t *n);       /* malloc'ed; NULL: no such key */
+/* env_file.c: value of a fileKeyRef; 0 with *value (malloc'ed, NULL: optional and absent), or -1. */
+int file_key(pod_t *p, kg_view_t ref, char **value, kg_error_t *err);
 /* fields.c */
 /* Value of a fieldRef or resourceFieldRef; malloc'ed, NULL with a sentence. b may be NULL for volumes. */
 char *field_value(pod_t *p, kg_str_t path, kg_error_t *err);
@@ -380,6 +382,7 @@ typedef struct file {
   char *data;
   size_t n;
   int mode;
+  int64_t uid; /* whose it is; -1: root's */
 } file_t;
 int source_files(pod_t *p, kg_view_t volume, file_t **files, kg_error_t *err); /* as volumes_prepare */
 void files_free(file_t *f);
@@ -436,10 +439,13 @@ void node_changed(agent_t *a);                         /* send the node's status
 kube_node_t *node_facts(agent_t *a, kube_arena_t *ar); /* capacity, allocatable, addresses, nodeInfo, ... */
 void lease_start(agent_t *a);
 char *host_ip(void); /* malloc'ed */
+void boot_id(char buf[64]);
 void node_labels(agent_t *a, kube_arena_t *ar, kube_node_t *labels);
 /* Whether one of the first three conditions holds: too little memory, disk or process ids left. */
 bool node_pressure(agent_t *a, int condition);
 
+/* Thousandths of what the node has to give pods of a resource. */
+int64_t node_allocatable(agent_t *a, const char *resource);
 int64_t meminfo(const char *key); /* a line of /proc/meminfo in bytes */
 
 /* stats.c: what node and containers use, read only when somebody asks */

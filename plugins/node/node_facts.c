@@ -225,6 +225,16 @@ static void resources(agent_t *a, kube_arena_t *ar, kube_node_t *status) {
   kube_set(ar, status, "allocatable", allocatable);
 }
 
+int64_t node_allocatable(agent_t *a, const char *resource) {
+  kube_arena_t *ar = kube_arena_new();
+  kube_node_t *status = kube_map(ar);
+  int64_t milli = 0;
+  resources(a, ar, status);
+  kube_quantity_milli(kube_node_str(kube_path(status, "allocatable", resource, NULL)), &milli);
+  kube_arena_free(ar);
+  return milli;
+}
+
 /* --- who it is
  * ----------------------------------------------------------------------------------------------------------- */
 
@@ -238,6 +248,10 @@ static void addresses(agent_t *a, kube_arena_t *ar, kube_node_t *status) {
     kube_push(ar, list, one);
   }
   kube_set(ar, status, "addresses", list);
+}
+
+void boot_id(char buf[64]) {
+  read_line("/proc/sys/kernel/random/boot_id", buf, 64);
 }
 
 static void node_info(agent_t *a, kube_arena_t *ar, kube_node_t *status) {

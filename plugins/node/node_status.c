@@ -209,9 +209,19 @@ static void set_ranges(agent_t *a, kube_arena_t *ar, kube_node_t *spec) {
   kube_set(ar, spec, "podCIDRs", list);
 }
 
+static void tell_start(agent_t *a, kg_str_t boot_before) {
+  char now[64], text[256];
+  boot_id(now);
+  node_event(a, "Normal", "Starting", "Starting kubelet.");
+  if (!boot_before.n || kg_str_is(boot_before, now)) return;
+  snprintf(text, sizeof text, "Node %s has been rebooted, boot id: %s", a->name, now);
+  node_event(a, "Warning", "Rebooted", text);
+}
+
 static void is_registered(agent_t *a, kg_view_t node) {
   kg_str_t range = VIEW_STR(node, "spec", "podCIDR");
   set_str(&a->node_uid, kg_str_dup(kube_uid(node)));
+  tell_start(a, VIEW_STR(node, "status", "nodeInfo", "bootID"));
   recall(a, node);
   if (range.n && a->pod_cidr && !kg_str_is(range, a->pod_cidr))
     kg_log(a->ctx, KG_LOG_WARN, "node %s: its object says podCIDR " KG_STR_FMT ", the configuration %s", a->name,

@@ -32,6 +32,7 @@ static int add(file_t **files, kg_str_t path, char *data, size_t n, int mode, kg
   f->data = data;
   f->n = n;
   f->mode = mode;
+  f->uid = -1;
   return 0;
 }
 
@@ -83,12 +84,29 @@ static int downward_files(pod_t *p, kg_view_t source, int mode, file_t **files, 
   return 0;
 }
 
+/* The one user that all containers of the pod run as; -1: they do not all say it, or not the same. */
+static int64_t only_user(const pod_t *p) {
+  int64_t pods = kg_view_int(kg_view_path(pod_spec(p), "securityContext", "runAsUser", NULL), -1), only = -1;
+  for (size_t i = 0; i < p->nboxes; i++) {
+    int64_t uid = kg_view_int(kg_view_path(box_spec(&p->boxes[i]), "securityContext", "runAsUser", NULL), pods);
+    if (uid < 0 || (only >= 0 && uid != only)) return -1;
+    only = uid;
+  }
+  return only;
+}
+
+/* A token is only for those that run in the pod, if it is known who they are. */
 static int token_file(pod_t *p, kg_view_t source, int mode, file_t **files, kg_error_t *err) {
   const char *text = NULL;
+  int64_t user = only_user(p);
   int r = token_text(p, source, &text, err);
   if (r) return r;
   char *copy = strdup(text);
-  return add(files, kg_view_str(kg_view_get(source, "path")), copy, copy ? strlen(copy) : 0, mode, err);
+  if (user >= 0 || kg_view_type(kg_view_path(pod_spec(p), "securityContext", "fsGroup", NULL)) == KG_V_INT) mode = 0600;
+  r = add(files, kg_view_str(kg_view_get(source, "path")), copy, copy ? strlen(copy) : 0, mode, err);
+  for (file_t *f = *files; !r && f; f = f->next)
+    if (kg_str_is(kg_view_str(kg_view_get(source, "path")), f->path)) f->uid = user;
+  return r;
 }
 
 static int projected_files(pod_t *p, kg_view_t projected, int mode, file_t **files, kg_error_t *err) {

@@ -1,6 +1,8 @@
 /* What the API shows of a container, and the phase of a pod. */
 #include "node.h"
 
+enum { MESSAGES_MOST = 12 * 1024 };
+
 static void set_time(kube_arena_t *ar, kube_node_t *n, const char *key, int64_t us) {
   char text[32];
   if (us <= 0) {
@@ -19,11 +21,19 @@ static kube_node_t *container_id(kube_arena_t *ar, const box_t *b, const char *i
 /* --- states
  * ------------------------------------------------------------------------------------------------------------ */
 
+/* All containers of a pod together may say so much. */
+static kube_node_t *message_of(kube_arena_t *ar, const box_t *b, const char *text) {
+  size_t n = strlen(text), most = MESSAGES_MOST / b->pod->nboxes;
+  if (n > most)
+    for (n = most; n && (text[n] & 0xc0) == 0x80;) n--;
+  return kube_strn(ar, (kg_str_t){text, n});
+}
+
 static kube_node_t *terminated(kube_arena_t *ar, const box_t *b, const box_end_t *e) {
   kube_node_t *n = kube_map(ar), *state = kube_map(ar);
   kube_set(ar, n, "exitCode", kube_int(ar, e->exit));
   kube_set(ar, n, "reason", kube_str(ar, e->reason));
-  if (e->message) kube_set(ar, n, "message", kube_str(ar, e->message));
+  if (e->message) kube_set(ar, n, "message", message_of(ar, b, e->message));
   set_time(ar, n, "startedAt", e->started_us);
   set_time(ar, n, "finishedAt", e->finished_us);
   if (e->id) kube_set(ar, n, "containerID", container_id(ar, b, e->id));

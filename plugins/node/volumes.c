@@ -62,18 +62,15 @@ static int64_t fs_group(const pod_t *p) {
 /* --- emptyDir
  * ------------------------------------------------------------------------------------------------------------ */
 
-/* The least of what the volume and the pod's containers together may use; 0: no limit. */
+/* The least of what the volume, the pod and the node may use. */
 static int64_t memory_limit(const pod_t *p, kg_view_t empty) {
-  int64_t own = 0, sum = 0;
+  int64_t own = 0, most = node_allocatable(p->agent, "memory") / 1000;
+  limits_t l;
   kg_str_t text = kg_view_str(kg_view_get(empty, "sizeLimit"));
+  pod_limits(pod_spec(p), &l);
   if (text.p && kube_quantity_value(text, &own)) own = 0;
-  for (kg_iter_t it = kg_iter(kg_view_get(pod_spec(p), "containers")); kg_iter_next(&it);) {
-    limits_t l;
-    box_limits(it.value, &l);
-    if (!l.memory) return own;
-    sum += l.memory;
-  }
-  return own > 0 && own < sum ? own : sum;
+  if (l.memory > 0 && l.memory < most) most = l.memory;
+  return own > 0 && own < most ? own : most;
 }
 
 static int mount_memory(const pod_t *p, kg_view_t empty, const char *path, kg_error_t *err) {

@@ -76,6 +76,7 @@ expect tmpfs "$(x 'grep " /pass " /proc/mounts')"
 [ "$(x 'cat /conf/colour /etc/colour /pass/word /all/deep/size')" = redredsesame3 ] || fail "files: $(x 'cat /conf/colour /etc/colour')"
 [ "$(x 'stat -Lc %a /conf/colour')" = 440 ] || fail "defaultMode"
 expect 'app="vols"' "$(x 'cat /all/labels')"
+[ "$(x 'stat -Lc "%a %u %g" /all/token')" = "640 1000 2000" ] || fail "whose the token is: $(x 'ls -lnL /all/token')"
 payload=$(x 'cat /all/token' | cut -d. -f2 | tr '_-' '/+')
 expect '"someone"' "$(base64 -d <<<"$payload==" 2>/dev/null || true)"
 expect "BEGIN CERTIFICATE" "$(x 'cat /var/run/secrets/kubernetes.io/serviceaccount/ca.crt')"

@@ -188,3 +188,34 @@ Test(restarts, only_runtimes_that_are_there_run_pods) {
   cr_assert_eq(fake_calls("runtime.sandbox.run", NULL), 1);
   finish(&w);
 }
+
+Test(restarts, rules_say_which_exit_codes_restart) {
+  world_t w;
+  begin(&w);
+  create_pod(
+      &w, "in",
+      "\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\",\"image\":\"here\",\"command\":[\"exit\",\"42\"],"
+      "\"restartPolicy\":\"Never\","
+      "\"restartPolicyRules\":[{\"action\":\"Restart\",\"exitCodes\":{\"operator\":\"In\",\"values\":[41,42]}}]}]");
+  create_pod(
+      &w, "not",
+      "\"restartPolicy\":\"Always\",\"containers\":[{\"name\":\"c\",\"image\":\"here\",\"command\":[\"exit\",\"42\"],"
+      "\"restartPolicy\":\"Never\","
+      "\"restartPolicyRules\":[{\"action\":\"Restart\",\"exitCodes\":{\"operator\":\"NotIn\",\"values\":[42]}}]}]");
+  expect_object(&w, POD_ARGS("in"), "\"restartCount\":1");
+  expect_object(&w, POD_ARGS("not"), "\"phase\":\"Failed\"");
+  cr_assert_eq(fake_calls("runtime.container.create", "-c-0"), 2);
+  finish(&w);
+}
+
+Test(restarts, what_the_node_cannot_promise_is_not_run) {
+  world_t w;
+  begin(&w);
+  create_pod(&w, "p",
+             "\"securityContext\":{\"appArmorProfile\":{\"type\":\"RuntimeDefault\"}},\"containers\":[" CONTAINER(
+                 "c", "\"run\"") "]");
+  expect_object(&w, POD_ARGS("p"), "Pod was rejected: Cannot enforce AppArmor: ");
+  expect_object(&w, POD_ARGS("p"), "\"reason\":\"AppArmor\"");
+  expect_event(&w, "Starting", "Starting kubelet.");
+  finish(&w);
+}

@@ -296,3 +296,40 @@ Test(volumes, hosts_and_resolver_files) {
   free(text), free(hosts), free(name), free(resolver);
   finish(&w);
 }
+
+static void env_of_file(world_t *w, const char *name, const char *file, const char *key) {
+  char spec[1024];
+  snprintf(spec, sizeof spec,
+           "\"containers\":[{\"name\":\"c\",\"image\":\"here\",\"command\":[\"run\"],\"env\":[{\"name\":\"A\","
+           "\"valueFrom\":{\"fileKeyRef\":{"
+           "\"volumeName\":\"v\",\"path\":\"%s\",\"key\":\"%s\"}}}],\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/"
+           "v\"}]}],\"volumes\":[{"
+           "\"name\":\"v\",\"hostPath\":{\"path\":\"%s\"}}]",
+           file, key, w->dir);
+  create_pod(w, name, spec);
+}
+
+Test(volumes, files_of_a_volume_give_environment) {
+  world_t w;
+  char path[128];
+  begin(&w);
+  snprintf(path, sizeof path, "%s/good", w.dir);
+  FILE *f = fopen(path, "w");
+  fputs("# words\n\n  B='b' # more\nA='two\nlines'\n", f);
+  fclose(f);
+  snprintf(path, sizeof path, "%s/bad", w.dir);
+  f = fopen(path, "w");
+  fputs("A=bare\n", f);
+  fclose(f);
+  env_of_file(&w, "good", "good", "A");
+  env_of_file(&w, "bad", "bad", "A");
+  env_of_file(&w, "none", "good", "C");
+  expect_object(&w, POD_ARGS("good"), "\"phase\":\"Running\"");
+  kg_doc_t *args = fake_args("runtime.container.create", "-c-0");
+  kg_view_t env = kg_view_get(kg_view_of(args), "env");
+  cr_text(kg_view_get(kg_view_at(env, kg_view_count(env) - 1), "value"), "two\nlines");
+  kg_doc_unref(args);
+  expect_object(&w, POD_ARGS("bad"), "couldn't parse env file");
+  expect_object(&w, POD_ARGS("none"), "environment variable key \\\"C\\\" not found in file");
+  finish(&w);
+}
