@@ -33,7 +33,7 @@ static void over(kg_ctx_t *ctx, sched_t *s, eviction_t *e, bool failed) {
   sched_pod_t *p = sched_pod_of(s, kg_str(e->ns), kg_str(e->name), false);
   if (p && p->evicting && kg_str_is(kube_uid(kg_view_of(p->doc)), e->uid)) {
     p->moved |= failed;
-    if (!--p->evicting && p->moved) sched_unpark(ctx, s, SCHED_WHY_ROOM);
+    if (!--p->evicting && p->moved) sched_unpark(ctx, s, p->why);
   }
   s->evicting--;
   end(s, e);

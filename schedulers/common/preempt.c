@@ -152,13 +152,16 @@ static bool going_for_another(const sched_pod_t *p) {
   return false;
 }
 
+static const char ENDING[] = "not eligible due to a terminating pod on the nominated node.";
+
 const char *preempt_forbidden(const sched_t *s, const sched_pod_t *p, bool refused_for_good) {
   if (kg_str_is(kg_view_str(kg_view_get(p->spec, "preemptionPolicy")), "Never"))
     return "not eligible due to preemptionPolicy=Never.";
-  if (p->nominee < 0 || refused_for_good) return NULL;
+  if (p->nominee < 0 || (refused_for_good && !p->evicting)) return NULL;
+  if (p->evicting) return ENDING;
   for (const sched_pod_t *g = s->nodes[p->nominee].guests; g; g = g->right)
     if (g->priority < p->priority && going_for_another(g))
-      return "not eligible due to a terminating pod on the nominated node.";
+      return ENDING;
   return NULL;
 }
 
