@@ -118,7 +118,7 @@ void sched_stats(kg_ctx_t *ctx, void *self, kg_pack_t *p) {
   (void)ctx;
   const sched_t *s = self;
   kg_pack_kv_int(p, "nodes", (int64_t)s->n_nodes);
-  kg_pack_kv_int(p, "pending", (int64_t)(s->queued + s->parked));
+  kg_pack_kv_int(p, "pending", (int64_t)(s->queue.n + s->parked.n));
   kg_pack_kv_int(p, "binding", (int64_t)s->binding);
   kg_pack_kv_int(p, "bound", (int64_t)s->bound);
   kg_pack_kv_int(p, "failed", (int64_t)s->failed);

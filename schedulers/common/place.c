@@ -98,7 +98,7 @@ static void place_nowhere(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, search_t *f
   reasons_say(&found->reasons, found->nodes, message, sizeof message);
   preempt(ctx, s, p, found, message, sizeof message);
   nominees_release(s);
-  if (found->victims.n)
+  if (found->victims.of)
     sched_evict(ctx, s, p, &found->victims);
   else if (found->nominee)
     sched_nominate(s, p, -1);
@@ -132,6 +132,7 @@ void sched_work(kg_ctx_t *ctx, void *self, void *arg) {
   sched_t *s = self;
   s->work_timer = 0;
   /* A few at a time: the lane has other plugins, and answers free more places. */
-  for (int i = 0; i < 16 && s->first && s->binding < AT_ONCE && !s->draining; i++) schedule(ctx, s, s->first);
+  for (int i = 0; i < 16 && s->queue.first && s->binding < AT_ONCE && !s->draining; i++)
+    schedule(ctx, s, s->queue.first);
   if (s->binding < AT_ONCE) sched_kick(ctx, s);
 }

@@ -160,8 +160,7 @@ const char *preempt_forbidden(const sched_t *s, const sched_pod_t *p, bool refus
   if (p->nominee < 0 || (refused_for_good && !p->evicting)) return NULL;
   if (p->evicting) return ENDING;
   for (const sched_pod_t *g = s->nodes[p->nominee].guests; g; g = g->right)
-    if (g->priority < p->priority && going_for_another(g))
-      return ENDING;
+    if (g->priority < p->priority && going_for_another(g)) return ENDING;
   return NULL;
 }
 

@@ -1,52 +1,53 @@
+/* Who waits for a place: in the queue, or parked. */
 #include "scheduler.h"
 
 enum { PARK_FIRST_MS = 1000, PARK_LAST_MS = 10000, PARK_AT_MOST_MS = 60000, NOMINEE_MS = 100 };
 
 void sched_kick(kg_ctx_t *ctx, sched_t *s) {
-  if (s->work_timer || !s->first || s->draining || !kg_active(ctx)) return;
+  if (s->work_timer || !s->queue.first || s->draining || !kg_active(ctx)) return;
   s->work_timer = kg_timer(ctx, 0, 0, sched_work, s);
 }
 
-static void link_in(sched_t *s, sched_pod_t *p) {
-  sched_pod_t *before = s->last;
-  while (before && before->priority < p->priority) before = before->before;
+static void link_after(sched_list_t *l, sched_pod_t *before, sched_pod_t *p) {
   p->before = before;
-  p->after = before ? before->after : s->first;
+  p->after = before ? before->after : l->first;
   if (p->before)
     p->before->after = p;
   else
-    s->first = p;
+    l->first = p;
   if (p->after)
     p->after->before = p;
   else
-    s->last = p;
+    l->last = p;
+  l->n++;
+}
+
+static void unlink_from(sched_list_t *l, sched_pod_t *p) {
+  if (p->before)
+    p->before->after = p->after;
+  else
+    l->first = p->after;
+  if (p->after)
+    p->after->before = p->before;
+  else
+    l->last = p->before;
+  p->before = p->after = NULL;
+  l->n--;
 }
 
 void sched_enqueue(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p) {
   sched_dequeue(s, p);
-  link_in(s, p);
+  sched_pod_t *before = s->queue.last;
+  while (before && before->priority < p->priority) before = before->before;
+  link_after(&s->queue, before, p);
   p->state = SCHED_QUEUED;
-  s->queued++;
   sched_kick(ctx, s);
 }
 
 void sched_dequeue(sched_t *s, sched_pod_t *p) {
-  if (p->state == SCHED_QUEUED) {
-    if (p->before)
-      p->before->after = p->after;
-    else
-      s->first = p->after;
-    if (p->after)
-      p->after->before = p->before;
-    else
-      s->last = p->before;
-    p->before = p->after = NULL;
-    s->queued--;
-  } else if (p->state == SCHED_PARKED) {
-    s->parked--;
-  } else if (p->state == SCHED_BINDING) {
-    return; /* its answer is under way and decides */
-  }
+  if (p->state == SCHED_BINDING) return; /* its answer is under way and decides */
+  if (p->state == SCHED_QUEUED) unlink_from(&s->queue, p);
+  if (p->state == SCHED_PARKED) unlink_from(&s->parked, p);
   p->state = SCHED_IDLE;
 }
 
@@ -57,16 +58,15 @@ static void park_over(kg_ctx_t *ctx, void *self, void *arg) {
   sched_t *s = self;
   int64_t now = kg_now_ms(ctx), next = INT64_MAX;
   s->park_timer = 0;
-  for (size_t b = 0; b < SCHED_BUCKETS && s->parked; b++)
-    for (sched_pod_t *p = s->pods[b]; p; p = p->next) {
-      if (p->state != SCHED_PARKED) continue;
-      if (p->parked_until_ms <= now)
-        sched_enqueue(ctx, s, p);
-      else if (p->parked_until_ms < next)
-        next = p->parked_until_ms;
-    }
+  for (sched_pod_t *p = s->parked.first, *after; p; p = after) {
+    after = p->after;
+    if (p->parked_until_ms <= now)
+      sched_enqueue(ctx, s, p);
+    else if (p->parked_until_ms < next)
+      next = p->parked_until_ms;
+  }
   s->park_at_ms = next;
-  if (s->parked) s->park_timer = kg_timer(ctx, next - now, 0, park_over, NULL);
+  if (s->parked.n) s->park_timer = kg_timer(ctx, next - now, 0, park_over, NULL);
 }
 
 static void due_at(kg_ctx_t *ctx, sched_t *s, int64_t at_ms) {
@@ -83,7 +83,7 @@ void sched_park(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, unsigned why) {
   p->why = why;
   p->tried_ms = kg_now_ms(ctx);
   p->parked_until_ms = p->tried_ms + PARK_AT_MOST_MS;
-  s->parked++;
+  link_after(&s->parked, s->parked.last, p);
   due_at(ctx, s, p->parked_until_ms);
 }
 
@@ -95,17 +95,11 @@ static int64_t backoff_ms(const sched_pod_t *p) {
 }
 
 void sched_unpark(kg_ctx_t *ctx, sched_t *s, unsigned why) {
-  size_t left = s->parked;
-  for (size_t b = 0; b < SCHED_BUCKETS && left; b++) {
-    for (sched_pod_t *p = s->pods[b]; p; p = p->next) {
-      if (p->state != SCHED_PARKED) continue;
-      left--;
-      p->moved = true;
-      if (p->evicting) continue; /* when that is over */
-      int64_t due = p->tried_ms + backoff_ms(p);
-      if (!(p->why & why) || due >= p->parked_until_ms) continue;
-      p->parked_until_ms = due;
-      due_at(ctx, s, due);
-    }
+  for (sched_pod_t *p = s->parked.first; p; p = p->after) {
+    int64_t due = p->tried_ms + backoff_ms(p);
+    p->moved = true;
+    if (p->evicting || !(p->why & why) || due >= p->parked_until_ms) continue; /* evicting: when that is over */
+    p->parked_until_ms = due;
+    due_at(ctx, s, due);
   }
 }

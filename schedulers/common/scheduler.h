@@ -33,7 +33,7 @@ typedef struct sched_node {
 
 typedef struct sched_pod {
   struct sched_pod *next;           /* in its bucket */
-  struct sched_pod *before, *after; /* in the queue, while queued */
+  struct sched_pod *before, *after; /* in the queue, or among the parked */
   kg_doc_t *doc;
   char *key;                      /* namespace/name */
   kg_view_t spec, labels;         /* borrowed from doc, as is space */
@@ -58,6 +58,11 @@ typedef struct sched_pod {
   unsigned attempts;
   int64_t tried_ms, parked_until_ms;
 } sched_pod_t;
+
+typedef struct sched_list {
+  sched_pod_t *first, *last;
+  size_t n;
+} sched_list_t;
 
 typedef struct sched sched_t;
 /* Chooses one of the n > 0 nodes that fit: returns an index into `fit`. */
@@ -102,9 +107,10 @@ struct sched {
   sched_pod_t *pods[SCHED_BUCKETS], *owned[SCHED_BUCKETS];
   struct sched_relations *relations; /* of the pod at hand with others */
   size_t with_terms;                 /* pods that have affinity terms */
-  sched_pod_t *first, *last;         /* the queue, by priority and arrival */
+  sched_list_t queue;                /* by priority and arrival */
+  sched_list_t parked;               /* those that found no place */
   sched_pod_t *nominees;             /* pods to whom a node is promised */
-  size_t queued, parked, binding, evicting;
+  size_t binding, evicting;
   struct sched_flight *flights;     /* bindings without an answer */
   struct sched_eviction *evictions; /* and those of pods that make room */
   uint64_t bound, failed, conflicts, preempted;
