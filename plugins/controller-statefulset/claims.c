@@ -85,26 +85,28 @@ static bool says_delete(const pass_t *p, const char *when) {
   return kg_str_is(kg_view_str(kg_view_get(policy, when)), "Delete");
 }
 
-static kube_node_t *owner_ref(pass_t *p, kg_view_t owner, const char *version, const char *kind) {
-  kube_node_t *ref = ctl_owner_ref(p->arena, owner, version, kind);
-  kube_del(ref, "controller");
-  kube_del(ref, "blockOwnerDeletion");
-  return ref;
-}
-
-/* Its owner references as the policy wants them: ours replaced, those of others kept. */
+/* Its owner references as the policy wants them: ours replaced, those of others kept. If somebody else controls it we
+ * do not. */
 static kube_node_t *wanted_refs(pass_t *p, kg_view_t claim, const member_t *m, bool condemned) {
   kube_arena_t *a = p->arena;
   kube_node_t *list = kube_array(a);
+  bool taken = false;
   for (kg_iter_t it = kg_iter(kg_view_path(claim, "metadata", "ownerReferences", NULL)); kg_iter_next(&it);) {
     kg_str_t uid = kg_view_str(kg_view_get(it.value, "uid"));
-    if (!kg_str_eq(uid, kube_uid(p->object)) && !kg_str_eq(uid, kube_uid(m->object)))
-      kube_push(a, list, kube_tree_parse(a, it.value));
+    if (kg_str_eq(uid, kube_uid(p->object)) || kg_str_eq(uid, kube_uid(m->object))) continue;
+    kube_push(a, list, kube_tree_parse(a, it.value));
+    taken |= kg_view_bool(kg_view_get(it.value, "controller"), false);
   }
-  if (condemned && says_delete(p, "whenScaled"))
-    kube_push(a, list, owner_ref(p, m->object, "v1", "Pod"));
+  if (taken && (says_delete(p, "whenScaled") || says_delete(p, "whenDeleted")))
+    kube_event(p->ctx, p->c->base.recorder, p->object, "Warning", "ConflictingController",
+               "PersistentVolumeClaim " KG_STR_FMT
+               " has a conflicting OwnerReference that acts as a managing controller, "
+               "the retention policy is ignored for this claim",
+               KG_STR_ARG(kube_name(claim)));
+  else if (condemned && says_delete(p, "whenScaled"))
+    kube_push(a, list, ctl_owner_ref(a, m->object, "v1", "Pod"));
   else if (says_delete(p, "whenDeleted"))
-    kube_push(a, list, owner_ref(p, p->object, "apps/v1", "StatefulSet"));
+    kube_push(a, list, ctl_owner_ref(a, p->object, "apps/v1", "StatefulSet"));
   return list;
 }
 

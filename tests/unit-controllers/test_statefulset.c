@@ -135,6 +135,22 @@ Test(statefulset, claims_stay_or_go) {
   cluster_free(c);
 }
 
+Test(statefulset, claims_go_with_their_set_unless_another_has_them) {
+  cluster_t *c = cluster();
+  make(c, CLAIMS, NS,
+       "{'metadata':{'name':'data-w-1','ownerReferences':[{'apiVersion':'example.com/v1','kind':'X','name':'x','uid':"
+       "'7','controller':true}]},'spec':{'accessModes':['ReadWriteOnce'],'resources':{'requests':{'storage':'1Gi'}}}}");
+  set(c, 2,
+      "'podManagementPolicy':'Parallel','persistentVolumeClaimRetentionPolicy':{'whenScaled':'Retain','whenDeleted':"
+      "'Delete'},'volumeClaimTemplates':[{'metadata':{'name':'data'},'spec':{'accessModes':['ReadWriteOnce'],"
+      "'resources':{'requests':{'storage':'1Gi'}}}}],");
+  expect(c, CLAIMS, NS, "data-w-0", "metadata>ownerReferences>kind=StatefulSet>controller", "true");
+  expect(c, CLAIMS, NS, "data-w-0", "metadata>ownerReferences>kind=StatefulSet>blockOwnerDeletion", "true");
+  expect_event(c, NS, "w", "ConflictingController", NULL);
+  expect(c, CLAIMS, NS, "data-w-1", "metadata>ownerReferences>kind=StatefulSet", NULL);
+  cluster_free(c);
+}
+
 Test(statefulset, replaces_a_failed_pod) {
   cluster_t *c = cluster();
   set(c, 1, "");
