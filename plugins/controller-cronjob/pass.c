@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cronjob.h"
 
@@ -174,8 +175,10 @@ static bool consider(pass_t *p, int64_t now) {
   int64_t when = most_recent(p, now), deadline = kg_view_int(kg_view_get(p->spec, "startingDeadlineSeconds"), -1);
   if (when < 0 || seconds(kg_view_path(p->object, "status", "lastScheduleTime", NULL)) == when) return false;
   if (deadline >= 0 && when + deadline < now) {
-    char text[32];
-    kube_time_format(when * 1000000, text);
+    char text[40];
+    struct tm utc;
+    time_t t = when;
+    if (!gmtime_r(&t, &utc) || !strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S +0000", &utc)) *text = '\0';
     warn(p, "MissSchedule", "Missed scheduled time to start a job: %s", text);
     return false;
   }

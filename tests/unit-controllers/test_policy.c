@@ -197,6 +197,43 @@ Test(quota, is_kept_however_many_come_at_once) {
   cluster_free(c);
 }
 
+Test(quota, counts_custom_kinds) {
+  cluster_t *c = quota("'count/crontabs.example.com':'2'", "");
+  expect(c, QUOTAS, "n", "q", "status>used>count/crontabs.example.com", "'0'");
+  make(c, "apiextensions.k8s.io/v1/customresourcedefinitions", NULL,
+       "{'metadata':{'name':'crontabs.example.com'},'spec':{'group':'example.com','scope':'Namespaced','names':{'"
+       "plural':"
+       "'crontabs','singular':'crontab','kind':'CronTab','listKind':'CronTabList'},'versions':[{'name':'v1','served':"
+       "true,"
+       "'storage':true,'schema':{'openAPIV3Schema':{'type':'object'}}}]}}");
+  expect(c, "apiextensions.k8s.io/v1/customresourcedefinitions", NULL, "crontabs.example.com",
+         "status>conditions>type=Established>status", "'True'");
+  for (int i = 0; i < 2; i++)
+    make(c, "example.com/v1/crontabs", "n",
+         "{'apiVersion':'example.com/v1','kind':'CronTab','metadata':{'name':'c%d'}}", i);
+  expect(c, QUOTAS, "n", "q", "status>used>count/crontabs.example.com", "'2'");
+  pause_ms(200);
+  expect(c, QUOTAS, "n", "q", "status>used>count/crontabs.example.com", "'2'");
+  del(c, "example.com/v1/crontabs", "n", "c0", NULL);
+  expect(c, QUOTAS, "n", "q", "status>used>count/crontabs.example.com", "'1'");
+  cluster_free(c);
+}
+
+Test(quota, of_affinity_into_other_name_spaces) {
+  cluster_t *c = quota("'pods':'0'", ",'scopes':['CrossNamespacePodAffinity']");
+  const char *form = "{'metadata':{'name':'%s'},'spec':{'affinity':{'podAntiAffinity':{'"
+                     "preferredDuringSchedulingIgnoredDuringExecution':"
+                     "[{'weight':1,'podAffinityTerm':{'topologyKey':'k','labelSelector':{}%s}}]}},'containers':[{'name'"
+                     ":'c','image':'i'"
+                     "}]}}";
+  char doc[600];
+  snprintf(doc, sizeof doc, form, "a", "");
+  cr_assert(post(c, PODS, doc) == 201);
+  snprintf(doc, sizeof doc, form, "b", ",'namespaceSelector':{}");
+  cr_assert(post(c, PODS, doc) == 403);
+  cluster_free(c);
+}
+
 Test(quota, scopes_choose_pods) {
   cluster_t *c = quota("'pods':'0'", ",'scopes':['BestEffort']");
   cr_assert(post(c, PODS, "{'metadata':{'name':'a'}," POD_SPEC "}") == 403);

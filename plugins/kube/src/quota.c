@@ -178,8 +178,23 @@ void kube_quota_resource(kube_arena_t *a, kg_str_t name, const char **group, con
 
 /* --- scopes ------------------------------------------------------------------------------------------------------- */
 
+static bool term_looks_abroad(kg_view_t term) {
+  return kg_view_count(kg_view_get(term, "namespaces")) || kg_view_there(kg_view_get(term, "namespaceSelector"));
+}
+
+/* A term of the pod's affinity or anti-affinity looks into other name spaces. */
+static bool looks_abroad(kg_view_t affinity) {
+  for (kg_iter_t it = kg_iter(kg_view_get(affinity, "requiredDuringSchedulingIgnoredDuringExecution"));
+       kg_iter_next(&it);)
+    if (term_looks_abroad(it.value)) return true;
+  for (kg_iter_t it = kg_iter(kg_view_get(affinity, "preferredDuringSchedulingIgnoredDuringExecution"));
+       kg_iter_next(&it);)
+    if (term_looks_abroad(kg_view_get(it.value, "podAffinityTerm"))) return true;
+  return false;
+}
+
 static bool in_scope(kg_str_t scope, kg_view_t pod) {
-  kg_view_t spec = kg_view_get(pod, "spec"), status = kg_view_get(pod, "status");
+  kg_view_t spec = kg_view_get(pod, "spec"), status = kg_view_get(pod, "status"), near = kg_view_get(spec, "affinity");
   bool best_effort = kg_str_is(kg_view_str(kg_view_get(status, "qosClass")), "BestEffort"),
        deadline = kg_view_type(kg_view_get(spec, "activeDeadlineSeconds")) == KG_V_INT;
   if (kg_str_is(scope, "Terminating")) return deadline;
@@ -187,6 +202,8 @@ static bool in_scope(kg_str_t scope, kg_view_t pod) {
   if (kg_str_is(scope, "BestEffort")) return best_effort;
   if (kg_str_is(scope, "NotBestEffort")) return !best_effort;
   if (kg_str_is(scope, "PriorityClass")) return kg_view_str(kg_view_get(spec, "priorityClassName")).n > 0;
+  if (kg_str_is(scope, "CrossNamespacePodAffinity"))
+    return looks_abroad(kg_view_get(near, "podAffinity")) || looks_abroad(kg_view_get(near, "podAntiAffinity"));
   return false;
 }
 
@@ -196,23 +213,45 @@ static bool has_value(kg_view_t values, kg_str_t v) {
   return false;
 }
 
-static bool expression_holds(kg_view_t e, kg_view_t pod) {
-  kg_str_t scope = kg_view_str(kg_view_get(e, "scopeName")), op = kg_view_str(kg_view_get(e, "operator"));
-  kg_str_t class = kg_view_str(kg_view_path(pod, "spec", "priorityClassName", NULL));
-  if (!kg_str_is(scope, "PriorityClass")) return in_scope(scope, pod);
+/* An expression of the scope selector against the class that the object names, if any. */
+static bool class_fits(kg_view_t e, kg_str_t class) {
+  kg_str_t op = kg_view_str(kg_view_get(e, "operator"));
   if (kg_str_is(op, "In")) return class.n && has_value(kg_view_get(e, "values"), class);
   if (kg_str_is(op, "NotIn")) return !class.n || !has_value(kg_view_get(e, "values"), class);
   return kg_str_is(op, "Exists") ? class.n > 0 : class.n == 0;
 }
 
+static bool pod_fits(kg_view_t e, kg_view_t pod) {
+  kg_str_t scope = kg_view_str(kg_view_get(e, "scopeName"));
+  if (!kg_str_is(scope, "PriorityClass")) return in_scope(scope, pod);
+  return class_fits(e, kg_view_str(kg_view_path(pod, "spec", "priorityClassName", NULL)));
+}
+
+/* A claim may have one class, change to another and want a third: any of them counts. */
+static bool claim_fits(kg_view_t e, kg_view_t claim) {
+  kg_view_t status = kg_view_get(claim, "status");
+  const kg_str_t classes[] = {
+      kg_view_str(kg_view_path(claim, "spec", "volumeAttributesClassName", NULL)),
+      kg_view_str(kg_view_get(status, "currentVolumeAttributesClassName")),
+      kg_view_str(kg_view_path(status, "modifyVolumeStatus", "targetVolumeAttributesClassName", NULL))};
+  bool any = false;
+  if (!kg_str_is(kg_view_str(kg_view_get(e, "scopeName")), "VolumeAttributesClass")) return false;
+  for (size_t i = 0; i < 3; i++) {
+    if (classes[i].n && class_fits(e, classes[i])) return true;
+    any |= classes[i].n > 0;
+  }
+  return !any && class_fits(e, (kg_str_t){NULL, 0});
+}
+
 bool kube_quota_chooses(kg_view_t spec, const char *group, const char *resource, kg_view_t object) {
   kg_view_t scopes = kg_view_get(spec, "scopes"), more = kg_view_path(spec, "scopeSelector", "matchExpressions", NULL);
+  bool pod = !*group && !strcmp(resource, "pods"), claim = !*group && !strcmp(resource, "persistentvolumeclaims");
   if (!kg_view_count(scopes) && !kg_view_count(more)) return true;
-  if (*group || strcmp(resource, "pods")) return false;
+  if (!pod && !claim) return false;
   for (kg_iter_t it = kg_iter(scopes); kg_iter_next(&it);)
-    if (!in_scope(kg_view_str(it.value), object)) return false;
+    if (!pod || !in_scope(kg_view_str(it.value), object)) return false;
   for (kg_iter_t it = kg_iter(more); kg_iter_next(&it);)
-    if (!expression_holds(it.value, object)) return false;
+    if (!(pod ? pod_fits : claim_fits)(it.value, object)) return false;
   return true;
 }
 

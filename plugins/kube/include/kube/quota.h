@@ -25,7 +25,8 @@ int64_t kube_amount_milli(kg_view_t quantity, bool *binary);
 /* "requests" or "limits" of all containers of a pod together, with its overhead. */
 kube_amounts_t kube_pod_amounts(kube_arena_t *a, kg_view_t spec, const char *what);
 
-/* Do the scopes of the quota's spec choose the object? Without scopes all are chosen; with some only pods. */
+/* Do the scopes of the quota's spec choose the object? Without scopes all are chosen; with some only pods, and
+ * claims by their VolumeAttributesClass. */
 bool kube_quota_chooses(kg_view_t spec, const char *group, const char *resource, kg_view_t object);
 /* Group and resource that a name of a quota counts; the strings live in a. */
 void kube_quota_resource(kube_arena_t *a, kg_str_t name, const char **group, const char **resource);
