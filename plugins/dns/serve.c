@@ -42,22 +42,23 @@ static void rotate(dns_t *d, ldns_pkt *r) {
   }
 }
 
-static bool drop_last(ldns_pkt *r, ldns_pkt_section section) {
+/* Takes so many records off its end that the rest may fit. False: there are none. */
+static bool shorten(ldns_pkt *r, ldns_pkt_section section, size_t is, size_t most) {
   ldns_rr_list *list = section == LDNS_SECTION_ADDITIONAL  ? ldns_pkt_additional(r)
                        : section == LDNS_SECTION_AUTHORITY ? ldns_pkt_authority(r)
                                                            : ldns_pkt_answer(r);
-  ldns_rr *rr = list ? ldns_rr_list_pop_rr(list) : NULL;
-  if (!rr) return false;
-  ldns_rr_free(rr);
-  ldns_pkt_set_section_count(r, section, (uint16_t)ldns_rr_list_rr_count(list));
+  size_t n = list ? ldns_rr_list_rr_count(list) : 0, keep = n * most / is;
+  if (!n) return false;
+  for (; n > keep; n--) ldns_rr_free(ldns_rr_list_pop_rr(list));
+  ldns_pkt_set_section_count(r, section, (uint16_t)n);
   return true;
 }
 
-/* Records that nobody asked for go first, and without a word. */
-static bool make_smaller(ldns_pkt *r) {
-  if (drop_last(r, LDNS_SECTION_ADDITIONAL)) return true;
+/* It is `is` bytes. Records that nobody asked for go first, and without a word. */
+static bool make_smaller(ldns_pkt *r, size_t is, size_t most) {
+  if (shorten(r, LDNS_SECTION_ADDITIONAL, is, most)) return true;
   ldns_pkt_set_tc(r, true);
-  return drop_last(r, LDNS_SECTION_ANSWER) || drop_last(r, LDNS_SECTION_AUTHORITY);
+  return shorten(r, LDNS_SECTION_ANSWER, is, most) || shorten(r, LDNS_SECTION_AUTHORITY, is, most);
 }
 
 void serve_answer(dns_t *d, const asker_t *who, ldns_pkt *r) {
@@ -70,7 +71,7 @@ void serve_answer(dns_t *d, const asker_t *who, ldns_pkt *r) {
     if (ldns_pkt2wire(&wire, r, &n) != LDNS_STATUS_OK) return;
     if (n <= who->most) break;
     LDNS_FREE(wire);
-    if (!make_smaller(r)) return;
+    if (!make_smaller(r, n, who->most)) return;
   }
   send_bytes(d, who, wire, n);
   LDNS_FREE(wire);
