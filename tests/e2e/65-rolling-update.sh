@@ -1,4 +1,5 @@
-# Given servers behind a Service under a steady load of requests, each on a connection of its own, when the Deployment is rolled to another
+# Given servers behind a Service under a steady load of requests from the node, a pod and a machine outside (over its node port), each on a
+# connection of its own, when the Deployment is rolled to another
 # version and back, by surge and by unavailability, then not one request fails, and at the end all come from the new version.
 . "$(dirname "$0")/lib.sh"
 start_kogge
@@ -28,19 +29,35 @@ YAML
 }
 
 deployment 1 | k apply -f -
-k expose deployment web --port=80 --target-port=8080
+k expose deployment web --port=80 --target-port=8080 --type=NodePort
+k run client --image=kogge/busybox:latest --image-pull-policy=IfNotPresent -- sleep 100000
 k rollout status deployment/web --timeout=60s
 ip=$(k get service web -o jsonpath='{.spec.clusterIP}')
+port=$(k get service web -o jsonpath='{.spec.ports[0].nodePort}')
 eventually 10 curl -sf --max-time 2 "http://$ip/"
+k wait --for=condition=Ready pod/client --timeout=30s
+pod=$RUN/ns/$(k get pod client -o jsonpath='{.metadata.uid}')-0/net
 
-load() { # each request on a connection of its own; a line with its status or curl's error
-  local i=0
+net=198.51.100 first=$((INSTANCE % 16 * 4 + 64)) # four addresses
+ip netns add "$BRIDGE-out"
+ip link add "$BRIDGE-o" type veth peer name eth0 netns "$BRIDGE-out"
+ip addr add "$net.$((first + 1))/30" dev "$BRIDGE-o"
+ip link set "$BRIDGE-o" up
+ip -n "$BRIDGE-out" addr add "$net.$((first + 2))/30" dev eth0
+ip -n "$BRIDGE-out" link set eth0 up
+trap 'code=$?; touch "$WORK/stop"; ip netns del "$BRIDGE-out"; (exit $code); take_down' EXIT
+
+load() { # NAME URL COMMAND...: each request on a connection of its own; a line with its status or curl's error
+  local name=$1 url=$2
+  shift 2
   while [ ! -e "$WORK/stop" ]; do
-    curl -s --max-time 5 -H 'Connection: close' -w '%{http_code} %{errormsg}\n' "http://$ip/?[1-50]" >>"$WORK/load$1" 2>&1 || true
+    "$@" curl -s --max-time 5 -H 'Connection: close' -w '%{http_code} %{errormsg}\n' "$url?[1-50]" >>"$WORK/load-$name" 2>&1 || true
   done
 }
 say "a steady load"
-load 1 & load 2 &
+load node "http://$ip/" env &
+load pod "http://$ip/" nsenter --net="$pod" &
+load outside "http://$net.$((first + 1)):$port/" ip netns exec "$BRIDGE-out" &
 sleep 1
 
 say "rolled to version 2 with the default strategy, then to 3 without surge, then back"
@@ -52,15 +69,20 @@ k rollout status deployment/web --timeout=90s
 expect "version 3" "$(curl -sf --max-time 2 "http://$ip/")"
 k rollout undo deployment/web
 k rollout status deployment/web --timeout=90s
+for round in $(seq "${ROUNDS:-0}"); do
+  k patch deployment web -p "{\"spec\":{\"template\":{\"metadata\":{\"annotations\":{\"round\":\"$round\"}}}}}" >/dev/null
+  k rollout status deployment/web --timeout=90s >/dev/null
+done
 k scale deployment web --replicas=2
 sleep 4
 touch "$WORK/stop"
 wait
 
 say "what the load saw"
-cat "$WORK"/load[12] | grep -v '^version' | sort | uniq -c | tee "$WORK/seen"
-requests=$(grep -c '^200' "$WORK"/load1) || true
-[ "$requests" -gt 500 ] || fail "the load was only $requests requests"
-[ "$(awk '$2 != 200' "$WORK/seen" | wc -l)" = 0 ] || fail "requests failed"
-for v in 1 2 3; do grep -q "^version $v" "$WORK/load1" || fail "version $v never answered"; done
+for from in node pod outside; do
+  grep -v '^version' "$WORK/load-$from" | sort | uniq -c | tee "$WORK/seen"
+  [ "$(grep -c '^200' "$WORK/load-$from")" -gt 300 ] || fail "the load from $from was too small"
+  [ "$(awk '$2 != 200' "$WORK/seen" | wc -l)" = 0 ] || fail "requests from $from failed"
+  for v in 1 2 3; do grep -q "^version $v" "$WORK/load-$from" || fail "version $v never answered $from"; done
+done
 for _ in $(seq 20); do expect "version 2" "$(curl -sf --max-time 2 "http://$ip/")"; done

@@ -58,13 +58,14 @@ say "the API over its own Service from a pod"
 expect "ok" "$(in_client 'curl -skf --max-time 5 https://kubernetes.default.svc/healthz')"
 
 say "from a machine outside"
+net=198.51.100 first=$((INSTANCE % 16 * 4)) # four addresses
 ip netns add "$BRIDGE-out"
 ip link add "$BRIDGE-o" type veth peer name eth0 netns "$BRIDGE-out"
-ip addr add 198.51.100.1/30 dev "$BRIDGE-o"
+ip addr add "$net.$((first + 1))/30" dev "$BRIDGE-o"
 ip link set "$BRIDGE-o" up
-ip -n "$BRIDGE-out" addr add 198.51.100.2/30 dev eth0
+ip -n "$BRIDGE-out" addr add "$net.$((first + 2))/30" dev eth0
 ip -n "$BRIDGE-out" link set eth0 up
-outside=$(ip netns exec "$BRIDGE-out" curl -sf --max-time 3 "http://198.51.100.1:$port/" || true)
+outside=$(ip netns exec "$BRIDGE-out" curl -sf --max-time 3 "http://$net.$((first + 1)):$port/" || true)
 ip netns del "$BRIDGE-out"
 expect "hello from web" "$outside"
 
@@ -89,6 +90,12 @@ kogge plugin reload proxy >/dev/null
 kogge plugin reload dns >/dev/null
 eventually 10 curl -sf --max-time 2 "http://$ip:$service_port/"
 eventually 10 in_client "curl -sf --max-time 3 http://web:$service_port/"
+
+say "somebody deletes the rules: they come back"
+nft delete table ip "$BRIDGE-proxy"
+nft delete table ip "$BRIDGE"
+eventually 5 curl -sf --max-time 1 "http://$ip:$service_port/"
+eventually 5 nft list chain ip "$BRIDGE" postrouting
 
 say "delete takes the rules"
 grep -q "$ip" <<<"$(rules)" || fail "there was no rule for $ip"
