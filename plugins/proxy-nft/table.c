@@ -102,7 +102,7 @@ static void refusals(kube_buf_t *b, const frame_t *f) {
                "  }\n"
                "  chain filter-output {\n"
                "    type filter hook output priority filter; policy accept;\n"
-               "    ct state new ip daddr . meta l4proto . th dport vmap @refused\n"
+               "    ct state new jump check\n"
                "  }\n"
                "  chain firewall {\n"
                "    type filter hook prerouting priority -110; policy accept;\n"

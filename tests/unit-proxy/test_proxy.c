@@ -81,6 +81,8 @@ Test(proxy, cluster_ip_from_pods_the_node_and_itself) {
   cr_expect_str_eq(ask(t.a, "10.43.1.1", 80, false), BRIDGE_IP, "a pod reaches itself, masqueraded");
   cr_expect_str_neq(ask(NULL, "10.43.1.1", 80, false), "-", "from the node");
   cr_expect_str_eq(ask(t.client, "10.43.1.1", 81, false), "refused", "a port the service does not have");
+  cr_expect_str_eq(ask(NULL, "10.43.1.1", 81, false), "refused", "nor for the node");
+  cr_expect_str_eq(ask(NULL, "10.43.1.77", 80, false), "refused", "an address no service has");
   endpoints(&t, "web", 8080, "TCP", "[]");
   cr_expect_str_eq(ask(t.client, "10.43.1.1", 80, false), "refused");
   endpoints(&t, "web", 8080, "TCP", "[" READY("%s") "]", t.ip_a);
