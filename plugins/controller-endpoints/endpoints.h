@@ -5,6 +5,7 @@
  * EndpointSlices that mirror Endpoints somebody else writes for a Service without a selector. Keys are services.
  */
 #include "control.h"
+#include "kube/index.h"
 
 #define LABEL_SERVICE "kubernetes.io/service-name"
 #define LABEL_MANAGER "endpointslice.kubernetes.io/managed-by"
@@ -18,7 +19,8 @@ enum { SLICE_MAX = 100, ENDPOINTS_MAX = 1000 };
 
 typedef struct epc {
   ctl_base_t base;
-  ctl_ahead_t ahead; /* slices made and not yet seen */
+  ctl_ahead_t ahead;   /* slices made and not yet seen */
+  kube_index_t slices; /* by their service */
 } epc_t;
 
 extern const kube_gvr_t GVR_SLICES, GVR_ENDPOINTS;

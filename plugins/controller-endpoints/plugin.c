@@ -45,13 +45,27 @@ static void on_service(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_
   ctl_on_key(ctx, self, change, old, now, arg);
 }
 
+static kg_str_t service_of(kg_view_t slice) {
+  return kg_view_str(kg_view_get(kube_labels(slice), LABEL_SERVICE));
+}
+
+static void index_slice(epc_t *c, kube_change_t change, kg_view_t old, kg_view_t now) {
+  kg_str_t ns = kube_namespace(now), was = service_of(old), is = service_of(now);
+  if (was.n) kube_index_remove(&c->slices, kube_index_key(ns, was), now);
+  if (!is.n) return;
+  if (change == KUBE_DELETED)
+    kube_index_remove(&c->slices, kube_index_key(ns, is), now);
+  else
+    kube_index_add(&c->slices, kube_index_key(ns, is),
+                   kube_informer_get(c->base.informers[SLICES], ns, kube_name(now)));
+}
+
 static void on_slice(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg) {
-  (void)old, (void)arg;
+  (void)arg;
   epc_t *c = self;
-  kg_view_t labels = kube_labels(now);
-  kg_str_t manager = kg_view_str(kg_view_get(labels, LABEL_MANAGER)),
-           service = kg_view_str(kg_view_get(labels, LABEL_SERVICE));
+  kg_str_t manager = kg_view_str(kg_view_get(kube_labels(now), LABEL_MANAGER)), service = service_of(now);
   char key[CTL_KEY_MAX];
+  index_slice(c, change, old, now);
   if (service.n && (kg_str_is(manager, MANAGER) || kg_str_is(manager, MIRROR_MANAGER))) {
     ctl_join(key, kube_namespace(now), service);
     ctl_expect_seen(&c->ahead, key, kube_name(now), false);
@@ -113,7 +127,9 @@ static void sync(kg_ctx_t *ctx, void *self, const char *key, void *arg) {
 
 static void end(kg_ctx_t *ctx, void *self) {
   (void)ctx;
-  ctl_expect_free(&((epc_t *)self)->ahead);
+  epc_t *c = self;
+  ctl_expect_free(&c->ahead);
+  kube_index_free(&c->slices);
 }
 
 static const ctl_spec_t spec = {

@@ -167,8 +167,8 @@ static void write(pass_t *p, const slice_plan_t *plan, const slices_t *all) {
 /* --- reading ------------------------------------------------------------------------------------------------------ */
 
 static bool is_ours(const pass_t *p, const slice_plan_t *plan, kg_view_t slice) {
-  return kg_str_eq(label(slice, LABEL_SERVICE), p->name) && kg_str_is(label(slice, LABEL_MANAGER), plan->manager) &&
-         !kube_deleting(slice);
+  return kg_str_eq(label(slice, LABEL_SERVICE), p->name) && kg_str_eq(kube_namespace(slice), p->ns) &&
+         kg_str_is(label(slice, LABEL_MANAGER), plan->manager) && !kube_deleting(slice);
 }
 
 static void add_existing(pass_t *p, slices_t *all, kg_doc_t *doc) {
@@ -182,15 +182,15 @@ static void add_existing(pass_t *p, slices_t *all, kg_doc_t *doc) {
 }
 
 void slices_sync(pass_t *p, const slice_plan_t *plan) {
-  const kube_informer_t *slices = p->c->base.informers[SLICES];
+  const kube_index_t *slices = &p->c->slices;
+  uint64_t key = kube_index_key(p->ns, p->name);
   slices_t all = {0};
-  size_t first, count;
-  kube_informer_ns(slices, p->ns, &first, &count);
+  size_t count = 0;
+  kg_doc_t *doc;
+  for (const kube_indexed_t *at = NULL; kube_index_next(slices, key, &at);) count++;
   all.list = kube_arena_alloc(p->arena, (count + p->n + 1) * sizeof *all.list);
-  for (size_t i = first; i < first + count; i++) {
-    kg_doc_t *doc = kube_informer_at(slices, i);
+  for (const kube_indexed_t *at = NULL; (doc = kube_index_next(slices, key, &at));)
     if (is_ours(p, plan, kg_view_of(doc))) add_existing(p, &all, doc);
-  }
   place_new(p, &all);
   write(p, plan, &all);
 }

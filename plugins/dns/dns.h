@@ -13,6 +13,7 @@
 #include <ldns/ldns.h>
 
 #include "kogge/plugin.h"
+#include "kube/index.h"
 #include "kube/informer.h"
 
 enum {
@@ -32,13 +33,6 @@ typedef struct dns dns_t;
 typedef struct connection connection_t;
 typedef struct forward forward_t;
 typedef struct cached cached_t;
-typedef struct indexed indexed_t;
-
-typedef struct index {
-  indexed_t **buckets;
-  size_t nbuckets, count;
-} index_t;
-
 /* A resolver that did not answer is asked last for some time. */
 typedef struct bad {
   struct sockaddr_storage address;
@@ -70,8 +64,8 @@ struct connection {
 struct dns {
   kg_ctx_t *ctx;
   kube_informer_t *services, *slices, *settings;
-  index_t index;    /* of both */
-  char domain[128]; /* "cluster.local" */
+  kube_index_t index; /* of both */
+  char domain[128];   /* "cluster.local" */
   char cluster_ip[48], address[48];
   uint16_t port, want_port;
   int udp, tcp;                                      /* -1: not listening */
@@ -115,16 +109,12 @@ void record_soa(ldns_pkt *r, ldns_pkt_section section, const char *zone, uint32_
  * ---------------------------------------------------------------------------------------------------------- */
 
 /* The entries of an object are made for doc, or (doc NULL) go. */
-void index_service(index_t *x, kg_view_t service, kg_doc_t *doc);
-void index_slice(index_t *x, kg_view_t slice, kg_doc_t *doc);
-/* Services by their addresses; slices by their Service, and by the addresses of their endpoints. Two keys may be equal
- * by chance: who finds an object looks whether it is the one. */
+void index_service(kube_index_t *x, kg_view_t service, kg_doc_t *doc);
+void index_slice(kube_index_t *x, kg_view_t slice, kg_doc_t *doc);
+/* Services by their addresses; slices by their Service, and by the addresses of their endpoints. */
 uint64_t index_service_key(kg_str_t ip);
 uint64_t index_slice_key(kg_str_t ns, kg_str_t service);
 uint64_t index_endpoint_key(kg_str_t ip);
-/* for (const indexed_t *at = NULL; (doc = index_next(x, key, &at));) doc is borrowed. */
-kg_doc_t *index_next(const index_t *x, uint64_t key, const indexed_t **at);
-void index_free(index_t *x);
 
 /* --- serve.c, tcp.c
  * ---------------------------------------------------------------------------------------------------- */

@@ -48,7 +48,7 @@ static void on_status(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
     see_network(self, kg_msg_args(m));
 }
 
-static void see(dns_t *d, void (*index)(index_t *, kg_view_t, kg_doc_t *), const kube_informer_t *seen,
+static void see(dns_t *d, void (*index)(kube_index_t *, kg_view_t, kg_doc_t *), const kube_informer_t *seen,
                 kube_change_t change, kg_view_t old, kg_view_t now) {
   kg_str_t ns = kube_namespace(now), name = kube_name(now);
   if (change != KUBE_ADDED) index(&d->index, change == KUBE_DELETED ? now : old, NULL);
@@ -82,7 +82,7 @@ static void destroy(kg_ctx_t *ctx, void *self) {
   cache_free(d);
   kube_informer_stop(ctx, d->services);
   kube_informer_stop(ctx, d->slices);
-  index_free(&d->index);
+  kube_index_free(&d->index);
   resolvers_free(d);
   free(d);
 }

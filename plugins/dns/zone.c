@@ -51,7 +51,7 @@ static void each_endpoint(ask_t *a, kg_view_t service, endpoint_fn fn, void *arg
   kg_doc_t *doc;
   kg_str_t ns = kube_namespace(service), name = kube_name(service);
   uint64_t key = index_slice_key(ns, name);
-  for (const indexed_t *at = NULL; (doc = index_next(&a->d->index, key, &at));) {
+  for (const kube_indexed_t *at = NULL; (doc = kube_index_next(&a->d->index, key, &at));) {
     kg_view_t slice = kg_view_of(doc);
     if (kg_str_eq(text(kube_labels(slice), "kubernetes.io/service-name"), name) && kg_str_eq(kube_namespace(slice), ns))
       each_in(a, slice, fn, arg);
@@ -285,7 +285,7 @@ static void reverse(ask_t *a, const char *ip) {
   char target[NAME];
   kg_doc_t *doc;
   uint64_t service_key = index_service_key(kg_str(ip)), endpoint_key = index_endpoint_key(kg_str(ip));
-  for (const indexed_t *at = NULL; (doc = index_next(&a->d->index, service_key, &at));) {
+  for (const kube_indexed_t *at = NULL; (doc = kube_index_next(&a->d->index, service_key, &at));) {
     kg_view_t service = kg_view_of(doc);
     if (!has_ip(service, ip)) continue;
     snprintf(target, sizeof target, KG_STR_FMT "." KG_STR_FMT ".svc.%s", KG_STR_ARG(kube_name(service)),
@@ -294,7 +294,7 @@ static void reverse(ask_t *a, const char *ip) {
     record_name(a->r, a->name, LDNS_RR_TYPE_PTR, target);
     return;
   }
-  for (const indexed_t *at = NULL; (doc = index_next(&a->d->index, endpoint_key, &at));) {
+  for (const kube_indexed_t *at = NULL; (doc = kube_index_next(&a->d->index, endpoint_key, &at));) {
     kg_view_t slice = kg_view_of(doc);
     reverse_t v = {ip, text(kube_labels(slice), "kubernetes.io/service-name"), kube_namespace(slice)};
     each_in(a, slice, reverse_endpoint, &v);

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BACKOFF_FIRST_MS = 5, BACKOFF_LAST_MS = 1000 * 1000 };
+enum { BACKOFF_FIRST_MS = 5, BACKOFF_LAST_MS = 1000 * 1000, AT_ONCE_US = 10000 };
 
 typedef enum { IDLE, WAITING, WORKING, AGAIN } state_t; /* AGAIN: added while being worked on */
 
@@ -80,10 +80,14 @@ void kube_queue_free(kg_ctx_t *ctx, kube_queue_t *q) {
   free(q);
 }
 
+static void kick(kg_ctx_t *ctx, kube_queue_t *q);
+
+/* Work that ends at once makes room for more at once: others in the lane have their turn all the same. */
 static void work(kg_ctx_t *ctx, void *self, void *arg) {
   kube_queue_t *q = arg;
+  int64_t until = kg_now_us(ctx) + AT_ONCE_US;
   q->kick = 0;
-  while (q->first && q->working < q->parallel) {
+  while (q->first && q->working < q->parallel && kg_now_us(ctx) < until) {
     item_t *i = q->first;
     q->first = i->after;
     if (!q->first) q->last = &q->first;
@@ -93,6 +97,7 @@ static void work(kg_ctx_t *ctx, void *self, void *arg) {
     q->working++;
     q->fn(ctx, self, i->key, q->arg);
   }
+  kick(ctx, q);
 }
 
 static void kick(kg_ctx_t *ctx, kube_queue_t *q) {
