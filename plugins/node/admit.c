@@ -45,7 +45,7 @@ static bool wants_apparmor(kg_view_t context) {
 static const char *refused_apparmor(const pod_t *p, char **message) {
   bool wanted = wants_apparmor(kg_view_get(pod_spec(p), "securityContext"));
   for (size_t i = 0; i < p->nboxes; i++)
-    wanted |= wants_apparmor(kg_view_get(box_spec(&p->boxes[i]), "securityContext"));
+    wanted |= wants_apparmor(kg_view_get(box_spec(p->boxes[i]), "securityContext"));
   if (!wanted) return NULL;
   *message = format("Cannot enforce AppArmor: %s", access("/sys/kernel/security/apparmor/profiles", F_OK)
                                                        ? "AppArmor is not enabled on the host"

@@ -88,7 +88,7 @@ static int downward_files(pod_t *p, kg_view_t source, int mode, file_t **files, 
 static int64_t only_user(const pod_t *p) {
   int64_t pods = kg_view_int(kg_view_path(pod_spec(p), "securityContext", "runAsUser", NULL), -1), only = -1;
   for (size_t i = 0; i < p->nboxes; i++) {
-    int64_t uid = kg_view_int(kg_view_path(box_spec(&p->boxes[i]), "securityContext", "runAsUser", NULL), pods);
+    int64_t uid = kg_view_int(kg_view_path(box_spec(p->boxes[i]), "securityContext", "runAsUser", NULL), pods);
     if (uid < 0 || (only >= 0 && uid != only)) return -1;
     only = uid;
   }
