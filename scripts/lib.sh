@@ -28,10 +28,14 @@ install_packages() {
   if [ -z "${missing// /}" ]; then ok "Debian packages are installed"; return; fi
   need_root
   step "installing from Debian: $missing"
-  apt-get update -qq >/dev/null || die "apt-get update failed: is the machine online?"
+  local log=${TMPDIR:-/tmp}/kogge-apt.log
+  apt-get update -qq >"$log" 2>&1 || true # one source of several may be broken
   # shellcheck disable=SC2086
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >"${TMPDIR:-/tmp}/kogge-apt.log" 2>&1 ||
-    die "apt-get install failed, see ${TMPDIR:-/tmp}/kogge-apt.log"
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >>"$log" 2>&1 || {
+    grep -E '^[EW]: ' "$log" | sort -u | tail -5 >&2
+    die "apt-get install failed: is the machine online? All it said is in $log"
+  }
+  rm -f "$log"
   ok
 }
 
