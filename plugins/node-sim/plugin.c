@@ -25,7 +25,7 @@ static int configure_new(sim_t *s, kg_view_t c, kg_error_t *err) {
   s->nodes = calloc(s->count, sizeof *s->nodes);
   s->lease_s = kg_view_int(kg_view_get(c, "leaseSeconds"), 40);
   if (s->lease_s < 1) s->lease_s = 40;
-  s->usual = (script_t){.run_time = -1};
+  s->usual = (script_t){.run_time = -1, .unready_after = -1, .nexits = 1};
   script_read(&s->usual, kg_view_get(c, "defaults"), "");
   if (!s->prefix || !s->nodes) return kg_error_set(err, KG_EINTERNAL, "out of memory");
   return kube_pod_addresses(range.n ? range : KG_STR("10.128.0.0/9"), &s->first_ip, &s->ips, err);

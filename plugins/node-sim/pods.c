@@ -3,10 +3,28 @@
 
 #include "sim.h"
 
-enum { FIRST_ROOM = 256, BACKOFF_FIRST_MS = 10000, BACKOFF_LAST_MS = 300000, RETRY_MS = 1000 };
+enum { FIRST_ROOM = 256, BACKOFF_FIRST_MS = 10000, BACKOFF_LAST_MS = 300000, RETRY_MS = 1000, KILLED = 137 };
 #define PREFIX "sim.kogge.dev/"
 
 static const kube_gvr_t PODS = {"", "v1", "pods"};
+
+/* "1,1,0" */
+static void read_exits(script_t *s, kg_str_t v) {
+  s->nexits = 0;
+  while (v.n && s->nexits < SCRIPT_EXITS) {
+    const char *comma = memchr(v.p, ',', v.n);
+    kg_str_t one = {v.p, comma ? (size_t)(comma - v.p) : v.n};
+    if (kube_quantity_value(one, &s->exits[s->nexits])) s->exits[s->nexits] = 0;
+    s->nexits++;
+    v = comma ? (kg_str_t){comma + 1, v.n - one.n - 1} : (kg_str_t){0};
+  }
+}
+
+static kg_str_t value_of(kg_view_t from, const char *prefix, const char *key) {
+  char name[128];
+  snprintf(name, sizeof name, "%s%s", prefix, key);
+  return kg_view_str(kg_view_get(from, name));
+}
 
 void script_read(script_t *s, kg_view_t from, const char *prefix) {
   const struct {
@@ -14,20 +32,21 @@ void script_read(script_t *s, kg_view_t from, const char *prefix) {
     int64_t *to;
   } times[] = {{"start-delay", &s->start_delay},
                {"ready-after", &s->ready_after},
+               {"unready-after", &s->unready_after},
                {"run-time", &s->run_time},
                {"stop-delay", &s->stop_delay}};
-  char key[128];
   for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
-    snprintf(key, sizeof key, "%s%s", prefix, times[i].key);
-    kg_str_t v = kg_view_str(kg_view_get(from, key));
+    kg_str_t v = value_of(from, prefix, times[i].key);
     if (kg_str_is(v, "forever") || kg_str_is(v, "never"))
       *times[i].to = -1;
     else if (v.n)
       kube_duration_ms(v, times[i].to);
   }
-  snprintf(key, sizeof key, "%sexit-code", prefix);
-  kg_str_t v = kg_view_str(kg_view_get(from, key));
-  if (v.n) kube_quantity_value(v, &s->exit_code);
+  kg_str_t v = value_of(from, prefix, "exit-code");
+  if (v.n) read_exits(s, v);
+  if ((v = value_of(from, prefix, "oom")).n) s->oom = kg_str_is(v, "true");
+  if ((v = value_of(from, prefix, "pull-error")).p)
+    snprintf(s->pull_error, sizeof s->pull_error, KG_STR_FMT, KG_STR_ARG(v));
 }
 
 /* --- table by uid
@@ -166,21 +185,33 @@ static int64_t now_ms(const pod_t *p) {
   return kg_wall_us(p->sim->ctx) / 1000;
 }
 
+static int64_t ran_ms(const pod_t *p) {
+  return now_ms(p) - p->started_us / 1000;
+}
+
 bool pod_ready(const pod_t *p) {
-  return p->state == P_RUNNING && p->script.ready_after >= 0 &&
-         now_ms(p) >= p->started_us / 1000 + p->script.ready_after;
+  const script_t *s = &p->script;
+  return p->state == P_RUNNING && s->ready_after >= 0 && ran_ms(p) >= s->ready_after &&
+         (s->unready_after < 0 || ran_ms(p) < s->unready_after);
 }
 
 /* When something happens next, in milliseconds from now; -1: nothing does. */
 static int64_t next_in(const pod_t *p) {
   const script_t *s = &p->script;
-  int64_t now = now_ms(p), begun = p->started_us / 1000, at = -1;
+  const int64_t turns[] = {s->run_time, s->ready_after, s->unready_after};
+  int64_t next = -1;
   if (p->state == P_NEW) return s->start_delay > 0 ? s->start_delay : 0;
-  if (p->state == P_WAITING) at = p->finished_us / 1000 + p->backoff_ms;
-  if (p->state == P_RUNNING && s->run_time >= 0) at = begun + s->run_time;
-  if (p->state == P_RUNNING && s->ready_after >= 0 && !pod_ready(p) && (at < 0 || begun + s->ready_after < at))
-    at = begun + s->ready_after;
-  return at < 0 ? -1 : at > now ? at - now : 0;
+  if (p->state == P_WAITING) {
+    next = p->finished_us / 1000 + p->backoff_ms - now_ms(p);
+    return next > 0 ? next : 0;
+  }
+  if (p->state != P_RUNNING) return -1;
+  if (s->run_time >= 0 && ran_ms(p) >= s->run_time) return 0;
+  for (size_t i = 0; i < sizeof turns / sizeof *turns; i++) {
+    int64_t in = turns[i] < 0 ? -1 : turns[i] - ran_ms(p);
+    if (in > 0 && (next < 0 || in < next)) next = in;
+  }
+  return next;
 }
 
 static void arm(pod_t *p) {
@@ -191,7 +222,7 @@ static void arm(pod_t *p) {
 
 static void begin(pod_t *p) {
   sim_t *s = p->sim;
-  p->state = P_RUNNING;
+  p->state = *p->script.pull_error ? P_PULLING : P_RUNNING;
   p->started_us = kg_wall_us(s->ctx);
   if (!p->start_us) p->start_us = p->started_us;
   if (!p->ip && s->ips) p->ip = s->first_ip + s->next_ip++ % s->ips;
@@ -199,8 +230,10 @@ static void begin(pod_t *p) {
 
 /* The containers have ended: for good, or until they are started again. The first restart comes at once. */
 static void end(pod_t *p) {
+  const script_t *s = &p->script;
   kg_str_t policy = kg_view_str(kg_view_path(pod_object(p), "spec", "restartPolicy", NULL));
-  bool again = kg_str_is(policy, "OnFailure") ? p->script.exit_code != 0 : !kg_str_is(policy, "Never");
+  p->code = s->oom ? KILLED : s->exits[p->restarts < (int64_t)s->nexits ? p->restarts : (int64_t)s->nexits - 1];
+  bool again = kg_str_is(policy, "OnFailure") ? p->code != 0 : !kg_str_is(policy, "Never");
   p->finished_us = kg_wall_us(p->sim->ctx);
   p->was_ended = true;
   p->state = again ? P_WAITING : P_ENDED;

@@ -17,11 +17,17 @@ typedef struct sim sim_t;
 typedef struct pod pod_t;
 
 /* How a pod's containers go. Times in milliseconds; -1: never. */
+enum { SCRIPT_EXITS = 16 };
 typedef struct script {
-  int64_t start_delay, ready_after, run_time, stop_delay, exit_code;
+  int64_t start_delay, ready_after, unready_after, run_time, stop_delay;
+  int64_t exits[SCRIPT_EXITS]; /* exit codes of its attempts; the last is that of all further ones */
+  size_t nexits;
+  bool oom;
+  char pull_error[200]; /* why its images do not come; "": they do */
 } script_t;
 
-typedef enum { P_NEW, P_RUNNING, P_WAITING, P_ENDED, P_DELETING } pod_state_t; /* waiting: for its restart */
+/* Waiting: for its restart; pulling: for an image that does not come. */
+typedef enum { P_NEW, P_PULLING, P_RUNNING, P_WAITING, P_ENDED, P_DELETING } pod_state_t;
 
 struct pod {
   pod_t *next; /* of the same hash */
@@ -32,6 +38,7 @@ struct pod {
   script_t script;
   bool sending, again, was_ended; /* again: has changed meanwhile; was_ended: it has ended at least once */
   bool delete_sent;
+  int64_t code;                                                    /* with which it ended last */
   int64_t restarts, backoff_ms, start_us, started_us, finished_us; /* start: of the pod; started: of its containers */
   uint32_t ip;                                                     /* 0: none yet */
   uint64_t timer, call;

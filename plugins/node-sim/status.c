@@ -22,16 +22,23 @@ static bool is_over(const pod_t *p) {
   return p->state == P_ENDED;
 }
 
+static int64_t ready_since(const pod_t *p, bool ready) {
+  const script_t *s = &p->script;
+  if (ready) return p->started_us + s->ready_after * 1000;
+  int64_t lost = p->started_us + s->unready_after * 1000;
+  bool was_ready = p->state == P_RUNNING && s->ready_after >= 0 && s->unready_after > s->ready_after;
+  if (was_ready && lost <= kg_wall_us(p->sim->ctx)) return lost;
+  return p->finished_us ? p->finished_us : p->start_us;
+}
+
 static void conditions(kg_pack_t *k, const pod_t *p) {
   bool ready = pod_ready(p);
-  const char *why = ready        ? NULL
-                    : is_over(p) ? (p->script.exit_code ? "PodFailed" : "PodCompleted")
-                                 : "ContainersNotReady";
-  int64_t since = ready ? p->started_us + p->script.ready_after * 1000 : p->finished_us ? p->finished_us : p->start_us;
+  const char *why = ready ? NULL : is_over(p) ? (p->code ? "PodFailed" : "PodCompleted") : "ContainersNotReady";
+  int64_t since = ready_since(p, ready);
   kg_pack_key(k, "conditions");
   kg_pack_array(k);
   condition(k, "PodReadyToStartContainers", !is_over(p), NULL, is_over(p) ? p->finished_us : p->start_us);
-  condition(k, "Initialized", true, is_over(p) && !p->script.exit_code ? "PodCompleted" : NULL, p->start_us);
+  condition(k, "Initialized", true, is_over(p) && !p->code ? "PodCompleted" : NULL, p->start_us);
   condition(k, "Ready", ready, why, since);
   condition(k, "ContainersReady", ready, why, since);
   kg_pack_end(k);
@@ -40,8 +47,8 @@ static void conditions(kg_pack_t *k, const pod_t *p) {
 static void terminated(kg_pack_t *k, const pod_t *p, int64_t begun_us) {
   kg_pack_key(k, "terminated");
   kg_pack_map(k);
-  kg_pack_kv_int(k, "exitCode", p->script.exit_code);
-  kg_pack_kv_str(k, "reason", p->script.exit_code ? "Error" : "Completed");
+  kg_pack_kv_int(k, "exitCode", p->code);
+  kg_pack_kv_str(k, "reason", p->script.oom ? "OOMKilled" : p->code ? "Error" : "Completed");
   time_pair(k, "startedAt", begun_us);
   time_pair(k, "finishedAt", p->finished_us);
   kg_pack_end(k);
@@ -55,10 +62,11 @@ static void state(kg_pack_t *k, const pod_t *p) {
     kg_pack_map(k);
     time_pair(k, "startedAt", p->started_us);
     kg_pack_end(k);
-  } else if (p->state == P_WAITING) {
+  } else if (p->state == P_WAITING || p->state == P_PULLING) {
     kg_pack_key(k, "waiting");
     kg_pack_map(k);
-    kg_pack_kv_str(k, "reason", "CrashLoopBackOff");
+    kg_pack_kv_str(k, "reason", p->state == P_WAITING ? "CrashLoopBackOff" : "ImagePullBackOff");
+    if (p->state == P_PULLING) kg_pack_kv_str(k, "message", p->script.pull_error);
     kg_pack_end(k);
   } else
     terminated(k, p, p->started_us);
@@ -110,7 +118,11 @@ kg_doc_t *pod_patch(const pod_t *p) {
   kg_pack_map(&k);
   kg_pack_key(&k, "status");
   kg_pack_map(&k);
-  kg_pack_kv_str(&k, "phase", !is_over(p) ? "Running" : p->script.exit_code ? "Failed" : "Succeeded");
+  kg_pack_kv_str(&k, "phase",
+                 p->state == P_PULLING ? "Pending"
+                 : !is_over(p)         ? "Running"
+                 : p->code             ? "Failed"
+                                       : "Succeeded");
   time_pair(&k, "startTime", p->start_us);
   conditions(&k, p);
   addresses(&k, "hostIP", "hostIPs", host);

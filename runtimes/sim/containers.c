@@ -169,7 +169,7 @@ static void on_end(kg_ctx_t *ctx, void *self, void *arg) {
   (void)ctx, (void)self;
   container_t *c = arg;
   c->timer = 0;
-  ended(c, c->stopping ? TERMINATED : c->script.oom ? KILLED : c->script.exit_code);
+  ended(c, c->stopping ? TERMINATED : c->script.oom ? KILLED : script_exit(&c->script, c->attempt));
 }
 
 static void on_kill(kg_ctx_t *ctx, void *self, void *arg) {

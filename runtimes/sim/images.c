@@ -26,6 +26,26 @@ static bool listed(const sim_t *s, const char *key, kg_str_t name, bool usual) {
   return false;
 }
 
+/* What a map of patterns says of the image; absent: nothing. */
+static kg_view_t matching(const sim_t *s, const char *key, kg_str_t name) {
+  char image[512], pattern[512];
+  snprintf(image, sizeof image, KG_STR_FMT, KG_STR_ARG(name));
+  for (kg_iter_t it = kg_iter(kg_view_get(kg_config(s->ctx), key)); kg_iter_next(&it);) {
+    snprintf(pattern, sizeof pattern, KG_STR_FMT, KG_STR_ARG(kg_view_str(it.key)));
+    if (!fnmatch(pattern, image, 0)) return it.value;
+  }
+  return (kg_view_t){0};
+}
+
+/* For all images alike, or by patterns. */
+static int64_t pull_delay(const sim_t *s, kg_str_t name) {
+  kg_view_t v = kg_view_get(kg_config(s->ctx), "pull-delay");
+  int64_t ms = 0;
+  if (kg_view_type(v) == KG_V_MAP) v = matching(s, "pull-delay", name);
+  kube_duration_ms(kg_view_str(v), &ms);
+  return ms;
+}
+
 static bool was_pulled(const sim_t *s, kg_str_t name) {
   return kg_view_there(kg_view_get_str(kg_view_of(s->pulled), name));
 }
@@ -63,8 +83,12 @@ static void on_pulled(kg_ctx_t *ctx, void *self, void *arg) {
   sim_t *s = self;
   kg_msg_t *m = arg;
   kg_str_t name = kg_view_str(kg_view_get(kg_msg_args(m), "image"));
-  if (!image_there(s, name)) note_pulled(s, name);
-  reply_image(ctx, m, name);
+  kg_str_t why = kg_view_str(matching(s, "pull-error", name));
+  if (!why.n && !image_there(s, name)) note_pulled(s, name);
+  if (why.n)
+    kg_fail(ctx, m, KG_EUNAVAILABLE, KG_STR_FMT, KG_STR_ARG(why));
+  else
+    reply_image(ctx, m, name);
   kg_msg_unref(m);
 }
 
@@ -73,7 +97,7 @@ static void pull(sim_t *s, const kg_msg_t *m, kg_str_t name) {
     return kg_fail(s->ctx, m, KG_ENOTFOUND,
                    "failed to pull and unpack image \"" KG_STR_FMT "\": not among the pretended images",
                    KG_STR_ARG(name));
-  kg_timer(s->ctx, s->pull_delay_ms, 0, on_pulled, kg_msg_ref(m));
+  kg_timer(s->ctx, pull_delay(s, name), 0, on_pulled, kg_msg_ref(m));
 }
 
 static void list(sim_t *s, const kg_msg_t *m) {

@@ -20,7 +20,6 @@ static int create(kg_ctx_t *ctx, void **self, kg_error_t *err) {
   s->ctx = ctx;
   script_defaults(&s->usual);
   script_read(&s->usual, kg_view_get(config, "defaults"), "", NULL);
-  kube_duration_ms(kg_view_str(kg_view_get(config, "pull-delay")), &s->pull_delay_ms);
   int bad = kube_pod_addresses(range.n ? range : KG_STR("10.244.0.0/16"), &s->first_ip, &s->ips, err);
   if (!bad && kg_view_bool(kg_view_get(config, "network"), false)) bad = kg_serve(ctx, "network", err);
   if (bad) {
@@ -120,7 +119,7 @@ static const kg_handler_t handlers[] = {{"runtime.version", version},
                                         {"runtime.container.remove", container_remove},
                                         {"runtime.list", runtime_list},
                                         {"runtime.watch", runtime_watch},
-                                        {"runtime.exec", refuse},
+                                        {"runtime.exec", runtime_exec},
                                         {"runtime.attach", refuse},
                                         {"runtime.logs", runtime_logs},
                                         {"runtime.stats", runtime_stats},

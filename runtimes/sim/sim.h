@@ -13,9 +13,13 @@
 typedef struct sim sim_t;
 typedef struct pretended container_t;
 
+enum { SCRIPT_EXITS = 16 };
+
 /* How a container goes. Times in milliseconds; -1: never. */
 typedef struct script {
-  int64_t start_delay, run_time, stop_delay, exit_code, cpu_milli, memory;
+  int64_t start_delay, run_time, stop_delay, ready_after, unready_after, exec_code, cpu_milli, memory;
+  int64_t exits[SCRIPT_EXITS]; /* exit codes of its attempts; the last is that of all further ones */
+  size_t nexits;
   bool oom;
   char error[128]; /* why it does not start; "": it does */
 } script_t;
@@ -55,12 +59,12 @@ struct sim {
   container_t *containers;
   stream_t *watches, *follows;
   uint32_t first_ip, ips, next_ip;
-  int64_t pull_delay_ms;
 };
 
 /* script.c: keys of a map with `prefix` before and maybe ".NAME" of the container behind override what is there */
 void script_read(script_t *s, kg_view_t from, const char *prefix, const char *container);
 void script_defaults(script_t *s);
+int64_t script_exit(const script_t *s, int64_t attempt);
 
 /* containers.c */
 container_t *container_find(const sim_t *s, kg_str_t id);
@@ -88,6 +92,9 @@ void logs_end(sim_t *s, container_t *c);
 void streams_free(sim_t *s);
 void reply_map(kg_ctx_t *ctx, const kg_msg_t *m, kg_pack_t *p); /* closes the open map, answers */
 void pack_container(kg_pack_t *p, const container_t *c);
+
+/* exec.c */
+void runtime_exec(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 
 /* images.c */
 void images_handle(kg_ctx_t *ctx, void *self, const kg_msg_t *m);

@@ -62,7 +62,7 @@ Test(runtime, logs_say_that_they_are_pretended_and_nothing_runs_inside) {
   char *text =
       stream_text(&w, "node/n1", "node.exec",
                   "{\"ns\":\"default\",\"pod\":\"p\",\"container\":\"c\",\"command\":[\"ls\"],\"stdout\":true}");
-  cr_assert(strstr(text, "this container is simulated"), "%s", text);
+  cr_assert_str_eq(text, "(simulated) container c: nothing runs in it\n");
   free(text);
   text =
       stream_text(&w, "node/n1", "node.logs", "{\"ns\":\"default\",\"pod\":\"p\",\"container\":\"c\",\"follow\":true}");
@@ -72,9 +72,36 @@ Test(runtime, logs_say_that_they_are_pretended_and_nothing_runs_inside) {
   finish(&w);
 }
 
+/* Probes by exec go as the script says, an attempt may end otherwise than the one before. */
+Test(runtime, probes_and_attempts_go_as_their_script_says) {
+  static const char probed[] = "\"containers\":[{\"name\":\"c\",\"image\":\"any/"
+                               "thing:1\",\"%s\":{\"exec\":{\"command\":[\"x\"]},\"periodSeconds\":1,"
+                               "\"failureThreshold\":1}}]";
+  char ready[300], alive[300];
+  world_t w;
+  begin_sim(&w, "{\"network\":true}");
+  snprintf(ready, sizeof ready, probed, "readinessProbe");
+  snprintf(alive, sizeof alive, probed, "livenessProbe");
+  create_pod_on(&w, "n1", "sound", "{}", ready);
+  create_pod_on(&w, "n1", "never", "{\"sim.kogge.dev/ready-after\":\"never\"}", ready);
+  create_pod_on(&w, "n1", "sick", "{\"sim.kogge.dev/unready-after\":\"100ms\"}", alive);
+  create_pod_on(&w, "n1", "learns", "{\"sim.kogge.dev/run-time\":\"10ms\",\"sim.kogge.dev/exit-code\":\"5,0\"}",
+                "\"restartPolicy\":\"OnFailure\"," C);
+  expect_object(&w, POD_ARGS("sound"), "\"ready\":true");
+  expect_object(&w, POD_ARGS("sick"), "\"restartCount\":1");
+  expect_object(&w, POD_ARGS("learns"), "\"exitCode\":5");
+  expect_object(&w, POD_ARGS("learns"), "\"phase\":\"Succeeded\"");
+  expect_object(&w, POD_ARGS("never"), "\"ready\":false");
+  finish(&w);
+}
+
 Test(runtime, images_are_there_as_configured) {
   world_t w;
-  begin_sim(&w, "{\"network\":true,\"images\":[\"any/*\"],\"pullable\":[\"far/*\"]}");
+  begin_sim(&w,
+            "{\"network\":true,\"images\":[\"any/*\"],\"pullable\":[\"far/*\"],\"pull-delay\":{\"far/*\":\"100ms\"},"
+            "\"pull-error\":{\"far/broken*\":\"manifest unknown\"}}");
+  create_pod_on(&w, "n1", "broken", "{}", "\"containers\":[{\"name\":\"c\",\"image\":\"far/broken:1\"}]");
+  expect_object(&w, POD_ARGS("broken"), "manifest unknown");
   create_pod_on(&w, "n1", "near", "{}", C);
   create_pod_on(&w, "n1", "far", "{}", "\"containers\":[{\"name\":\"c\",\"image\":\"far/away:2\"}]");
   create_pod_on(&w, "n1", "none", "{}", "\"containers\":[{\"name\":\"c\",\"image\":\"no/where:3\"}]");
@@ -149,6 +176,18 @@ Test(nodes, their_pods_go_as_the_annotations_say) {
                 "\"restartPolicy\":\"OnFailure\"," C);
   create_pod_on(&w, "sim-0", "late", "{\"sim.kogge.dev/ready-after\":\"500ms\"}", C);
   create_pod_on(&w, "other", "foreign", "{}", C);
+  create_pod_on(&w, "sim-0", "fades", "{\"sim.kogge.dev/unready-after\":\"300ms\"}", C);
+  create_pod_on(&w, "sim-0", "noimage", "{\"sim.kogge.dev/pull-error\":\"manifest unknown\"}", C);
+  create_pod_on(&w, "sim-0", "oom", "{\"sim.kogge.dev/run-time\":\"10ms\",\"sim.kogge.dev/oom\":\"true\"}",
+                "\"restartPolicy\":\"Never\"," C);
+  create_pod_on(&w, "sim-0", "learns", "{\"sim.kogge.dev/run-time\":\"10ms\",\"sim.kogge.dev/exit-code\":\"5,0\"}",
+                "\"restartPolicy\":\"OnFailure\"," C);
+  expect_object(&w, POD_ARGS("fades"), "\"ready\":true");
+  expect_object(&w, POD_ARGS("fades"), "\"ready\":false");
+  expect_object(&w, POD_ARGS("noimage"), "\"reason\":\"ImagePullBackOff\",\"message\":\"manifest unknown\"");
+  expect_object(&w, POD_ARGS("oom"), "\"reason\":\"OOMKilled\"");
+  expect_object(&w, POD_ARGS("learns"), "\"phase\":\"Succeeded\"");
+  expect_object(&w, POD_ARGS("learns"), "\"restartCount\":1");
   expect_object(&w, POD_ARGS("job"), "\"phase\":\"Succeeded\"");
   expect_object(&w, POD_ARGS("bad"), "\"reason\":\"CrashLoopBackOff\"");
   expect_object(&w, POD_ARGS("bad"), "\"restartCount\":2");
