@@ -235,7 +235,7 @@ static int64_t next_attempt(const box_t *b) {
 }
 
 /* From here on the one before it is history. */
-static void now_made(box_t *b, kg_view_t args) {
+static void now_made(box_t *b, const char *id) {
   if (b->state == BOX_EXITED) {
     free(b->last.id);
     free(b->last.message);
@@ -246,19 +246,33 @@ static void now_made(box_t *b, kg_view_t args) {
   b->state = BOX_NONE;
   b->renewing = false;
   b->in_sandbox = b->pod->sandbox_attempt;
-  set_str(&b->id, kg_str_dup(VIEW_STR(args, "id")));
+  set_str(&b->id, strdup(id));
+}
+
+static void created(box_t *b, kg_view_t args) {
+  char *id = kg_str_dup(VIEW_STR(args, "id"));
+  now_made(b, id ? id : "");
+  free(id);
   set_str(&b->image_id, kg_str_dup(VIEW_STR(args, "imageID")));
   box_user_known(b, args);
+  box_event(b, "Normal", "Created", "Container created");
+  b->step = pod_ending(b->pod) ? STEP_IDLE : STEP_START;
+  if (b->step == STEP_START) pod_call(b->pod, b, "runtime.container.start", id_args(b->id), CREATE_TIMEOUT_MS, started);
+}
+
+/* Its program cannot be run: it ended before it began. */
+static void ended_unborn(box_t *b, const kg_msg_t *m) {
+  char id[512];
+  box_id(b->pod, b->name, next_attempt(b), id, sizeof id);
+  now_made(b, id);
+  box_user_known(b, (kg_view_t){0});
+  start_failed(b, m);
 }
 
 static void made(pod_t *p, box_t *b, const kg_msg_t *m) {
-  if (kg_msg_type(m) == KG_MSG_REPLY) {
-    now_made(b, kg_msg_args(m));
-    box_event(b, "Normal", "Created", "Container created");
-    b->step = pod_ending(p) ? STEP_IDLE : STEP_START;
-    if (b->step == STEP_START) pod_call(p, b, "runtime.container.start", id_args(b->id), CREATE_TIMEOUT_MS, started);
-    return;
-  }
+  (void)p;
+  if (kg_msg_type(m) == KG_MSG_REPLY) return created(b, kg_msg_args(m));
+  if (kg_msg_code(m) == KG_EDENIED) return ended_unborn(b, m);
   if (not_there(m)) return retry_in(b, SOON_MS);
   box_event(b, "Warning", "Failed", "Error: %s", kg_msg_text(m));
   box_wait(b, "CreateContainerError", "%s", kg_msg_text(m));

@@ -222,6 +222,12 @@ char *runc_message(const char *said) {
   return text;
 }
 
+/* runc and crun of a program that cannot be run: nothing of ours went wrong, and trying again is the same. */
+static bool is_programs_fault(const char *text) {
+  return strstr(text, "unable to start container process") || strstr(text, "executable file") ||
+         strstr(text, "open executable");
+}
+
 /* {"pid": N} or {"pid": -1, "message": "..."} */
 static void conmon_said(creating_t *w) {
   kg_error_t err = {0};
@@ -232,7 +238,7 @@ static void conmon_said(creating_t *w) {
   kg_doc_unref(doc);
   if (pid <= 0) {
     char *text = runc_message(message ? message : "conmon ended without a word");
-    create_failed(w, KG_EINTERNAL, text);
+    create_failed(w, text && is_programs_fault(text) ? KG_EDENIED : KG_EINTERNAL, text ? text : "out of memory");
     free(text);
   } else {
     c->pid = (pid_t)pid;

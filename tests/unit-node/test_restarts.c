@@ -219,3 +219,17 @@ Test(restarts, what_the_node_cannot_promise_is_not_run) {
   expect_event(&w, "Starting", "Starting kubelet.");
   finish(&w);
 }
+
+Test(restarts, a_program_that_cannot_be_run_has_ended) {
+  world_t w;
+  begin(&w);
+  create_pod(&w, "never", "\"restartPolicy\":\"Never\",\"containers\":[" CONTAINER("c", "\"nope\"") "]");
+  create_pod(&w, "always", "\"containers\":[" CONTAINER("c", "\"nope\"") "]");
+  expect_object(&w, POD_ARGS("never"), "\"phase\":\"Failed\"");
+  expect_object(&w, POD_ARGS("never"), "\"reason\":\"StartError\"");
+  expect_object(&w, POD_ARGS("never"), "\"exitCode\":128");
+  expect_object(&w, POD_ARGS("always"), "\"reason\":\"CrashLoopBackOff\"");
+  expect_object(&w, POD_ARGS("always"), "\"restartCount\":1");
+  expect_event(&w, "Failed", "Error: exec: nope: no such file");
+  finish(&w);
+}
