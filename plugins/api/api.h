@@ -56,7 +56,7 @@ void sorted_free(sorted_t *s);
 
 /* A change, shared by all watchers. */
 typedef struct change {
-  uint32_t refs;
+  uint32_t refs, at_s; /* at_s: seconds of the monotonic clock */
   int64_t rev;
   object_t *old, *now; /* old NULL: it was created; now NULL: it was deleted */
   kg_doc_t *last;      /* the old state stamped with rev, for those to whom it is a deletion; made at the first need */

@@ -6,7 +6,9 @@
 #include "custom.h"
 #include "rbac.h"
 
-enum { RING_START = 64, RING_MAX = 4096 };
+/* Who was away longer than five minutes lists again, as with etcd's compaction; a few changes stay whatever their age.
+ */
+enum { RING_START = 64, RING_MAX = 4096, RING_KEEPS = 100, RING_KEEPS_S = 300 };
 
 /* --- collections ------------------------------------------------------------------------------------------------- */
 
@@ -242,6 +244,16 @@ static void ring_grow(collection_t *c) {
   c->ring_room = room;
 }
 
+/* Takes e over. False: there is no memory for a ring. */
+static bool ring_add(collection_t *c, change_t *e) {
+  if (c->ring_count == c->ring_room) ring_grow(c);
+  if (!c->ring_room) return change_unref(e), false;
+  if (c->ring_count == c->ring_room) ring_drop(c);
+  while (c->ring_count > RING_KEEPS && e->at_s - c->ring[c->ring_first]->at_s > RING_KEEPS_S) ring_drop(c);
+  c->ring[(c->ring_first + c->ring_count++) % c->ring_room] = e;
+  return true;
+}
+
 /* Takes over old and now. */
 static void changed(api_t *api, collection_t *c, int64_t rev, object_t *old, object_t *now) {
   if (!strcmp(c->r->resource, "services") && !c->r->group[0]) {
@@ -261,13 +273,9 @@ static void changed(api_t *api, collection_t *c, int64_t rev, object_t *old, obj
     c->ring_after = rev;
     return;
   }
-  *e = (change_t){.refs = 1, .rev = rev, .old = old, .now = now};
+  *e = (change_t){.refs = 1, .at_s = (uint32_t)(kg_now_ms(api->ctx) / 1000), .rev = rev, .old = old, .now = now};
   if (api->loaded && c->lazy && !strcmp(c->r->resource, "events")) expire_arm(api);
-  if (c->ring_count == c->ring_room) ring_grow(c);
-  if (!c->ring_room) return change_unref(e);
-  if (c->ring_count == c->ring_room) ring_drop(c);
-  c->ring[(c->ring_first + c->ring_count++) % c->ring_room] = e;
-  watch_publish(api, c, e);
+  if (ring_add(c, e)) watch_publish(api, c, e);
 }
 
 /* The collection a store key belongs to, and the object's key in it. NULL: not one of ours. */
