@@ -111,3 +111,36 @@ void gw_duplex_end(gw_duplex_t *d) {
   d->input_over = true;
   push_held(d);
 }
+
+/* --- a line to the client ---------------------------------------------------------------------------------------- */
+
+bool gw_line_refuse(gw_ex_t *ex) {
+  if (gw_ws_asked(ex)) return false;
+  gw_status(ex, 400, "BadRequest", NULL, "Upgrade request required");
+  return true;
+}
+
+bool gw_line_open(gw_line_t *l, gw_ex_t *ex, gw_ws_fn on_message, const gw_spdy_events_t *events, void *arg) {
+  *l = (gw_line_t){.ws = on_message ? gw_ws_new(ex, on_message, arg) : NULL,
+                   .spdy = events ? gw_spdy_new(events, arg) : NULL};
+  if ((!on_message || l->ws) && (!events || l->spdy)) return true;
+  gw_line_free(l);
+  return false;
+}
+
+void gw_line_accept(const gw_line_t *l, gw_ex_t *ex, const char *protocol) {
+  if (l->ws)
+    gw_ws_accept(ex, protocol);
+  else
+    gw_spdy_accept(ex, protocol);
+}
+
+bool gw_line_feed(const gw_line_t *l, const char *p, size_t n) {
+  return l->ws ? gw_ws_feed(l->ws, p, n) : gw_spdy_feed(l->spdy, (const uint8_t *)p, n);
+}
+
+void gw_line_free(gw_line_t *l) {
+  gw_ws_free(l->ws);
+  gw_spdy_free(l->spdy);
+  *l = (gw_line_t){0};
+}

@@ -68,6 +68,21 @@ void gw_spdy_send(gw_spdy_t *s, uint32_t id, const void *p, size_t n, bool last)
 void gw_spdy_reset(gw_spdy_t *s, uint32_t id);
 void gw_spdy_goaway(gw_spdy_t *s);
 
+/* --- a line to the client: one of these two, or SPDY inside of WebSocket messages ----------------------------------
+ */
+
+typedef struct gw_line {
+  gw_ws_t *ws;
+  gw_spdy_t *spdy;
+} gw_line_t;
+/* The request wants neither: it was answered. */
+bool gw_line_refuse(gw_ex_t *ex);
+/* Opens what has callbacks, with `arg` for them. False: out of memory, nothing is left open. */
+bool gw_line_open(gw_line_t *l, gw_ex_t *ex, gw_ws_fn on_message, const gw_spdy_events_t *events, void *arg);
+void gw_line_accept(const gw_line_t *l, gw_ex_t *ex, const char *protocol); /* answers 101; NULL: no subprotocol */
+bool gw_line_feed(const gw_line_t *l, const char *p, size_t n);             /* false: the exchange should end */
+void gw_line_free(gw_line_t *l);
+
 /* --- what runs over them -------------------------------------------------------------------------------------------
  */
 

@@ -15,21 +15,19 @@ enum { CH_STDIN = 0, CH_STDOUT, CH_STDERR, CH_ERROR, CH_RESIZE, CHANNELS, CH_CLO
 
 typedef struct session {
   gw_ex_t *ex;
-  gw_ws_t *ws; /* one of these two */
-  gw_spdy_t *spdy;
+  gw_line_t line; /* WebSocket or SPDY */
   const char *protocol;
   uint32_t stream[CHANNELS]; /* SPDY: their ids, 0: not opened */
   gw_duplex_t *call;
   char *container, *node;
-  bool attach, reported, feeding, over;
+  bool attach, begun, reported, feeding, over;
   kube_buf_t resizes; /* SPDY: sizes are JSON values one after the other */
 } session_t;
 
 static void session_gone(gw_ex_t *ex) {
   session_t *s = ex->op;
   gw_duplex_free(s->call);
-  gw_ws_free(s->ws);
-  gw_spdy_free(s->spdy);
+  gw_line_free(&s->line);
   kube_buf_free(&s->resizes);
   free(s->container);
   free(s->node);
@@ -43,13 +41,13 @@ static void send_base64(session_t *s, uint8_t channel, const char *p, size_t n) 
   kube_buf_t m = {0};
   kube_buf_fmt(&m, "%d", channel);
   kube_buf_base64(&m, p, n);
-  if (!m.failed) gw_ws_send_text(s->ws, m.p, m.n);
+  if (!m.failed) gw_ws_send_text(s->line.ws, m.p, m.n);
   kube_buf_free(&m);
 }
 
 static void send_channel(session_t *s, uint8_t channel, const char *p, size_t n) {
-  if (s->spdy) {
-    if (s->stream[channel]) gw_spdy_send(s->spdy, s->stream[channel], p, n, false);
+  if (s->line.spdy) {
+    if (s->stream[channel]) gw_spdy_send(s->line.spdy, s->stream[channel], p, n, false);
     return;
   }
   if (strstr(s->protocol, "base64")) {
@@ -60,12 +58,12 @@ static void send_channel(session_t *s, uint8_t channel, const char *p, size_t n)
   if (!m) return;
   m[0] = channel;
   if (n) memcpy(m + 1, p, n);
-  gw_ws_send(s->ws, m, n + 1);
+  gw_ws_send(s->line.ws, m, n + 1);
   free(m);
 }
 
 static bool speaks_words(const session_t *s) {
-  return s->ws && s->protocol[0] != 'v';
+  return s->line.ws && s->protocol[0] != 'v';
 }
 
 static void report(session_t *s, const kube_buf_t *status) {
@@ -91,23 +89,31 @@ static void report_exit(session_t *s, int64_t code) {
   kube_buf_free(&b);
 }
 
+/* Why there is no outcome, as a kubelet behind an API server says it. */
 static void report_error(session_t *s, const char *text) {
   kube_buf_t b = {0};
+  char words[1024];
+  snprintf(words, sizeof words, "%s%s%s", s->line.ws || s->begun ? "Internal error occurred: " : "",
+           !s->begun   ? "unable to upgrade connection: "
+           : s->attach ? "error attaching to container: "
+                       : "error executing command in container: ",
+           text);
+  kg_str_mend(words);
   if (speaks_words(s))
-    kube_buf_addz(&b, text);
+    kube_buf_addz(&b, words);
   else
-    gw_status_json(&b, 500, "InternalError", NULL, text);
+    gw_status_json(&b, 500, "InternalError", NULL, words);
   report(s, &b);
   kube_buf_free(&b);
 }
 
 static void session_end(session_t *s) {
-  for (int i = CH_STDOUT; s->spdy && i <= CH_ERROR; i++)
-    if (s->stream[i]) gw_spdy_send(s->spdy, s->stream[i], NULL, 0, true);
-  if (s->spdy)
-    gw_spdy_goaway(s->spdy);
+  for (int i = CH_STDOUT; s->line.spdy && i <= CH_ERROR; i++)
+    if (s->stream[i]) gw_spdy_send(s->line.spdy, s->stream[i], NULL, 0, true);
+  if (s->line.spdy)
+    gw_spdy_goaway(s->line.spdy);
   else
-    gw_ws_close(s->ws);
+    gw_ws_close(s->line.ws);
   s->over = true;
   if (!s->feeding) gw_raw_end(s->ex); /* else when the feeding returns */
 }
@@ -119,6 +125,7 @@ static void session_drain(gw_ex_t *ex) {
 
 static void on_item(gw_duplex_t *d, kg_view_t args) {
   session_t *s = d->arg;
+  s->begun = true;
   kg_view_t exit = kg_view_get(args, "exit");
   kg_str_t data = kg_view_bin(kg_view_get(args, "data"));
   int64_t fd = kg_view_int(kg_view_get(args, "fd"), 0);
@@ -196,7 +203,7 @@ static void on_message(gw_ex_t *ex, const uint8_t *m, size_t n, void *arg) {
 static void on_bytes(gw_ex_t *ex, const char *p, size_t n) {
   session_t *s = ex->op;
   s->feeding = true;
-  bool good = s->ws ? gw_ws_feed(s->ws, p, n) : gw_spdy_feed(s->spdy, (const uint8_t *)p, n);
+  bool good = gw_line_feed(&s->line, p, n);
   s->feeding = false;
   if (!good || s->over) gw_raw_end(ex);
 }
@@ -223,8 +230,7 @@ static kg_doc_t *exec_args(gw_ex_t *ex, const char *container) {
 static void start_call(session_t *s) {
   static const gw_duplex_events_t events = {on_item, on_end};
   kg_doc_t *args = exec_args(s->ex, s->container);
-  s->call =
-      gw_duplex_open(s->ex, s->node ? s->node : "node", s->attach ? "node.attach" : "node.exec", args, &events, s);
+  s->call = gw_duplex_open(s->ex, s->node, s->attach ? "node.attach" : "node.exec", args, &events, s);
   kg_doc_unref(args);
   if (s->call) return;
   report_error(s, "out of memory");
@@ -287,23 +293,15 @@ static const gw_spdy_events_t spdy_events = {on_opened, on_spdy_data, on_spdy_cl
 
 /* --- opening ----------------------------------------------------------------------------------------------------- */
 
-static void on_pod(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
-  (void)ctx, (void)self;
-  gw_ex_t *ex = arg;
+static void on_pod(gw_ex_t *ex, kg_view_t pod) {
   session_t *s = ex->op;
-  ex->call = 0;
-  if (kg_msg_type(m) != KG_MSG_REPLY) {
-    gw_status_of(ex, m);
-    return;
-  }
-  if (gw_pod_place(ex, m, &s->container, &s->node)) return;
+  s->container = gw_pod_container(ex, pod);
+  s->node = s->container ? gw_pod_node(ex, pod) : NULL;
+  if (!s->node) return;
   ex->on_data = on_bytes;
   ex->on_drain = session_drain;
-  if (s->spdy) {
-    gw_spdy_accept(ex, s->protocol);
-    return;
-  }
-  gw_ws_accept(ex, *s->protocol ? s->protocol : NULL);
+  gw_line_accept(&s->line, ex, *s->protocol ? s->protocol : NULL);
+  if (s->line.spdy) return;
   s->feeding = true;
   start_call(s);
   s->feeding = false;
@@ -324,10 +322,7 @@ static const char *agree(gw_ex_t *ex, bool *spdy) {
   static const char *const over_spdy[] = {"v5.channel.k8s.io", "v4.channel.k8s.io", NULL};
   const char *protocol = NULL;
   *spdy = gw_spdy_asked(ex, over_spdy, &protocol);
-  if (!*spdy && !gw_ws_asked(ex)) {
-    gw_status(ex, 400, "BadRequest", NULL, "Upgrade request required");
-    return NULL;
-  }
+  if (!*spdy && gw_line_refuse(ex)) return NULL;
   if (!*spdy) protocol = over_websocket(ex);
   if (!protocol)
     gw_status(ex, *spdy ? 403 : 400, *spdy ? "Forbidden" : "BadRequest", NULL,
@@ -349,14 +344,8 @@ void gw_exec(gw_ex_t *ex, bool attach) {
   }
   free(command);
   session_t *s = calloc(1, sizeof *s);
-  if (s) {
-    *s = (session_t){.ex = ex, .attach = attach, .protocol = protocol};
-    if (spdy)
-      s->spdy = gw_spdy_new(&spdy_events, s);
-    else
-      s->ws = gw_ws_new(ex, on_message, s);
-  }
-  if (!s || (!s->ws && !s->spdy)) {
+  if (s) *s = (session_t){.ex = ex, .attach = attach, .protocol = protocol};
+  if (!s || !gw_line_open(&s->line, ex, spdy ? NULL : on_message, spdy ? &spdy_events : NULL, s)) {
     free(s);
     gw_status(ex, 503, "ServiceUnavailable", NULL, "out of memory");
     return;

@@ -20,8 +20,7 @@ typedef struct pair {
 } pair_t;
 struct session {
   gw_ex_t *ex;
-  gw_ws_t *ws; /* NULL: SPDY on the connection itself */
-  gw_spdy_t *spdy;
+  gw_line_t line; /* SPDY on the connection itself, or inside WebSocket messages */
   char *node;
   pair_t *pairs;
 };
@@ -39,8 +38,7 @@ static void pair_free(pair_t *p) {
 static void session_gone(gw_ex_t *ex) {
   session_t *s = ex->op;
   while (s->pairs) pair_free(s->pairs);
-  gw_ws_free(s->ws);
-  gw_spdy_free(s->spdy);
+  gw_line_free(&s->line);
   free(s->node);
   free(s);
   ex->op = NULL;
@@ -57,14 +55,14 @@ static void session_drain(gw_ex_t *ex) {
 static void on_item(gw_duplex_t *d, kg_view_t args) {
   pair_t *p = d->arg;
   kg_str_t data = kg_view_bin(kg_view_get(args, "data"));
-  if (data.n) gw_spdy_send(p->session->spdy, p->data, data.p, data.n, false);
+  if (data.n) gw_spdy_send(p->session->line.spdy, p->data, data.p, data.n, false);
   gw_duplex_drain(d);
 }
 
 static void on_end(gw_duplex_t *d, const char *error, int code) {
   (void)code;
   pair_t *p = d->arg;
-  gw_spdy_t *spdy = p->session->spdy;
+  gw_spdy_t *spdy = p->session->line.spdy;
   if (error && p->error) {
     char text[700];
     int n = snprintf(text, sizeof text, "error forwarding port %ld to pod %s, uid : %s", p->port,
@@ -86,8 +84,7 @@ static void start_pair(pair_t *pair) {
   kg_pack_kv_int(&p, "port", pair->port);
   kg_pack_end(&p);
   kg_doc_t *args = kg_pack_doc(&p);
-  const char *node = pair->session->node;
-  pair->call = gw_duplex_open(ex, node ? node : "node", "node.portforward", args, &events, pair);
+  pair->call = gw_duplex_open(ex, pair->session->node, "node.portforward", args, &events, pair);
   kg_doc_unref(args);
 }
 
@@ -146,64 +143,46 @@ static void on_closed(gw_spdy_t *spdy, uint32_t id, void *arg) {
 
 static void on_out(const void *p, size_t n, void *arg) {
   session_t *s = arg;
-  if (s->ws)
-    gw_ws_send(s->ws, p, n);
+  if (s->line.ws)
+    gw_ws_send(s->line.ws, p, n);
   else
     gw_raw(s->ex, p, n);
 }
 
 static void on_message(gw_ex_t *ex, const uint8_t *p, size_t n, void *arg) {
   session_t *s = arg;
-  if (!gw_spdy_feed(s->spdy, p, n)) gw_conn_break(ex->conn);
+  if (!gw_spdy_feed(s->line.spdy, p, n)) gw_conn_break(ex->conn);
 }
 
 static void on_bytes(gw_ex_t *ex, const char *p, size_t n) {
   session_t *s = ex->op;
-  bool good = s->ws ? gw_ws_feed(s->ws, p, n) : gw_spdy_feed(s->spdy, (const uint8_t *)p, n);
-  if (!good) gw_raw_end(ex);
+  if (!gw_line_feed(&s->line, p, n)) gw_raw_end(ex);
 }
 
 /* --- opening ----------------------------------------------------------------------------------------------------- */
 
-static void on_pod(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
-  (void)ctx, (void)self;
-  gw_ex_t *ex = arg;
+static void on_pod(gw_ex_t *ex, kg_view_t pod) {
   session_t *s = ex->op;
-  ex->call = 0;
-  if (kg_msg_type(m) != KG_MSG_REPLY) {
-    gw_status_of(ex, m);
-    return;
-  }
-  if (gw_pod_node(ex, m, &s->node)) return;
+  s->node = gw_pod_node(ex, pod);
+  if (!s->node) return;
   ex->on_data = on_bytes;
   ex->on_drain = session_drain;
-  if (s->ws)
-    gw_ws_accept(ex, TUNNEL);
-  else
-    gw_spdy_accept(ex, PROTOCOL);
+  gw_line_accept(&s->line, ex, s->line.ws ? TUNNEL : PROTOCOL);
 }
 
 void gw_forward(gw_ex_t *ex) {
   static const char *const ours[] = {PROTOCOL, NULL};
   static const gw_spdy_events_t events = {on_opened, on_data, on_closed, on_out};
   const char *protocol = NULL;
-  bool spdy = gw_spdy_asked(ex, ours, &protocol), ws = !spdy && gw_ws_asked(ex);
-  if (!spdy && !ws) {
-    gw_status(ex, 400, "BadRequest", NULL, "Upgrade request required");
-    return;
-  }
+  bool spdy = gw_spdy_asked(ex, ours, &protocol);
+  if (!spdy && gw_line_refuse(ex)) return;
   if (spdy ? !protocol : !gw_ws_offers(ex, TUNNEL)) {
     gw_status(ex, 400, "BadRequest", NULL, "none of the protocols offered is spoken here: " PROTOCOL ", " TUNNEL);
     return;
   }
   session_t *s = calloc(1, sizeof *s);
-  if (s) {
-    s->ex = ex;
-    s->spdy = gw_spdy_new(&events, s);
-    s->ws = ws ? gw_ws_new(ex, on_message, s) : NULL;
-  }
-  if (!s || !s->spdy || (ws && !s->ws)) {
-    if (s) gw_spdy_free(s->spdy);
+  if (s) s->ex = ex;
+  if (!s || !gw_line_open(&s->line, ex, spdy ? NULL : on_message, &events, s)) {
     free(s);
     gw_status(ex, 503, "ServiceUnavailable", NULL, "out of memory");
     return;

@@ -125,8 +125,9 @@ struct gw_ex {
   gw_queue_t out;                                        /* HTTP/2: body bytes not yet framed */
   bool out_end;                                          /* HTTP/2: nothing follows `out` */
   bool deferred;
-  gw_series_t *series;          /* what it was counted in, while it streams */
-  void (*allowed)(gw_ex_t *ex); /* goes on when the user may */
+  gw_series_t *series;                       /* what it was counted in, while it streams */
+  void (*allowed)(gw_ex_t *ex);              /* goes on when the user may */
+  void (*found)(gw_ex_t *ex, kg_view_t pod); /* goes on when the pod is known (gw_pod_get) */
   int status;
 };
 

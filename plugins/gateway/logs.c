@@ -4,7 +4,20 @@
 #include "duplex.h"
 #include "pod.h"
 
-void gw_pod_get(gw_ex_t *ex, kg_reply_fn fn) {
+/* --- the pod -------------------------------------------------------------------------------------------------------
+ */
+
+static void on_found(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
+  (void)ctx, (void)self;
+  gw_ex_t *ex = arg;
+  ex->call = 0;
+  if (kg_msg_type(m) != KG_MSG_REPLY)
+    gw_status_of(ex, m);
+  else
+    ex->found(ex, kg_view_of(kg_msg_doc(m, 0)));
+}
+
+void gw_pod_get(gw_ex_t *ex, gw_pod_fn fn) {
   const gw_route_t *r = &ex->route; /* asked as the gateway itself: the user may the subresource, that is enough */
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
@@ -15,77 +28,65 @@ void gw_pod_get(gw_ex_t *ex, kg_reply_fn fn) {
   kg_pack_kv_str(&p, "name", r->name);
   kg_pack_end(&p);
   kg_doc_t *args = kg_pack_doc(&p);
-  gw_api_call(ex, "api.get", args, NULL, false, fn);
+  ex->found = fn;
+  gw_api_call(ex, "api.get", args, NULL, false, on_found);
   kg_doc_unref(args);
 }
 
-static bool has_container(kg_view_t spec, kg_str_t name, kube_buf_t *names, size_t *count) {
-  static const char *const lists[] = {"containers", "initContainers", "ephemeralContainers"};
+/* The names of all of them, in the API's order, and whether `name` is one. */
+static bool has_container(kg_view_t spec, kg_str_t name, kube_buf_t *names) {
+  static const char *const lists[] = {"initContainers", "containers", "ephemeralContainers"};
   bool found = false;
   for (size_t i = 0; i < 3; i++)
     for (kg_iter_t it = kg_iter(kg_view_get(spec, lists[i])); kg_iter_next(&it);) {
       kg_str_t n = kg_view_str(kg_view_get(it.value, "name"));
-      if (i == 0) {
-        kube_buf_fmt(names, "%s" KG_STR_FMT, names->n ? " " : "", KG_STR_ARG(n));
-        ++*count;
-      }
-      if (name.n && kg_str_eq(n, name)) found = true;
+      kube_buf_fmt(names, "%s" KG_STR_FMT, names->n ? " " : "", KG_STR_ARG(n));
+      found |= kg_str_eq(n, name);
     }
   return found;
 }
 
-int gw_pod_node(gw_ex_t *ex, const kg_msg_t *m, char **node) {
-  kg_str_t host = kg_view_str(kg_view_path(kg_view_of(kg_msg_doc(m, 0)), "spec", "nodeName", NULL));
-  *node = NULL;
-  if (!host.n)
-    gw_status(ex, 400, "BadRequest", NULL, "pod %s does not have a host assigned", ex->route.name);
-  else if (asprintf(node, "node/" KG_STR_FMT, KG_STR_ARG(host)) < 0)
-    gw_status(ex, 503, "ServiceUnavailable", NULL, "out of memory");
-  else
-    return 0;
-  return -1;
+static char *out_of_memory(gw_ex_t *ex) {
+  gw_status(ex, 503, "ServiceUnavailable", NULL, "out of memory");
+  return NULL;
 }
 
-int gw_pod_place(gw_ex_t *ex, const kg_msg_t *m, char **container, char **node) {
-  kg_view_t pod = kg_view_of(kg_msg_doc(m, 0)), spec = kg_view_get(pod, "spec");
-  *container = *node = NULL;
+char *gw_pod_node(gw_ex_t *ex, kg_view_t pod) {
+  kg_str_t host = kg_view_str(kg_view_path(pod, "spec", "nodeName", NULL));
+  char *node;
+  if (host.n) return asprintf(&node, "node/" KG_STR_FMT, KG_STR_ARG(host)) < 0 ? out_of_memory(ex) : node;
+  gw_status(ex, 400, "BadRequest", NULL, "pod %s does not have a host assigned", ex->route.name);
+  return NULL;
+}
+
+char *gw_pod_container(gw_ex_t *ex, kg_view_t pod) {
+  kg_view_t spec = kg_view_get(pod, "spec"), mains = kg_view_get(spec, "containers");
   char *want = gw_query(ex, "container", NULL);
-  if (!want || !*want) {
+  bool named = want && *want;
+  if (!named && kg_view_count(mains) == 1) {
     free(want);
-    want = kg_str_dup(
-        kg_view_str(kg_view_path(pod, "metadata", "annotations", "kubectl.kubernetes.io/default-container", NULL)));
+    want = kg_str_dup(kg_view_str(kg_view_get(kg_view_at(mains, 0), "name")));
+    return want ? want : out_of_memory(ex);
   }
   kube_buf_t names = {0};
-  size_t count = 0;
-  bool found = has_container(spec, kg_str(want), &names, &count);
-  kube_buf_add(&names, "", 1);
-  int r = -1;
-  if ((!want || !*want) && count == 1) {
-    free(want);
-    want = kg_str_dup(kg_view_str(kg_view_get(kg_view_at(kg_view_get(spec, "containers"), 0), "name")));
-    found = true;
-  }
-  if (!want || !*want)
-    gw_status(ex, 400, "BadRequest", NULL, "a container name must be specified for pod %s, choose one of: [%s]",
-              ex->route.name, names.failed ? "" : names.p);
+  bool found = has_container(spec, kg_str(want), &names);
+  if (!named)
+    gw_status(ex, 400, "BadRequest", NULL, "a container name must be specified for pod %s, choose one of: [%.*s]",
+              ex->route.name, (int)names.n, names.p ? names.p : "");
   else if (!found)
     gw_status(ex, 400, "BadRequest", NULL, "container %s is not valid for pod %s", want, ex->route.name);
-  else if (!gw_pod_node(ex, m, node)) {
-    r = 0;
-    *container = want;
-    want = NULL;
-  }
-  free(want);
   kube_buf_free(&names);
-  return r;
+  if (named && found) return want;
+  free(want);
+  return NULL;
 }
 
-/* --- logs
- * ---------------------------------------------------------------------------------------------------------------------
+/* --- logs ----------------------------------------------------------------------------------------------------------
  */
 
 typedef struct logs {
-  gw_ws_t *ws; /* asked for as WebSocket messages: binary.k8s.io, or base64.binary.k8s.io as text */
+  kg_pack_t asked; /* what the node is asked for */
+  gw_ws_t *ws;     /* asked for as WebSocket messages: binary.k8s.io, or base64.binary.k8s.io as text */
   bool base64, feeding, over;
   bool begun;
   uint32_t owed;
@@ -94,6 +95,7 @@ typedef struct logs {
 static void logs_gone(gw_ex_t *ex) {
   logs_t *l = ex->op;
   gw_ws_free(l->ws);
+  kg_pack_free(&l->asked);
   free(l);
   ex->op = NULL;
 }
@@ -192,61 +194,47 @@ static void on_log(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   logs_end(ex);
 }
 
-static void put_int(gw_ex_t *ex, kg_pack_t *p, const char *name) {
-  char *v = gw_query(ex, name, NULL), *end = NULL;
-  long long i = v ? strtoll(v, &end, 10) : 0;
-  if (v && *v && !*end) kg_pack_kv_int(p, name, i);
-  free(v);
+static void open_logs(gw_ex_t *ex, const char *node) {
+  logs_t *l = ex->op;
+  kg_doc_t *args = kg_pack_doc(&l->asked);
+  ex->on_drain = logs_drain;
+  if (gw_ws_asked(ex)) l->ws = gw_ws_new(ex, on_ws_message, NULL);
+  ex->call = kg_send(ex->conn->gw->ctx, &(kg_request_t){.service = node,
+                                                        .topic = "node.logs",
+                                                        .args = args,
+                                                        .stream = true,
+                                                        .credit = 64,
+                                                        .manual_credit = true,
+                                                        .timeout_ms = -1,
+                                                        .fn = on_log,
+                                                        .arg = ex});
+  kg_doc_unref(args);
 }
 
-static void on_pod(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
-  (void)self;
-  gw_ex_t *ex = arg;
-  char *container, *node;
-  ex->call = 0;
-  if (kg_msg_type(m) != KG_MSG_REPLY) {
-    gw_status_of(ex, m);
-    return;
-  }
-  if (gw_pod_place(ex, m, &container, &node)) return;
-  kg_pack_t p = kg_pack();
-  kg_pack_map(&p);
-  kg_pack_kv_str(&p, "ns", ex->route.ns);
-  kg_pack_kv_str(&p, "pod", ex->route.name);
-  kg_pack_kv_str(&p, "container", container);
-  kg_pack_kv_bool(&p, "follow", gw_query_bool(ex, "follow"));
-  kg_pack_kv_bool(&p, "previous", gw_query_bool(ex, "previous"));
-  kg_pack_kv_bool(&p, "timestamps", gw_query_bool(ex, "timestamps"));
-  put_int(ex, &p, "tailLines");
-  put_int(ex, &p, "sinceSeconds");
-  put_int(ex, &p, "limitBytes");
-  char *since = gw_query(ex, "sinceTime", NULL);
-  if (since && *since) kg_pack_kv_str(&p, "sinceTime", since);
-  free(since);
-  kg_pack_end(&p);
-  kg_doc_t *args = kg_pack_doc(&p);
-  logs_t *l = ex->op = calloc(1, sizeof *l);
-  ex->on_gone = logs_gone;
-  if (l && gw_ws_asked(ex)) l->ws = gw_ws_new(ex, on_ws_message, NULL);
-  ex->on_drain = logs_drain;
-  kg_request_t r = {.service = node ? node : "node",
-                    .topic = "node.logs",
-                    .args = args,
-                    .stream = true,
-                    .credit = 64,
-                    .manual_credit = true,
-                    .timeout_ms = -1,
-                    .fn = on_log,
-                    .arg = ex};
-  if (ex->op)
-    ex->call = kg_send(ctx, &r);
-  else
-    gw_status(ex, 503, "ServiceUnavailable", NULL, "out of memory");
-  kg_doc_unref(args);
+static void on_pod(gw_ex_t *ex, kg_view_t pod) {
+  char *container = gw_pod_container(ex, pod), *node = NULL;
+  if (!container) return;
+  kg_pack_t *p = &((logs_t *)ex->op)->asked;
+  kg_pack_kv_str(p, "ns", ex->route.ns);
+  kg_pack_kv_str(p, "pod", ex->route.name);
+  kg_pack_kv_str(p, "container", container);
+  kg_pack_end(p);
   free(container);
+  if (!kg_view_str(kg_view_path(pod, "spec", "nodeName", NULL)).n)
+    gw_respond(ex, 204, NULL, NULL); /* it has said nothing yet */
+  else if ((node = gw_pod_node(ex, pod)))
+    open_logs(ex, node);
   free(node);
 }
 
 void gw_logs(gw_ex_t *ex) {
-  gw_pod_get(ex, on_pod);
+  logs_t *l = ex->op = calloc(1, sizeof *l);
+  if (!l) {
+    out_of_memory(ex);
+    return;
+  }
+  ex->on_gone = logs_gone;
+  l->asked = kg_pack();
+  kg_pack_map(&l->asked);
+  if (!gw_log_options(ex, &l->asked)) gw_pod_get(ex, on_pod);
 }

@@ -317,6 +317,56 @@ Test(watch, logs_go_to_the_node_of_the_pod) {
   client_close(c);
 }
 
+#define LOG "GET /api/v1/namespaces/d/pods/p/log?"
+#define END " HTTP/1.1\r\nHost: x\r\n\r\n"
+
+Test(watch, options_of_logs_are_checked_before_the_pod_is_asked_for) {
+  static const struct {
+    const char *request, *says;
+  } cases[] = {
+      {LOG "tailLines=-1" END, "422"},
+      {LOG "tailLines=-1" END,
+       "PodLogOptions \\\"p\\\" is invalid: tailLines: Invalid value: -1: must be greater than or equal to 0"},
+      {LOG "limitBytes=0&sinceSeconds=0" END,
+       "invalid: [limitBytes: Invalid value: 0: must be greater than 0, sinceSeconds: Invalid value: 0: must be"},
+      {LOG "limitBytes=0" END, "\"details\":{\"name\":\"p\",\"kind\":\"PodLogOptions\",\"causes\":[{\"reason\":"
+                               "\"FieldValueInvalid\",\"message\":"
+                               "\"Invalid value: 0: must be greater than 0\",\"field\":\"limitBytes\"}]}"},
+      {LOG "sinceSeconds=1&sinceTime=2026-01-01T00:00:00Z" END, "at most one of `sinceTime` or `sinceSeconds`"},
+      {LOG "stream=Stdout" END, "stream: Forbidden: may not be specified"},
+      {LOG "tailLines=x" END, "strconv.ParseInt: parsing \\\"x\\\": invalid syntax"},
+      {LOG "tailLines=99999999999999999999" END, "value out of range"},
+      {LOG "sinceTime=x" END, "cannot parse \\\"x\\\""},
+  };
+  client_t *c = client_open("admin", NULL);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    client_send(c, cases[i].request);
+    HAS(client_expect(c, "}"), cases[i].says);
+    cr_assert(find_call("api.get") == NULL);
+    client_reset(c);
+  }
+  client_close(c);
+}
+
+Test(watch, a_pod_without_a_node_has_said_nothing_and_containers_must_be_chosen) {
+  client_t *c = client_open("admin", NULL);
+  client_send(c, "GET /api/v1/namespaces/d/pods/p/log HTTP/1.1\r\nHost: x\r\n\r\n");
+  harness_run(5);
+  answer(find_call("api.get"), KG_MSG_REPLY, NULL, "{\"kind\":\"Pod\",\"spec\":{\"containers\":[{\"name\":\"c\"}]}}", 0,
+         NULL);
+  HAS(client_expect(c, "\r\n\r\n"), "204 No Content");
+  client_reset(c);
+  client_send(c, "GET /api/v1/namespaces/d/pods/p/log HTTP/1.1\r\nHost: x\r\n\r\n");
+  harness_run(5);
+  answer(
+      find_call("api.get"), KG_MSG_REPLY, NULL,
+      "{\"kind\":\"Pod\",\"metadata\":{\"annotations\":{\"kubectl.kubernetes.io/default-container\":\"b\"}},\"spec\":{"
+      "\"nodeName\":\"n\",\"containers\":[{\"name\":\"a\"},{\"name\":\"b\"}],\"initContainers\":[{\"name\":\"i\"}]}}",
+      0, NULL);
+  HAS(client_expect(c, "\"code\":400}"), "a container name must be specified for pod p, choose one of: [i a b]");
+  client_close(c);
+}
+
 Test(watch, exec_needs_an_upgrade_and_a_container) {
   client_t *c = client_open("admin", NULL);
   client_send(c, "POST /api/v1/namespaces/d/pods/p/exec?command=ls HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -350,5 +400,20 @@ Test(watch, exec_speaks_channels_over_websocket) {
   answer(k, KG_MSG_END, NULL, NULL, 0, NULL);
   client_expect(c, "ExitCode");
   cr_assert(memmem(c->in, c->n, "\"reason\":\"ExitCode\",\"message\":\"3\"", 33) != NULL);
+  client_close(c);
+}
+
+Test(watch, an_exec_that_is_refused_says_so_as_a_kubelet_behind_an_api_server) {
+  client_t *c = client_open("admin", NULL);
+  client_send(c, "GET /api/v1/namespaces/d/pods/p/exec?command=sh&stdout=true HTTP/1.1\r\nHost: x\r\n"
+                 "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+                 "dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: v5.channel.k8s.io\r\n\r\n");
+  harness_run(5);
+  answer(find_call("api.get"), KG_MSG_REPLY, NULL,
+         "{\"kind\":\"Pod\",\"spec\":{\"nodeName\":\"n7\",\"containers\":[{\"name\":\"c\"}]}}", 0, NULL);
+  answer(find_call("node.exec"), KG_MSG_ERROR, NULL, NULL, KG_ENOTFOUND, "container not found (\"c\")");
+  client_expect(c, "code");
+  const char *says = "Internal error occurred: unable to upgrade connection: container not found (\\\"c\\\")";
+  cr_assert(memmem(c->in, c->n, says, strlen(says)) != NULL);
   client_close(c);
 }
