@@ -10,10 +10,13 @@
 #include "oci.h"
 
 #define CGROUP2_MAGIC 0x63677270
+#ifndef CGROUPS /* a test has others */
+#define CGROUPS "/sys/fs/cgroup"
+#endif
 
 void cgroup_detect(oci_t *o) {
   struct statfs fs;
-  o->unified = statfs("/sys/fs/cgroup", &fs) == 0 && fs.f_type == CGROUP2_MAGIC;
+  o->unified = statfs(CGROUPS, &fs) == 0 && fs.f_type == CGROUP2_MAGIC;
 }
 
 void cgroup_path(const oci_t *o, const char *uid, const char *container, char path[PATH_SIZE]) {
@@ -24,17 +27,17 @@ void cgroup_path(const oci_t *o, const char *uid, const char *container, char pa
 static void each_hierarchy(const oci_t *o, const char *group, void (*fn)(const char *dir)) {
   char path[PATH_SIZE * 2];
   if (o->unified) {
-    snprintf(path, sizeof path, "/sys/fs/cgroup%s", group);
+    snprintf(path, sizeof path, CGROUPS "%s", group);
     fn(path);
     return;
   }
-  DIR *d = opendir("/sys/fs/cgroup");
+  DIR *d = opendir(CGROUPS);
   for (struct dirent *e; d && (e = readdir(d));) {
     struct stat st;
     if (e->d_name[0] == '.') continue;
-    snprintf(path, sizeof path, "/sys/fs/cgroup/%s", e->d_name);
+    snprintf(path, sizeof path, CGROUPS "/%s", e->d_name);
     if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode)) continue; /* cpu -> cpu,cpuacct */
-    snprintf(path, sizeof path, "/sys/fs/cgroup/%s%s", e->d_name, group);
+    snprintf(path, sizeof path, CGROUPS "/%s%s", e->d_name, group);
     fn(path);
   }
   if (d) closedir(d);
@@ -100,8 +103,8 @@ static void put_number(const char *dir, const char *file, int64_t n) {
 /* The group's directory for a controller; made, with the controllers passed down where there is one tree. */
 static void group_dir(const oci_t *o, const char *controller, const char *group, char dir[PATH_SIZE * 2]) {
   const char *top = o->unified ? "" : "/";
-  size_t n = (size_t)snprintf(dir, PATH_SIZE * 2, "/sys/fs/cgroup%s%s%s", top, o->unified ? "" : controller, group);
-  for (char *s = dir + strlen("/sys/fs/cgroup/"); s < dir + n; s++) {
+  size_t n = (size_t)snprintf(dir, PATH_SIZE * 2, CGROUPS "%s%s%s", top, o->unified ? "" : controller, group);
+  for (char *s = dir + strlen(CGROUPS "/"); s < dir + n; s++) {
     if (*s != '/') continue;
     *s = 0;
     mkdir(dir, 0755);
@@ -185,7 +188,7 @@ static void lift_quota(const oci_t *o, const char *pod) {
 static int64_t read_number(const char *controller, bool unified, const char *group, const char *file,
                            const char *field) {
   char path[PATH_SIZE * 2];
-  snprintf(path, sizeof path, "/sys/fs/cgroup%s%s%s/%s", unified ? "" : "/", unified ? "" : controller, group, file);
+  snprintf(path, sizeof path, CGROUPS "%s%s%s/%s", unified ? "" : "/", unified ? "" : controller, group, file);
   char *text = read_whole(path, 4096, NULL), *at = text;
   if (text && field) at = strstr(text, field);
   int64_t n = at ? strtoll(at + (field ? strlen(field) : 0), NULL, 10) : 0;
@@ -203,7 +206,7 @@ static bool uses_more(const oci_t *o, const char *group, int64_t memory, kg_erro
   return true;
 }
 
-static int update(const oci_t *o, const container_t *c, const sandbox_t *s, kg_view_t args, kg_error_t *err) {
+int cgroup_update(const oci_t *o, const container_t *c, const sandbox_t *s, kg_view_t args, kg_error_t *err) {
   char pod[PATH_SIZE], group[PATH_SIZE * 2];
   kg_view_t r = kg_view_get(args, "resources"), whole = kg_view_get(args, "pod");
   pod_group(o, s, pod);
@@ -221,7 +224,7 @@ void container_update(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   const container_t *c = container_find(o, kg_view_str(kg_view_get(kg_msg_args(m), "id")));
   const sandbox_t *s = c && c->state == C_RUNNING ? sandbox_find(o, kg_str(c->sandbox)) : NULL;
   if (!s) return kg_fail(ctx, m, KG_ENOTFOUND, "container.update: no such container runs");
-  if (update(o, c, s, kg_msg_args(m), &err) < 0) return kg_fail(ctx, m, err.code, "%s", err.text);
+  if (cgroup_update(o, c, s, kg_msg_args(m), &err) < 0) return kg_fail(ctx, m, err.code, "%s", err.text);
   kg_reply(ctx, m, NULL, NULL, 0);
 }
 

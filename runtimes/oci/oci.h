@@ -234,6 +234,8 @@ void cgroup_detect(oci_t *o);
 void cgroup_path(const oci_t *o, const char *uid, const char *container, char path[PATH_SIZE]); /* as runc wants it */
 /* The group of a whole pod with what it may use altogether (args.resources of sandbox.run); best effort. */
 void cgroup_pod(const oci_t *o, const sandbox_t *s);
+/* What a container that runs, and its pod, may use from now on (args of container.update). */
+int cgroup_update(const oci_t *o, const container_t *c, const sandbox_t *s, kg_view_t args, kg_error_t *err);
 /* Where to write the number of the sandbox's first process. */
 void cgroup_pause_procs(const oci_t *o, const sandbox_t *s, char path[PATH_SIZE]);
 void cgroup_kill(const oci_t *o, const char *uid, const char *container); /* KILL to all its processes */
