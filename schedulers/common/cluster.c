@@ -118,19 +118,12 @@ sched_pod_t *sched_pod_of(sched_t *s, kg_str_t ns, kg_str_t name, bool make) {
   return *at = p;
 }
 
-sched_pod_t **sched_owned(sched_t *s, kg_str_t uid) {
-  return &s->owned[kg_hash_str(KG_HASH_START, uid) % SCHED_BUCKETS];
-}
-
 static void forget_relations(sched_t *s, sched_pod_t *p) {
   if (p->terms) s->with_terms--;
   terms_free(p->terms);
   p->terms = NULL;
-  if (!p->owner.n) return;
-  sched_pod_t **at = sched_owned(s, p->owner);
-  while (*at && *at != p) at = &(*at)->sibling;
-  if (*at) *at = p->sibling;
-  p->owner = (kg_str_t){NULL, 0};
+  sched_owner_leave(s, p->owner);
+  p->owner = NULL;
 }
 
 /* Views, strings and selectors point into the document: it is read anew with each. */
@@ -145,11 +138,7 @@ static void read_pod(sched_t *s, sched_pod_t *p) {
               kg_view_there(kg_view_path(p->spec, "affinity", "nodeAffinity", NULL));
   p->terms = terms_read(v);
   if (p->terms) s->with_terms++;
-  p->owner = kg_view_str(kg_view_get(kube_controller_ref(v), "uid"));
-  if (!p->owner.n) return;
-  sched_pod_t **head = sched_owned(s, p->owner);
-  p->sibling = *head;
-  *head = p;
+  p->owner = sched_owner_join(s, kg_view_str(kg_view_get(kube_controller_ref(v), "uid")));
 }
 
 static void pod_free(sched_t *s, sched_pod_t *p) {
@@ -190,8 +179,10 @@ static void come(sched_node_t *n, sched_pod_t *p) {
 void sched_count(sched_t *s, sched_pod_t *p, int32_t node) {
   if (p->node == node) return;
   if (p->node >= 0) leave(&s->nodes[p->node], p);
+  if (p->node >= 0 && !p->deleting) sched_owner_count(s, p->owner, (uint32_t)p->node, -1);
   p->node = node;
   if (node >= 0) come(&s->nodes[node], p);
+  if (node >= 0 && !p->deleting) sched_owner_count(s, p->owner, (uint32_t)node, 1);
 }
 
 static bool terminal(kg_view_t pod) {
@@ -234,7 +225,8 @@ static void pod_bound(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, kg_view_t now, 
   sched_dequeue(s, p);
   sched_nominate(s, p, -1);
   p->attempts = 0;
-  sched_node_t *n = node_make(s, node_name);
+  bool same = p->node >= 0 && kg_str_is(node_name, s->nodes[p->node].name);
+  sched_node_t *n = same ? &s->nodes[p->node] : node_make(s, node_name);
   bool was = p->node >= 0;
   sched_count(s, p, n && !terminal(now) ? (int32_t)(n - s->nodes) : -1);
   if (was && p->node < 0)

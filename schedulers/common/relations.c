@@ -44,18 +44,13 @@ static void look_at_all(sched_t *s, const sched_pod_t *pod, bool spread) {
     }
 }
 
-static void look_at_siblings(sched_t *s, const sched_pod_t *pod) {
-  for (const sched_pod_t *p = *sched_owned(s, pod->owner); p; p = p->sibling)
-    if (p != pod && placed(s, p) && kg_str_eq(p->owner, pod->owner)) spread_count(s, pod, p, 1);
-}
-
 bool sched_relate(sched_t *s, const sched_pod_t *pod) {
   bool spread = asks_to_spread(pod);
   if (!make_room(s)) return false;
   clear(s->relations);
   spread_read(s, pod);
   if (spread || pod->terms || s->with_terms) look_at_all(s, pod, spread);
-  if (!spread && s->relations->nspreads) look_at_siblings(s, pod);
+  if (!spread && s->relations->nspreads) spread_count_owned(s, pod->owner);
   affinity_finish(s, pod);
   spread_finish(s);
   return true;

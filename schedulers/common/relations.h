@@ -71,6 +71,7 @@ bool affinity_filter(const sched_t *s, const sched_pod_t *pod, const sched_node_
 /* spread.c */
 void spread_read(sched_t *s, const sched_pod_t *pod);
 void spread_count(sched_t *s, const sched_pod_t *pod, const sched_pod_t *other, int sign);
+void spread_count_owned(sched_t *s, const sched_owner_t *owner); /* all pods of the controller */
 void spread_finish(sched_t *s);
 bool spread_filter(const sched_t *s, const sched_node_t *node, sched_verdict_t *v);
 void spread_clear(struct sched_relations *r);

@@ -45,8 +45,7 @@ typedef struct sched_pod {
   int64_t scored_cpu, scored_memory;
   int64_t priority;
   struct sched_terms *terms; /* its affinity to other pods; NULL: none */
-  struct sched_pod *sibling; /* in the bucket of its controller */
-  kg_str_t owner;            /* uid of its controller, borrowed from doc; n 0: none */
+  struct sched_owner *owner; /* its controller; NULL: none */
   unsigned why;              /* parked: SCHED_WHY_... of the nodes that refused it */
   int32_t node;              /* index it is counted on, -1: none */
   int32_t nominee;           /* index of the node promised to it, -1: none */
@@ -58,6 +57,15 @@ typedef struct sched_pod {
   unsigned attempts;
   int64_t tried_ms, parked_until_ms;
 } sched_pod_t;
+
+/* A controller of pods, by its uid. */
+typedef struct sched_owner {
+  struct sched_owner *next;
+  size_t pods;    /* all that name it; with the last it goes */
+  uint32_t *on;   /* of them that are on each node and stay there */
+  uint32_t nodes; /* places in it */
+  char uid[];
+} sched_owner_t;
 
 typedef struct sched_list {
   sched_pod_t *first, *last;
@@ -90,7 +98,7 @@ typedef struct sched_verdict {
   const char *reasons[SCHED_RESOURCES + 1]; /* in Kubernetes' words; literals or of the sched_t */
 } sched_verdict_t;
 
-enum { SCHED_BUCKETS = 4096 };
+enum { SCHED_BUCKETS = 4096, SCHED_OWNERS = 512 };
 struct sched {
   sched_pick_fn pick;
   sched_refine_fn refine; /* may be NULL */
@@ -104,7 +112,8 @@ struct sched {
   char *resource[SCHED_RESOURCES], *lack[SCHED_RESOURCES]; /* their names; "Insufficient NAME" */
   bool nameless; /* a list just read named a resource for which there was no place */
   uint32_t turn; /* where the next search for nodes begins */
-  sched_pod_t *pods[SCHED_BUCKETS], *owned[SCHED_BUCKETS];
+  sched_pod_t *pods[SCHED_BUCKETS];
+  sched_owner_t *owners[SCHED_OWNERS];
   struct sched_relations *relations; /* of the pod at hand with others */
   size_t with_terms;                 /* pods that have affinity terms */
   sched_list_t queue;                /* by priority and arrival */
@@ -152,8 +161,12 @@ void sched_node_changed(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view
 /* The labels of namespaces matter to affinity. */
 void sched_ns_changed(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg);
 void sched_pod_changed(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg);
-sched_pod_t **sched_owned(sched_t *s, kg_str_t uid); /* pods of this controller, and others, linked by sibling */
 void sched_free_cluster(sched_t *s);
+
+/* --- owners.c --- */
+sched_owner_t *sched_owner_join(sched_t *s, kg_str_t uid); /* one more pod of it; NULL: no uid (or no memory) */
+void sched_owner_leave(sched_t *s, sched_owner_t *o);
+void sched_owner_count(const sched_t *s, sched_owner_t *o, uint32_t node, int sign);
 
 /* --- queue.c --- */
 void sched_enqueue(kg_ctx_t *ctx, sched_t *s, sched_pod_t *pod);

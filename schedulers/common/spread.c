@@ -66,7 +66,7 @@ void spread_read(sched_t *s, const sched_pod_t *pod) {
   kg_view_t v = kg_view_of(pod->doc);
   kg_iter_t it = kg_iter(kg_view_path(v, "spec", "topologySpreadConstraints", NULL));
   while (kg_iter_next(&it) && r->nspreads < SPREADS) read_spread(&r->spreads[r->nspreads++], it.value, v);
-  if (!r->nspreads && pod->owner.n) read_house_spreads(r);
+  if (!r->nspreads && pod->owner) read_house_spreads(r);
   if (r->nspreads) know_domains(s, pod);
 }
 
@@ -81,6 +81,13 @@ void spread_count(sched_t *s, const sched_pod_t *pod, const sched_pod_t *other, 
   if (!bits || other->deleting || !kg_str_eq(pod->space, other->space)) return;
   for (size_t i = 0; i < r->nspreads; i++)
     if (bits & 1u << i && counted(&r->spreads[i], pod, other)) r->tally[other->node][i] += sign;
+}
+
+void spread_count_owned(sched_t *s, const sched_owner_t *owner) {
+  struct sched_relations *r = s->relations;
+  for (size_t n = 0; n < s->n_nodes && n < owner->nodes; n++)
+    for (size_t i = 0; i < r->nspreads; i++)
+      if (r->counts[n] & 1u << i) r->tally[n][i] += (int32_t)owner->on[n];
 }
 
 static void add_tallies(sched_t *s) {
