@@ -1,6 +1,6 @@
 /*
- * Pods that nobody will end: those on nodes that are gone, those being deleted that never came to a node, and the
- * oldest of too many that have ended.
+ * Pods that nobody will end: those on nodes that are gone, those being deleted that never came to a node or whose node
+ * is out of service, and the oldest of too many that have ended.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +40,23 @@ static bool has_node(const pgc_t *c, kg_view_t pod) {
   return kube_informer_get(c->base.informers[NODES], none, node_of(pod)) != NULL;
 }
 
+/* Somebody has said that the node is not ready and will not come back as it is. */
+static bool is_out_of_service(kg_view_t node) {
+  bool taint = false, ready = false;
+  for (kg_iter_t it = kg_iter(kg_view_path(node, "spec", "taints", NULL)); kg_iter_next(&it);)
+    taint |= kg_str_is(kg_view_str(kg_view_get(it.value, "key")), "node.kubernetes.io/out-of-service");
+  for (kg_iter_t it = kg_iter(kg_view_path(node, "status", "conditions", NULL)); kg_iter_next(&it);)
+    ready |= kg_str_is(kg_view_str(kg_view_get(it.value, "type")), "Ready") &&
+             kg_str_is(kg_view_str(kg_view_get(it.value, "status")), "True");
+  return taint && !ready;
+}
+
+static bool is_stranded(const pgc_t *c, kg_view_t pod) {
+  kg_str_t none = {NULL, 0};
+  return kube_deleting(pod) &&
+         is_out_of_service(kg_view_of(kube_informer_get(c->base.informers[NODES], none, node_of(pod))));
+}
+
 /* --- who has work ------------------------------------------------------------------------------------------------- */
 
 static void add(kg_ctx_t *ctx, pgc_t *c, kg_view_t pod, int64_t delay_ms) {
@@ -63,16 +80,22 @@ static void on_pod(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t ol
     if (kube_deleting(now)) add(ctx, c, now, 0);
   } else if (!kg_str_eq(node_of(old), node_of(now)) && !has_node(c, now)) {
     add(ctx, c, now, c->quarantine_ms);
+  } else if (is_stranded(c, now)) {
+    add(ctx, c, now, 0);
   }
 }
 
 static void on_node(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg) {
-  (void)old, (void)arg;
+  (void)arg;
   pgc_t *c = self;
   kg_doc_t *doc;
-  if (change != KUBE_DELETED) return;
-  for (size_t i = 0; (doc = kube_informer_at(c->base.informers[PODS], i)); i++)
-    if (kg_str_eq(node_of(kg_view_of(doc)), kube_name(now))) add(ctx, c, kg_view_of(doc), c->quarantine_ms);
+  bool gone = change == KUBE_DELETED;
+  if (!gone && (!is_out_of_service(now) || is_out_of_service(old))) return;
+  for (size_t i = 0; (doc = kube_informer_at(c->base.informers[PODS], i)); i++) {
+    kg_view_t pod = kg_view_of(doc);
+    if (kg_str_eq(node_of(pod), kube_name(now)) && (gone || kube_deleting(pod)))
+      add(ctx, c, pod, gone ? c->quarantine_ms : 0);
+  }
 }
 
 static void active(kg_ctx_t *ctx, void *self) {
@@ -82,6 +105,7 @@ static void active(kg_ctx_t *ctx, void *self) {
     kg_view_t pod = kg_view_of(doc);
     if (!node_of(pod).n && kube_deleting(pod)) add(ctx, c, pod, 0);
     if (node_of(pod).n && !has_node(c, pod)) add(ctx, c, pod, c->quarantine_ms);
+    if (is_stranded(c, pod)) add(ctx, c, pod, 0);
   }
   if ((int64_t)c->ended > c->threshold) ctl_work_add(ctx, &c->base.work, "/");
 }
@@ -150,6 +174,7 @@ static void look_at(kg_ctx_t *ctx, ctl_sync_t *s, pass_t *p) {
     if (kube_deleting(p->pod) && !has_ended(p->pod)) end_pod(ctx, s, p);
     return;
   }
+  if (is_stranded(p->c, p->pod)) return end_pod(ctx, s, p);
   if (has_node(p->c, p->pod)) return;
   ctl_send(ctx, s, CTL_GET, &(kube_call_t){.gvr = GVR_NODES, .name = ctl_text(p->arena, node), .grace_seconds = -1},
            asked, p);

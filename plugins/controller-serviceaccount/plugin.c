@@ -1,8 +1,8 @@
-/* Every namespace gets the ServiceAccount `default` and the ConfigMap `kube-root-ca.crt`. */
+/* Every namespace gets the ServiceAccount `default` and the ConfigMap `kube-root-ca.crt`; Secrets get tokens. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "control.h"
+#include "serviceaccount.h"
 
 #define ACCOUNT "default"
 #define ROOT_CA "kube-root-ca.crt"
@@ -13,13 +13,6 @@
   "clusters."
 
 enum { RETRY_MS = 2000 };
-enum { SPACES, ACCOUNTS, MAPS };
-
-typedef struct sac {
-  ctl_base_t base;
-  char *pem; /* NULL: the gateway has not said yet */
-  uint64_t retry;
-} sac_t;
 
 static const kube_gvr_t GVR_ACCOUNTS = {"", "v1", "serviceaccounts"}, GVR_MAPS = {"", "v1", "configmaps"};
 
@@ -31,6 +24,11 @@ static void on_object(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t
   if (ns.n + 2 > sizeof key) return;
   memcpy(key + 1, ns.p, ns.n);
   ctl_work_add(ctx, &((sac_t *)self)->base.work, key);
+}
+
+static void on_account(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg) {
+  if (kg_str_is(kube_name(now), ACCOUNT)) on_object(ctx, self, change, old, now, arg);
+  tokens_of_account(ctx, self, now);
 }
 
 static kube_node_t *object_of(kube_arena_t *a, kg_str_t ns, const char *kind, const char *name) {
@@ -83,6 +81,10 @@ static void sync(kg_ctx_t *ctx, void *self, const char *key, void *arg) {
   sac_t *c = self;
   kg_str_t ns = kg_str(key + 1), none = {NULL, 0};
   ctl_sync_t *s = ctl_sync_begin(&c->base.work, key);
+  if (*key != '/') {
+    token_sync(ctx, c, s);
+    return ctl_sync_end(ctx, self, s);
+  }
   kg_doc_t *space = kube_informer_get(c->base.informers[SPACES], none, ns);
   if (space && !kube_deleting(kg_view_of(space))) {
     if (!kube_informer_get(c->base.informers[ACCOUNTS], ns, KG_STR(ACCOUNT)))
@@ -107,6 +109,7 @@ static void answered(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   free(c->pem);
   c->pem = pem;
   ctl_work_add_all(ctx, &c->base.work, c->base.informers[SPACES]);
+  ctl_work_add_all(ctx, &c->base.work, c->base.informers[SECRETS]);
 }
 
 static void ask(kg_ctx_t *ctx, void *self, void *arg) {
@@ -128,11 +131,12 @@ static const ctl_spec_t spec = {
     .size = sizeof(sac_t),
     .component = "serviceaccount-controller",
     .sync = sync,
-    .watches = {{.gvr = {"", "v1", "namespaces"}, .fn = ctl_on_key, .keys = true},
-                {.gvr = {"", "v1", "serviceaccounts"}, .fn = on_object, .field_selector = "metadata.name=" ACCOUNT},
-                {.gvr = {"", "v1", "configmaps"}, .fn = on_object, .field_selector = "metadata.name=" ROOT_CA}},
+    .watches = {[SPACES] = {.gvr = {"", "v1", "namespaces"}, .fn = ctl_on_key, .keys = true},
+                [ACCOUNTS] = {.gvr = {"", "v1", "serviceaccounts"}, .fn = on_account},
+                [MAPS] = {.gvr = {"", "v1", "configmaps"}, .fn = on_object, .field_selector = "metadata.name=" ROOT_CA},
+                [SECRETS] = {.gvr = {"", "v1", "secrets"}, .fn = on_secret, .field_selector = "type=" TOKEN_TYPE}},
     .active = active,
     .end = end};
 
 CTL_PLUGIN(spec, .name = "controller-serviceaccount",
-           .summary = "Gives each namespace its default ServiceAccount and the root certificate");
+           .summary = "Gives each namespace its default ServiceAccount and the root certificate, Secrets their tokens");

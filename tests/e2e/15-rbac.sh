@@ -38,6 +38,20 @@ review() { k create --raw /apis/authentication.k8s.io/v1/tokenreviews -f - <<<"{
 k delete serviceaccount bob
 refuse "Unauthorized" U get pods
 
+say "a Secret of the type of tokens gets one, and goes with its account"
+k create serviceaccount robot
+for name in robot nobody; do
+  k create -f - <<<"{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"$name-token\",\"annotations\":
+    {\"kubernetes.io/service-account.name\":\"$name\"}},\"type\":\"kubernetes.io/service-account-token\"}"
+done
+robot_token() { k get secret robot-token -o jsonpath='{.data.token}' | base64 -d | grep .; }
+eventually 5 robot_token
+TOKEN=$(robot_token)
+expect "system:serviceaccount:default:robot" "$(U auth whoami)"
+eventually 5 sh -c "! '$KUBECTL' get secret nobody-token"
+k delete serviceaccount robot
+eventually 5 sh -c "! '$KUBECTL' get secret robot-token"
+
 say "impersonation, and nobody gives away more than he has"
 refuse 'User "carol" cannot list resource "pods"' k get pods --as=carol
 k create clusterrolebinding carol --clusterrole=admin --user=carol

@@ -129,6 +129,23 @@ Test(podgc, a_pod_that_never_came_to_a_node) {
   cluster_free(c);
 }
 
+Test(podgc, a_pod_of_a_node_out_of_service) {
+  cluster_t *c = cluster_new(NULL, (const char *const[]){"controller-serviceaccount", "controller-podgc", NULL});
+  expect_there(c, "v1/serviceaccounts", NS, "default");
+  make(c, "v1/nodes", NULL, "{'metadata':{'name':'a'}}");
+  for (int i = 0; i < 2; i++)
+    make(c, PODS, NS, "{'metadata':{'name':'p%d'},'spec':{'nodeName':'a','containers':[{'name':'c','image':'i'}]}}", i);
+  del(c, PODS, NS, "p0", NULL);
+  stays_count(c, PODS, NS, NULL, 2, 100);
+  patch(
+      c, "v1/nodes", NULL, "a", NULL,
+      "{'spec':{'taints':[{'key':'node.kubernetes.io/out-of-service','value':'nodeshutdown','effect':'NoExecute'}]}}");
+  expect_gone(c, PODS, NS, "p0");
+  del(c, PODS, NS, "p1", NULL);
+  expect_gone(c, PODS, NS, "p1");
+  cluster_free(c);
+}
+
 Test(podgc, too_many_that_have_ended) {
   cluster_t *c = cluster_new("{\"terminatedPodThreshold\":3}",
                              (const char *const[]){"controller-serviceaccount", "controller-podgc", NULL});
