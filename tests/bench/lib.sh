@@ -1,6 +1,6 @@
 # For the benchmarks; sourced. A cluster of its own, measuring helpers, a table and a flat JSON object at the end.
 . "$(dirname "${BASH_SOURCE[0]}")/../e2e/lib.sh"
-PORT=$((PORT + 500)) BRIDGE=kgb$INSTANCE CIDR=10.99.0.0/24
+PORT=$((PORT + 500)) BRIDGE=kgb$INSTANCE CIDR=10.99.$((INSTANCE % 16 * 16)).0/24
 BENCH=$NAME
 TABLE=() JSON=()
 

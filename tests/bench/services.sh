@@ -1,8 +1,8 @@
 # From a change of a Service to its rule: a Service with one backend is made, and from the moment its EndpointSlice is sent to the API
 # until the first connection to its cluster address succeeds; alone, beside 1,000 and beside 10,000 Services (three backends each).
-# Then the whole table anew, as after a restart.
+# Then the whole table anew, and a kill -9 and restart beside all of them, until the node is Ready and every rule is checked.
 . "$(dirname "$0")/lib.sh"
-SERVICES=10.43.0.0/16
+SERVICES=172.$((16 + INSTANCE % 16)).0.0/16 # room for 10,000
 start_kogge
 eventually 30 node_ready
 
@@ -73,4 +73,12 @@ eventually 60 idle
 whole=$(figure last_transaction_us)
 row "the whole table of 10,000 anew" "$(ms "$whole")" ms
 metric service10k_whole_ms "$(ms "$whole")"
+kill_kogge
+began=$(now_us)
+start_kogge
+eventually 60 node_ready
+eventually 60 idle
+again=$(($(now_us) - began))
+row "restart beside 10,000 Services" "$(ms "$again")" ms
+metric service10k_restart_ms "$(ms "$again")"
 print_results
