@@ -14,12 +14,20 @@ static double fraction(int64_t used, int64_t allocatable) {
   return (double)used / (double)allocatable;
 }
 
-/* NodeResourcesFit (LeastAllocated) and NodeResourcesBalancedAllocation, weight 1 each. */
+/* How evenly cpu and memory are taken, 0..100. */
+static double balance(const sched_node_t *n, int64_t cpu, int64_t memory) {
+  double c = fraction(cpu, n->allocatable.of[SCHED_CPU]), m = fraction(memory, n->allocatable.of[SCHED_MEMORY]);
+  return 100 * (1 - fabs(c - m) / 2);
+}
+
+/* NodeResourcesFit (LeastAllocated) and NodeResourcesBalancedAllocation (what the pod changes), weight 1 each. */
 static double room(const sched_node_t *n, const sched_pod_t *pod) {
   double cpu = fraction(n->scored_cpu + pod->scored_cpu, n->allocatable.of[SCHED_CPU]);
   double memory = fraction(n->scored_memory + pod->scored_memory, n->allocatable.of[SCHED_MEMORY]);
-  double balance = fabs(cpu - memory) / 2;
-  return 100 * ((1 - cpu) + (1 - memory)) / 2 + 100 * (1 - balance);
+  const int64_t *used = n->used.of, *wanted = pod->request.of;
+  double without = balance(n, used[SCHED_CPU], used[SCHED_MEMORY]);
+  double with = balance(n, used[SCHED_CPU] + wanted[SCHED_CPU], used[SCHED_MEMORY] + wanted[SCHED_MEMORY]);
+  return 100 * ((1 - cpu) + (1 - memory)) / 2 + 50 + (50 + with - without) / 2;
 }
 
 static double untolerated(const sched_t *s, const sched_pod_t *pod, uint32_t node) {
