@@ -201,6 +201,7 @@ static void forget_if_other(sched_t *s, sched_pod_t *p, kg_view_t now) {
   sched_nominate(s, p, -1);
   sched_count(s, p, -1);
   p->attempts = p->evicting = 0;
+  p->told = false;
   p->state = SCHED_IDLE;
 }
 

@@ -30,6 +30,9 @@ void sched_free_evictions(sched_t *s) {
 
 /* The last victim's answer is here: the pod may be tried again, at once if something happened meanwhile. */
 static void over(kg_ctx_t *ctx, sched_t *s, eviction_t *e, bool failed) {
+  kg_view_t v = kg_view_of(e->victim);
+  sched_pod_t *victim = sched_pod_of(s, kube_namespace(v), kube_name(v), false);
+  if (failed && victim && kg_str_eq(kube_uid(kg_view_of(victim->doc)), kube_uid(v))) victim->told = false;
   sched_pod_t *p = sched_pod_of(s, kg_str(e->ns), kg_str(e->name), false);
   if (p && p->evicting && kg_str_is(kube_uid(kg_view_of(p->doc)), e->uid)) {
     p->moved |= failed;
@@ -106,7 +109,7 @@ static kg_doc_t *mark(kg_ctx_t *ctx, const sched_t *s, kg_view_t victim) {
   return kg_pack_doc(&p);
 }
 
-static void evict(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, const sched_pod_t *victim, const char *node) {
+static void evict(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, sched_pod_t *victim, const char *node) {
   eviction_t *e = calloc(1, sizeof *e);
   char ns[256], name[256];
   if (!e) return;
@@ -117,6 +120,7 @@ static void evict(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, const sched_pod_t *
   sched_pod_call(p, e->ns, e->name, NULL);
   snprintf(e->uid, sizeof e->uid, KG_STR_FMT, KG_STR_ARG(kube_uid(kg_view_of(p->doc))));
   snprintf(e->node, sizeof e->node, "%s", node);
+  victim->told = true;
   p->evicting++;
   s->evicting++;
   kube_call_t call = call_for(e, ns, name, "status");
@@ -140,8 +144,8 @@ static void disappoint(kg_ctx_t *ctx, sched_t *s, const sched_pod_t *p, int32_t 
 void sched_evict(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, const victims_t *v) {
   p->moved = false;
   for (size_t i = 0; i < v->n; i++) {
-    const sched_pod_t *victim = v->of[i].pod;
-    if (!victim->deleting) evict(ctx, s, p, victim, s->nodes[v->node].name);
+    sched_pod_t *victim = v->of[i].pod;
+    if (!v->of[i].going) evict(ctx, s, p, victim, s->nodes[v->node].name);
   }
   disappoint(ctx, s, p, (int32_t)v->node);
   sched_nominate(s, p, (int32_t)v->node);

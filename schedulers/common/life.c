@@ -67,32 +67,59 @@ void sched_resume(kg_ctx_t *ctx, void *self) {
   sched_kick(ctx, s);
 }
 
-/* Pods that were bound by the old one and are not yet seen bound here must not be placed again. */
+static void pack_pod(kg_pack_t *p, const sched_t *s, const sched_pod_t *pod, int32_t node) {
+  kg_view_t v = kg_view_of(pod->doc);
+  kg_pack_map(p);
+  kg_pack_kv_strn(p, "ns", kube_namespace(v));
+  kg_pack_kv_strn(p, "name", kube_name(v));
+  kg_pack_kv_strn(p, "uid", kube_uid(v));
+  if (node >= 0) kg_pack_kv_str(p, "node", s->nodes[node].name);
+  kg_pack_end(p);
+}
+
+/* What a pod's document may not say yet. */
+typedef enum { PLACED, PROMISED, TOLD, LISTS } list_t;
+static const char *const lists[LISTS] = {"placed", "promised", "told"};
+
+static bool listed(list_t list, const sched_pod_t *pod) {
+  if (list == PROMISED) return pod->nominee >= 0;
+  if (list == TOLD) return pod->told;
+  return pod->node >= 0 && !kg_view_str(kg_view_get(pod->spec, "nodeName")).n;
+}
+
+static void pack_list(kg_pack_t *p, const sched_t *s, list_t list) {
+  kg_pack_key(p, lists[list]);
+  kg_pack_array(p);
+  for (size_t b = 0; b < SCHED_BUCKETS; b++)
+    for (const sched_pod_t *pod = s->pods[b]; pod; pod = pod->next)
+      if (listed(list, pod)) pack_pod(p, s, pod, list == PLACED ? pod->node : list == PROMISED ? pod->nominee : -1);
+  kg_pack_end(p);
+}
+
+/* Pods that were bound by the old one and are not yet seen bound here must not be placed again, nor others told to make
+ * room for those who have a promise. */
 int sched_hand_over(kg_ctx_t *ctx, void *self, kg_doc_t **state, kg_error_t *err) {
   (void)ctx;
   sched_t *s = self;
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
-  kg_pack_key(&p, "placed");
-  kg_pack_array(&p);
-  for (size_t b = 0; b < SCHED_BUCKETS; b++) {
-    for (sched_pod_t *pod = s->pods[b]; pod; pod = pod->next) {
-      kg_view_t v = kg_view_of(pod->doc);
-      if (pod->node < 0 || kg_view_str(kg_view_path(v, "spec", "nodeName", NULL)).n) continue;
-      kg_pack_map(&p);
-      kg_pack_kv_strn(&p, "ns", kube_namespace(v));
-      kg_pack_kv_strn(&p, "name", kube_name(v));
-      kg_pack_kv_strn(&p, "uid", kube_uid(v));
-      kg_pack_kv_str(&p, "node", s->nodes[pod->node].name);
-      kg_pack_end(&p);
-    }
-  }
-  kg_pack_end(&p);
+  for (list_t list = 0; list < LISTS; list++) pack_list(&p, s, list);
   kg_pack_kv_int(&p, "bound", (int64_t)s->bound);
   kg_pack_kv_int(&p, "failed", (int64_t)s->failed);
+  kg_pack_kv_int(&p, "preempted", (int64_t)s->preempted);
   kg_pack_end(&p);
   *state = kg_pack_doc(&p);
   return *state ? 0 : kg_error_set(err, KG_EINTERNAL, "out of memory");
+}
+
+static void accept_pod(sched_t *s, list_t list, kg_view_t v) {
+  sched_pod_t *p = sched_pod_of(s, kg_view_str(kg_view_get(v, "ns")), kg_view_str(kg_view_get(v, "name")), false);
+  sched_node_t *n = sched_node_named(s, kg_view_str(kg_view_get(v, "node")));
+  if (!p || !kg_str_eq(kube_uid(kg_view_of(p->doc)), kg_view_str(kg_view_get(v, "uid")))) return;
+  if (list == TOLD) p->told = true;
+  if (!n || p->node >= 0) return;
+  if (list == PROMISED) sched_nominate(s, p, (int32_t)(n - s->nodes));
+  if (list == PLACED) sched_dequeue(s, p), sched_count(s, p, (int32_t)(n - s->nodes));
 }
 
 int sched_accept(kg_ctx_t *ctx, void *self, kg_view_t state, kg_error_t *err) {
@@ -100,17 +127,11 @@ int sched_accept(kg_ctx_t *ctx, void *self, kg_view_t state, kg_error_t *err) {
   sched_t *s = self;
   if (kg_view_there(state) && kg_view_type(state) != KG_V_MAP && kg_view_type(state) != KG_V_NIL)
     return kg_error_set(err, KG_EINVAL, "the predecessor's state is no map");
-  kg_iter_t it = kg_iter(kg_view_get(state, "placed"));
-  while (kg_iter_next(&it)) {
-    sched_pod_t *p =
-        sched_pod_of(s, kg_view_str(kg_view_get(it.value, "ns")), kg_view_str(kg_view_get(it.value, "name")), false);
-    sched_node_t *n = sched_node_named(s, kg_view_str(kg_view_get(it.value, "node")));
-    if (!p || !n || !kg_str_eq(kube_uid(kg_view_of(p->doc)), kg_view_str(kg_view_get(it.value, "uid")))) continue;
-    sched_dequeue(s, p);
-    sched_count(s, p, (int32_t)(n - s->nodes));
-  }
+  for (list_t list = 0; list < LISTS; list++)
+    for (kg_iter_t it = kg_iter(kg_view_get(state, lists[list])); kg_iter_next(&it);) accept_pod(s, list, it.value);
   s->bound = (uint64_t)kg_view_int(kg_view_get(state, "bound"), 0);
   s->failed = (uint64_t)kg_view_int(kg_view_get(state, "failed"), 0);
+  s->preempted = (uint64_t)kg_view_int(kg_view_get(state, "preempted"), 0);
   return 0;
 }
 

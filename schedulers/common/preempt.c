@@ -92,7 +92,9 @@ static victim_t *lesser(const sched_node_t *node, const sched_pod_t *p, size_t *
   victim_t *all = *n ? calloc(*n, sizeof *all) : NULL;
   size_t i = 0;
   for (sched_pod_t *g = node->guests; all && g; g = g->right)
-    if (g->priority < p->priority) all[i++] = (victim_t){.pod = g, .priority = g->priority, .started_us = started(g)};
+    if (g->priority < p->priority)
+      all[i++] =
+          (victim_t){.pod = g, .priority = g->priority, .started_us = started(g), .going = g->deleting || g->told};
   if (all) victims_sort(all, *n);
   return all;
 }
@@ -160,7 +162,7 @@ const char *preempt_forbidden(const sched_t *s, const sched_pod_t *p, bool refus
   if (p->nominee < 0 || (refused_for_good && !p->evicting)) return NULL;
   if (p->evicting) return ENDING;
   for (const sched_pod_t *g = s->nodes[p->nominee].guests; g; g = g->right)
-    if (g->priority < p->priority && going_for_another(g)) return ENDING;
+    if (g->priority < p->priority && (g->told || going_for_another(g))) return ENDING;
   return NULL;
 }
 

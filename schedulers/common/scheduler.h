@@ -52,7 +52,8 @@ typedef struct sched_pod {
   struct sched_pod *next_nominee;
   bool assumed;      /* counted on its nominee while another is being placed */
   bool moved;        /* something happened while others were told to make room */
-  unsigned evicting; /* so many of them have not been answered for */
+  bool told;         /* it was told to make room itself */
+  unsigned evicting; /* so many of those it told have not been answered for */
   enum { SCHED_IDLE, SCHED_QUEUED, SCHED_BINDING, SCHED_PARKED } state;
   unsigned attempts;
   int64_t tried_ms, parked_until_ms;

@@ -6,7 +6,7 @@ static int by_importance(const void *x, const void *y) {
   const victim_t *a = x, *b = y;
   if (a->priority != b->priority) return a->priority > b->priority ? -1 : 1;
   int64_t at = a->started_us ? a->started_us : INT64_MAX, bt = b->started_us ? b->started_us : INT64_MAX;
-  return (at > bt) - (at < bt);
+  return at != bt ? (at > bt) - (at < bt) : a->going - b->going;
 }
 
 void victims_sort(victim_t *all, size_t n) {

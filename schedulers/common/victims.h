@@ -10,6 +10,7 @@ typedef struct victim {
   void *pod; /* the caller's */
   int64_t priority, started_us;
   bool guarded; /* its going would break a disruption budget */
+  bool going;   /* it ends anyhow: of equals the least important */
   bool goes;
 } victim_t;
 
