@@ -87,9 +87,13 @@ docker-registry serve "$WORK/private.yaml" >"$WORK/private.log" 2>&1 &
 private=$!
 trap 'kill $registry $tokens $private 2>/dev/null; take_down' EXIT
 eventually 10 sh -c "curl -s http://127.0.0.1:$((PORT + 302))/v2/ | grep -q UNAUTHORIZED"
+eventually 10 curl -s "http://127.0.0.1:$((PORT + 301))/"
 refuse "pull access denied" kogge image pull "127.0.0.1:$((PORT + 302))/story/one:1"
-k create secret docker-registry pull --docker-server="127.0.0.1:$((PORT + 302))" --docker-username=ann --docker-password=secret
-k run private --image="127.0.0.1:$((PORT + 302))/story/one:1" --restart=Never --overrides='{"spec":{"imagePullSecrets":[{"name":"pull"}]}}'
+k create secret docker-registry pull --docker-server="127.0.0.1:$((PORT + 302))/story" --docker-username=ann --docker-password=secret
+k create secret docker-registry other --docker-server="http://127.0.0.1:$((PORT + 302))/v2/other" --docker-username=bob --docker-password=x
+k create secret docker-registry wide --docker-server="127.*.0.1:$((PORT + 302))" --docker-username=bob --docker-password=x
+k run private --image="127.0.0.1:$((PORT + 302))/story/one:1" --restart=Never \
+  --overrides='{"spec":{"imagePullSecrets":[{"name":"other"},{"name":"pull"},{"name":"wide"}]}}'
 eventually 30 sh -c "'$KUBECTL' get pod private --no-headers | grep -q Completed"
 
 say "archives"
