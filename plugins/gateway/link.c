@@ -132,8 +132,12 @@ static bool step_shake(gw_link_t *l) {
     return true;
   }
   if (ssl_result(l, r) == 0) return false;
-  const char *why = ERR_reason_error_string(ERR_peek_last_error());
-  broken(l, "tls", why ? why : "the connection was closed");
+  unsigned long e = ERR_peek_last_error();
+  const char *why = ERR_reason_error_string(e);
+  if (ERR_GET_LIB(e) == ERR_LIB_SSL && ERR_GET_REASON(e) == SSL_R_WRONG_VERSION_NUMBER)
+    ended(l, "http: server gave HTTP response to HTTPS client");
+  else
+    broken(l, "tls", why ? why : "the connection was closed");
   return false;
 }
 

@@ -29,10 +29,22 @@ static void text(agent_t *a, const kg_msg_t *m, int code, const char *words) {
   page_reply(a, m, code, TEXT, &b);
 }
 
+/* Whether a query has a parameter of this name. */
+static bool has_key(kg_str_t query, const char *name) {
+  size_t n = strlen(name);
+  for (size_t i = 0; i + n <= query.n; i++)
+    if ((!i || query.p[i - 1] == '&') && !memcmp(query.p + i, name, n) &&
+        (i + n == query.n || query.p[i + n] == '=' || query.p[i + n] == '&'))
+      return true;
+  return false;
+}
+
 /* --- pages ------------------------------------------------------------------------------------------------------- */
 
+/* All of it, or one of its checks: /healthz/NAME. */
 static void healthz(agent_t *a, const kg_msg_t *m) {
-  text(a, m, 200, "ok");
+  bool verbose = has_key(VIEW_STR(kg_msg_args(m), "query"), "verbose");
+  text(a, m, 200, verbose ? "[+]ping ok\n[+]log ok\n[+]syncloop ok\nhealthz check passed\n" : "ok");
 }
 
 static void pods(agent_t *a, const kg_msg_t *m) {
@@ -149,10 +161,17 @@ void node_page(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   static const struct {
     const char *path;
     void (*fn)(agent_t *a, const kg_msg_t *m);
-  } pages[] = {{"/healthz", healthz},           {"/pods", pods},
-               {"/runningpods", running_pods},  {"/metrics", metrics},
-               {"/metrics/resource", resource}, {"/metrics/cadvisor", cadvisor},
-               {"/stats/summary", summary},     {"/configz", configz}};
+  } pages[] = {{"/healthz", healthz},
+               {"/healthz/ping", healthz},
+               {"/healthz/log", healthz},
+               {"/healthz/syncloop", healthz},
+               {"/pods", pods},
+               {"/runningpods", running_pods},
+               {"/metrics", metrics},
+               {"/metrics/resource", resource},
+               {"/metrics/cadvisor", cadvisor},
+               {"/stats/summary", summary},
+               {"/configz", configz}};
   agent_t *a = self;
   char *path = kg_str_dup(VIEW_STR(kg_msg_args(m), "path"));
   kg_str_t method = VIEW_STR(kg_msg_args(m), "method");

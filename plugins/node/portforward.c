@@ -15,19 +15,26 @@ enum { CHUNK = 16 * 1024 };
 typedef struct forward {
   kg_ctx_t *ctx;
   kg_msg_t *request;
-  int fd;
-  bool connected, no_credit, input_ended;
+  char *netns; /* NULL: the node's own */
+  int fd, port;
+  char refusals[256]; /* why the addresses tried so far do not answer */
+  bool six, connected, no_credit, input_ended;
   kube_buf_t in;
   size_t taken;
   uint32_t owed; /* items in `in`, granted again when they have gone */
 } forward_t;
 
+static void hang_up(forward_t *f) {
+  if (f->fd < 0) return;
+  kg_fd_forget(f->ctx, f->fd);
+  close(f->fd);
+  f->fd = -1;
+}
+
 static void forward_free(forward_t *f) {
-  if (f->fd >= 0) {
-    kg_fd_forget(f->ctx, f->fd);
-    close(f->fd);
-  }
+  hang_up(f);
   kube_buf_free(&f->in);
+  free(f->netns);
   kg_msg_unref(f->request);
   free(f);
 }
@@ -82,13 +89,58 @@ static bool read_output(forward_t *f) {
   return true;
 }
 
+/* --- connecting -------------------------------------------------------------------------------------------------- */
+
+/* A socket belongs to the namespace its maker was in: this thread goes there for the one call and comes back. */
+static int socket_in(const char *netns, int family) {
+  int home = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC), ns = open(netns, O_RDONLY | O_CLOEXEC), fd = -1;
+  if (home >= 0 && ns >= 0 && setns(ns, CLONE_NEWNET) == 0) {
+    fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    while (setns(home, CLONE_NEWNET) != 0 && errno == EINTR) continue;
+  }
+  if (home >= 0) close(home);
+  if (ns >= 0) close(ns);
+  return fd;
+}
+
+static void on_socket(kg_ctx_t *ctx, void *self, int fd, uint32_t events, void *arg);
+
+/* To localhost. -1: not even begun; errno says why. */
+static int dial(forward_t *f) {
+  struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons((uint16_t)f->port)};
+  struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = four.sin_port, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+  four.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  int family = f->six ? AF_INET6 : AF_INET;
+  f->fd = f->netns ? socket_in(f->netns, family) : socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (f->fd < 0) return -1;
+  const struct sockaddr *to = f->six ? (struct sockaddr *)&six : (struct sockaddr *)&four;
+  if (connect(f->fd, to, f->six ? sizeof six : sizeof four) < 0 && errno != EINPROGRESS) return -1;
+  return kg_fd_watch(f->ctx, f->fd, EPOLLIN | EPOLLOUT, on_socket, f, NULL);
+}
+
+/* Programs may listen on one of localhost's two addresses only. May free f. */
+static void refused(forward_t *f, int why) {
+  size_t n = strlen(f->refusals);
+  snprintf(f->refusals + n, sizeof f->refusals - n,
+           f->six ? " IPv6 dial tcp6 [::1]:%d: connect: %s" : "IPv4: dial tcp4 127.0.0.1:%d: connect: %s", f->port,
+           why == ECONNREFUSED ? "connection refused" : strerror(why));
+  hang_up(f);
+  bool last = f->six;
+  f->six = true;
+  if (!last && !dial(f)) return;
+  if (!last) return refused(f, errno);
+  kg_fail(f->ctx, f->request, KG_EINTERNAL, "failed to connect to localhost:%d inside namespace \"%s\", %s", f->port,
+          f->netns ? f->netns : "host", f->refusals);
+  forward_free(f);
+}
+
 static void on_socket(kg_ctx_t *ctx, void *self, int fd, uint32_t events, void *arg) {
   (void)ctx, (void)self;
   forward_t *f = arg;
   int why = 0;
   socklen_t n = sizeof why;
   if (!f->connected && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP))) {
-    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &why, &n) == 0 && why) return fail(f, "the port does not answer", why);
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &why, &n) == 0 && why) return refused(f, why);
     f->connected = true;
   }
   if (f->connected && !write_input(f)) return;
@@ -119,18 +171,6 @@ static void on_cancel(kg_ctx_t *ctx, void *self, const kg_msg_t *request, void *
   forward_free(arg);
 }
 
-/* A socket belongs to the namespace its maker was in: this thread goes there for the one call and comes back. */
-static int socket_in(const char *netns) {
-  int home = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC), ns = open(netns, O_RDONLY | O_CLOEXEC), fd = -1;
-  if (home >= 0 && ns >= 0 && setns(ns, CLONE_NEWNET) == 0) {
-    fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    while (setns(home, CLONE_NEWNET) != 0 && errno == EINTR) continue;
-  }
-  if (home >= 0) close(home);
-  if (ns >= 0) close(ns);
-  return fd;
-}
-
 void node_portforward(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   static const kg_stream_events_t events = {
       .on_credit = on_credit, .on_cancel = on_cancel, .on_item = on_item, .manual_credit = true};
@@ -139,15 +179,10 @@ void node_portforward(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   int64_t port = kg_view_int(kg_view_get(args, "port"), 0);
   if (!p || p->sandbox != SB_READY) return kg_fail(ctx, m, KG_ENOTFOUND, "the pod does not run");
   if (port < 1 || port > 65535) return kg_fail(ctx, m, KG_EINVAL, "%lld is no port", (long long)port);
-  struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-  inet_pton(AF_INET, p->netns || !p->ip ? "127.0.0.1" : p->ip, &to.sin_addr);
   forward_t *f = calloc(1, sizeof *f);
   if (!f) return kg_fail(ctx, m, KG_EINTERNAL, "out of memory");
-  *f = (forward_t){.ctx = ctx, .request = kg_msg_ref(m)};
-  f->fd = p->netns ? socket_in(p->netns) : socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (f->fd < 0) return fail(f, "the network of the pod cannot be entered", errno);
-  if (connect(f->fd, (struct sockaddr *)&to, sizeof to) < 0 && errno != EINPROGRESS)
-    return fail(f, "the port does not answer", errno);
+  *f = (forward_t){.ctx = ctx, .request = kg_msg_ref(m), .fd = -1, .port = (int)port};
+  if (p->netns && !(f->netns = strdup(p->netns))) return fail(f, "the pod's network cannot be entered", ENOMEM);
   kg_stream_open(ctx, m, &events, f);
-  kg_fd_watch(ctx, f->fd, EPOLLIN | EPOLLOUT, on_socket, f, NULL);
+  if (dial(f)) refused(f, errno);
 }

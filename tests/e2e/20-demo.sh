@@ -115,12 +115,14 @@ out=$(echo through | k run attached -i --image=kogge/busybox --image-pull-policy
 expect through "$out"
 k delete pod once noimage attached --timeout=30s
 say "an ephemeral container looks into a running one; port-forward reaches what listens on loopback only"
-k run target --image=kogge/busybox --image-pull-policy=IfNotPresent --command -- sh -c 'mkdir /www; echo inside >/www/index.html; exec httpd -f -p 127.0.0.1:8081 -h /www'
+k run target --image=kogge/busybox --image-pull-policy=IfNotPresent --command -- sh -c 'mkdir /www; echo inside >/www/index.html; httpd -p [::1]:8082 -h /www; exec httpd -f -p 127.0.0.1:8081 -h /www'
 k wait --for=condition=Ready pod/target --timeout=30s
 k debug target --image=kogge/busybox --image-pull-policy=IfNotPresent --target=target --attach=false --profile=general -c look -- sh -c 'ps; sleep 100'
 eventually 20 sh -c "'$KUBECTL' logs target -c look | grep -q 'httpd -f -p 127.0.0.1:8081'"
-"$KUBECTL" port-forward target $((PORT + 500)):8081 >"$WORK/forward" 2>&1 &
-eventually 10 grep -q Forwarding "$WORK/forward"
-expect inside "$(curl -s --max-time 5 "http://127.0.0.1:$((PORT + 500))/")"
-kill $!
+"$KUBECTL" port-forward target $((PORT + 500)):8081 $((PORT + 501)):8082 $((PORT + 502)):9 >"$WORK/forward" 2>&1 &
+eventually 10 grep -q "Forwarding.*-> 9" "$WORK/forward"
+for at in 500 501; do expect inside "$(curl -s --max-time 5 "http://127.0.0.1:$((PORT + at))/index.html")"; done
+curl -s --max-time 5 "http://127.0.0.1:$((PORT + 502))/" || true
+eventually 5 grep -q "IPv4: dial tcp4 127.0.0.1:9: connect: connection refused IPv6 dial tcp6" "$WORK/forward"
+kill $! 2>/dev/null || true
 k delete pod target --grace-period=1 --timeout=30s

@@ -65,6 +65,11 @@ tls=$!
 eventually 5 k get --raw "$N/pods/https:echo:8443/proxy/tls-page"
 call "$url$N/pods/https:echo:8443/proxy/tls-page" | cmp - "$WORK/tls-page" || fail "what came over TLS differs"
 kill $tls
+nsenter --net="$RUN/ns/$uid-0/net" python3 -m http.server 8444 --directory "$WORK" >/dev/null 2>&1 &
+plain=$!
+eventually 5 k get --raw "$N/pods/echo:8444/proxy/"
+refuse "server gave HTTP response to HTTPS client" k get --raw "$N/pods/https:echo:8444/proxy/"
+kill $plain
 
 say "services: by the port's name and number; refusals in the API server's words"
 eventually 10 k get --raw "$N/services/echo:web/proxy/s"
@@ -86,7 +91,8 @@ expect 'cannot list resource \"pods\" in API group \"metrics.k8s.io\"' "$(as /ap
 
 say "nodes: what a kubelet serves"
 M=/api/v1/nodes/$node/proxy
-[ "$(k get --raw "$M/healthz")" = ok ] || fail "healthz"
+for check in healthz healthz/syncloop; do [ "$(k get --raw "$M/$check")" = ok ] || fail "$check"; done
+expect "healthz check passed" "$(k get --raw "$M/healthz?verbose")"
 [ "$(k get --raw "$M/pods" | jq -r '.items[0].metadata.name')" = echo ] || fail "pods"
 [ "$(k get --raw "/api/v1/nodes/$node:10250/proxy/stats/summary" | jq -r '.pods[0].containers | length')" = 2 ] || fail "stats/summary"
 expect "kubelet_running_pods 1" "$(k get --raw "$M/metrics")"

@@ -57,6 +57,9 @@ all=$(k logs talk --all-containers --prefix)
 for line in "[pod/talk/first] from the first" "[pod/talk/a] a1" "[pod/talk/b] b1"; do expect "$line" "$all"; done
 expect "[pod/talk/b] b1" "$(k logs -l app=talk --all-containers --prefix --max-log-requests 5)"
 refuse "container nobody is not valid" k logs talk -c nobody
+k apply -f - <<<'{apiVersion: v1, kind: Pod, metadata: {name: nowhere}, spec: {nodeSelector: {no: where}, containers: [{name: c, image: kogge/busybox}]}}'
+[ -z "$(k logs nowhere)" ] || fail "logs of a pod without a node"
+k delete pod nowhere >/dev/null
 
 say "as WebSocket messages"
 ws_log() { # SUBPROTOCOL
