@@ -66,10 +66,15 @@ static bool waits_again(const box_t *b) {
   return b->state == BOX_EXITED && b->wait_reason && !pod_ending(b->pod);
 }
 
+/* It runs, and its postStart hook is not over: it does not count as running before that. */
+static bool is_hooking(const box_t *b) {
+  return b->state == BOX_RUNNING && !b->hook_done && !b->stopping;
+}
+
 static kube_node_t *state_of(kube_arena_t *ar, const box_t *b, kube_node_t **last) {
   *last = b->last.there ? terminated(ar, b, &b->last) : kube_map(ar);
+  if (b->state == BOX_NONE || is_hooking(b)) return waiting(ar, b);
   if (b->state == BOX_RUNNING) return running(ar, b);
-  if (b->state == BOX_NONE) return waiting(ar, b);
   kube_node_t *ended = terminated(ar, b, &b->end);
   if (!waits_again(b)) return ended;
   *last = ended;
@@ -154,7 +159,9 @@ static void count_sidecar(const box_t *b, counts_t *n) {
 
 static void count_main(const box_t *b, counts_t *n) {
   bool ended = b->state == BOX_EXITED || b->last.there;
-  if (b->state == BOX_RUNNING) {
+  if (is_hooking(b) && !ended) {
+    n->waiting++;
+  } else if (b->state == BOX_RUNNING) {
     n->running++;
   } else if (!ended) {
     n->waiting++;

@@ -233,3 +233,16 @@ Test(restarts, a_program_that_cannot_be_run_has_ended) {
   expect_event(&w, "Failed", "Error: exec: nope: no such file");
   finish(&w);
 }
+
+Test(restarts, nothing_counts_as_running_before_its_hook_is_over) {
+  world_t w;
+  begin(&w);
+  hooked(&w, "p", "\"exec\":{\"command\":[\"hang\"]}");
+  expect_event(&w, "Started", "Container started");
+  expect_object(&w, POD_ARGS("p"), "\"containerID\"");
+  expect_object(&w, POD_ARGS("p"), "\"reason\":\"ContainerCreating\"");
+  expect_object(&w, POD_ARGS("p"), "\"phase\":\"Pending\"");
+  hooked(&w, "q", "\"sleep\":{\"seconds\":1}");
+  expect_object(&w, POD_ARGS("q"), "\"phase\":\"Running\"");
+  finish(&w);
+}
