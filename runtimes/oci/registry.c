@@ -214,7 +214,8 @@ static int refused(const registry_t *r, const char *what, CURLcode code, kg_erro
                         MAX_HEAD >> 10);
   if (code != CURLE_OK && code != CURLE_ABORTED_BY_CALLBACK)
     return kg_error_set(err, KG_EUNAVAILABLE, "%s: %s", base_of(r), *r->why ? r->why : curl_easy_strerror(code));
-  if (r->code == 404) return kg_error_set(err, KG_ENOTFOUND, "%s/%s:%s: not found", r->host, r->repo, what);
+  const endpoint_t *e = &r->endpoints[r->at];
+  if (r->code == 404) return kg_error_set(err, KG_ENOTFOUND, "%s/%s:%s: not found", e->host, e->repo, what);
   if (r->code == 401 || r->code == 403)
     return kg_error_set(err, KG_EDENIED,
                         "pull access denied, repository does not exist or may require authorization: server message: "

@@ -34,7 +34,7 @@ typedef struct registry {
   char why[CURL_ERROR_SIZE]; /* the last request failed, in libcurl's words */
   size_t head;               /* bytes of headers of the last answer */
   kg_error_t refusal;        /* the token service's, of another kind than "not you" */
-  kg_error_t before;         /* why the first endpoint was left */
+  kg_error_t before;         /* why the endpoints before this one were left */
   int64_t end_ms;            /* when the pull takes too long; 0: never */
   const char *part;          /* digest of the part that comes, for progress; NULL: none */
   int64_t part_size, part_had, said_ms;

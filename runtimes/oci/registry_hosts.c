@@ -211,8 +211,9 @@ bool registry_next(registry_t *r, kg_error_t *err) {
     if (r->before.code) kg_error_set(err, last.code, "%s (before: %s)", last.text, r->before.text);
     return false;
   }
-  job_say(r->job, "%s: %s; %s is asked", r->endpoints[r->at].base, err->text, r->endpoints[r->at + 1].host);
-  if (!r->before.code) r->before = *err;
+  job_say(r->job, "%s; %s is asked", err->text, r->endpoints[r->at + 1].host);
+  kg_error_t before = r->before;
+  kg_error_set(&r->before, err->code, "%s%s%s", before.text, before.code ? "; " : "", err->text);
   registry_at(r, r->at + 1);
   *err = (kg_error_t){0};
   return true;
