@@ -159,11 +159,18 @@ static void pods_synced(kg_ctx_t *ctx, void *self, void *arg) {
   maybe_adopt(a);
 }
 
+static void on_node(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg) {
+  (void)ctx, (void)change, (void)arg;
+  if (!kg_view_equal(kg_view_path(old, "status", "capacity", NULL), kg_view_path(now, "status", "capacity", NULL)))
+    node_changed(self);
+}
+
 void agent_watch_pods(agent_t *a) {
   a->services = kube_informer_start(a->ctx, &(kube_informer_config_t){.gvr = SERVICES, .on_synced = pods_synced});
   char *own = format("metadata.name=%s", a->name), *selector = format("spec.nodeName=%s", a->name);
   a->node = kube_informer_start(
-      a->ctx, &(kube_informer_config_t){.gvr = NODES, .field_selector = own, .on_synced = pods_synced});
+      a->ctx,
+      &(kube_informer_config_t){.gvr = NODES, .field_selector = own, .on_change = on_node, .on_synced = pods_synced});
   free(own);
   a->pods = kube_informer_start(
       a->ctx, &(kube_informer_config_t){

@@ -205,6 +205,23 @@ static int64_t hugepages(kube_arena_t *ar, kube_node_t *capacity, kube_node_t *a
   return all;
 }
 
+static bool is_extended(kg_str_t name) {
+  return memchr(name.p, '/', name.n) != NULL;
+}
+
+/* Resources that somebody wrote into the node's capacity are given out, and no more once they are gone from there. */
+static void extended(agent_t *a, kube_arena_t *ar, kube_node_t *allocatable) {
+  const kg_doc_t *doc = kube_informer_get(a->node, (kg_str_t){NULL, 0}, kg_str(a->name));
+  kg_view_t status = doc ? kg_view_get(kg_view_of(doc), "status") : (kg_view_t){0};
+  kg_view_t capacity = kg_view_get(status, "capacity");
+  for (kg_iter_t it = kg_iter(kg_view_get(status, "allocatable")); kg_iter_next(&it);)
+    if (is_extended(kg_view_str(it.key)) && !kg_view_there(kg_view_get_str(capacity, kg_view_str(it.key))))
+      kube_setn(ar, allocatable, kg_view_str(it.key), kube_nil(ar));
+  for (kg_iter_t it = kg_iter(capacity); kg_iter_next(&it);)
+    if (is_extended(kg_view_str(it.key)))
+      kube_setn(ar, allocatable, kg_view_str(it.key), kube_strn(ar, kg_view_str(it.value)));
+}
+
 static void resources(agent_t *a, kube_arena_t *ar, kube_node_t *status) {
   kube_node_t *capacity = kube_map(ar), *allocatable = kube_map(ar);
   long cpus = sysconf(_SC_NPROCESSORS_ONLN);
@@ -221,6 +238,7 @@ static void resources(agent_t *a, kube_arena_t *ar, kube_node_t *status) {
            kube_strf(ar, "%lld", (long long)(d.size - threshold(a, "nodefs.available", "10%", d.size))));
   ki(ar, capacity, "memory", memory);
   ki(ar, allocatable, "memory", memory > kept + huge ? memory - kept - huge : 0);
+  if (a->node) extended(a, ar, allocatable);
   kube_set(ar, status, "capacity", capacity);
   kube_set(ar, status, "allocatable", allocatable);
 }

@@ -45,3 +45,10 @@ for i in $(seq 8); do bound "p$i" "$(box)"; done
 k wait --for=condition=Ready pod/p1 pod/p8 --timeout=30s
 bound p9 "$(box)"
 refused p9 OutOfpods "Node didn't have enough resource: pods, requested: 1, used: 8, capacity: 8"
+
+say "a resource that somebody wrote into the node's capacity is given out, until it is taken from there"
+gives() { [ "$(k get node "$node" -o jsonpath='{.status.allocatable.example\.com/dongle}')" = "$1" ]; }
+k patch node "$node" --subresource=status --type=json -p '[{"op":"add","path":"/status/capacity/example.com~1dongle","value":"4"}]'
+eventually 5 gives 4
+k patch node "$node" --subresource=status --type=json -p '[{"op":"remove","path":"/status/capacity/example.com~1dongle"}]'
+eventually 5 gives ""
