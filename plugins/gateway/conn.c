@@ -11,7 +11,14 @@
 
 #include "gateway.h"
 
-enum { HANDSHAKE_MS = 10000, LINGER_MS = 2000, STALLED_MS = 60000, SWEEP_MS = 2000, ROUNDS = 4 };
+enum {
+  HANDSHAKE_MS = 10000,
+  LINGER_MS = 2000,
+  STALLED_MS = 60000,
+  PATIENCE_MS = 4 * 3600 * 1000,
+  SWEEP_MS = 2000,
+  ROUNDS = 4
+};
 
 static void conn_event(kg_ctx_t *ctx, void *self, int fd, uint32_t events, void *arg);
 static void readable(gw_conn_t *c);
@@ -184,6 +191,14 @@ static size_t write_out(gw_conn_t *c) {
   return wrote;
 }
 
+/* A client may stop reading a stream for hours (a pager, a stopped process; a kubelet waits as long), but not an
+ * answer. */
+static int64_t stalled_ms(const gw_conn_t *c) {
+  bool patient = c->exchanges || c->patient;
+  for (const gw_ex_t *ex = c->exchanges; ex; ex = ex->next) patient &= ex->patient;
+  return patient ? PATIENCE_MS : STALLED_MS;
+}
+
 void gw_conn_flush(gw_conn_t *c) {
   size_t wrote = 0, n;
   for (int i = 0; i < ROUNDS && (n = write_out(c)) && !c->broken; i++) {
@@ -194,7 +209,7 @@ void gw_conn_flush(gw_conn_t *c) {
   if (!waiting(c) && c->close_after)
     linger(c);
   else if (waiting(c) && (wrote || !c->deadline_ms))
-    gw_conn_deadline(c, STALLED_MS);
+    gw_conn_deadline(c, stalled_ms(c));
   else if (!waiting(c) && wrote && c->exchanges && !c->reading)
     gw_conn_deadline(c, 0);
   gw_conn_interest(c);

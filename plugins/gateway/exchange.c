@@ -35,6 +35,7 @@ static void detach(gw_ex_t *ex) {
 void gw_ex_free(gw_ex_t *ex) {
   gw_conn_t *c = ex->conn;
   gw_t *gw = c->gw;
+  c->patient = ex->patient;
   detach(ex);
   gw_release(ex);
   gw_uncount(ex);

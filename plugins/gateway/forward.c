@@ -167,6 +167,7 @@ static void on_pod(gw_ex_t *ex, kg_view_t pod) {
   if (!s->node) return;
   ex->on_data = on_bytes;
   ex->on_drain = session_drain;
+  ex->patient = true;
   gw_line_accept(&s->line, ex, s->line.ws ? TUNNEL : PROTOCOL);
 }
 

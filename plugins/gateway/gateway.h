@@ -125,6 +125,7 @@ struct gw_ex {
   gw_queue_t out;                                        /* HTTP/2: body bytes not yet framed */
   bool out_end;                                          /* HTTP/2: nothing follows `out` */
   bool deferred;
+  bool patient;                              /* what waits is bounded by credit: the client may take it when it likes */
   gw_series_t *series;                       /* what it was counted in, while it streams */
   void (*allowed)(gw_ex_t *ex);              /* goes on when the user may */
   void (*found)(gw_ex_t *ex, kg_view_t pod); /* goes on when the pod is known (gw_pod_get) */
@@ -187,6 +188,7 @@ struct gw_conn {
   int fd;
   SSL *ssl;
   bool dirty, broken, shaken, eof, half_closed, close_after, lingering, no_read, read_again, running, is_h2;
+  bool patient;        /* the last exchange was */
   uint32_t events;     /* watched now */
   int64_t deadline_ms; /* 0: none */
   gw_queue_t out;

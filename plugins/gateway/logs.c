@@ -198,6 +198,7 @@ static void open_logs(gw_ex_t *ex, const char *node) {
   logs_t *l = ex->op;
   kg_doc_t *args = kg_pack_doc(&l->asked);
   ex->on_drain = logs_drain;
+  ex->patient = true;
   if (gw_ws_asked(ex)) l->ws = gw_ws_new(ex, on_ws_message, NULL);
   ex->call = kg_send(ex->conn->gw->ctx, &(kg_request_t){.service = node,
                                                         .topic = "node.logs",

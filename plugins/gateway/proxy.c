@@ -318,6 +318,7 @@ void gw_proxy_dial(gw_proxy_t *p, const char *address, int port, bool tls) {
   llhttp_init(p->parser, HTTP_RESPONSE, &settings);
   p->parser->data = p;
   p->ex->on_drain = on_drain;
+  p->ex->patient = true;
   send_request(p);
 }
 

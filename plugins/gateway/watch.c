@@ -408,6 +408,7 @@ void gw_watch(gw_ex_t *ex) {
   ex->op = w;
   ex->on_gone = watch_gone;
   ex->on_drain = on_drain;
+  ex->patient = true;
   send_watch(ex, args);
   if (ex->form == GW_FORM_TABLE) {
     kg_request_t probe = {.service = "api", .topic = "api.resolve", .args = args, .fn = on_probe, .arg = ex};

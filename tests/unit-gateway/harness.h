@@ -27,6 +27,8 @@ extern call_t calls[256];
 extern size_t ncalls;
 extern gw_t *gw;
 
+extern int64_t harness_later_ms; /* how far the gateway's clock is ahead */
+
 void harness_start(void);
 void harness_stop(void);
 /* Lets the gateway run until nothing happens for `ms`. */
@@ -43,6 +45,7 @@ void client_reset(client_t *c);
 call_t *find_call(const char *topic); /* the last unanswered one */
 kg_doc_t *json(const char *text);     /* caller owns */
 void answer(call_t *c, kg_msg_type_t type, const char *args, const char *doc, int code, const char *text);
+void answer_args(call_t *c, kg_msg_type_t type, kg_doc_t *args);
 void answer_doc(call_t *c, kg_msg_type_t type, const char *args, kg_doc_t *doc);
 void answer_list(call_t *c, const char *args, kg_doc_t *const *docs, size_t n); /* takes its own references */
 

@@ -417,3 +417,40 @@ Test(watch, an_exec_that_is_refused_says_so_as_a_kubelet_behind_an_api_server) {
   cr_assert(memmem(c->in, c->n, says, strlen(says)) != NULL);
   client_close(c);
 }
+
+static void answer_line(call_t *k) {
+  static char line[16384];
+  memset(line, 'y', sizeof line);
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  kg_pack_key(&p, "data");
+  kg_pack_bin(&p, line, sizeof line);
+  kg_pack_end(&p);
+  kg_doc_t *args = kg_pack_doc(&p);
+  answer_args(k, KG_MSG_ITEM, args);
+  kg_doc_unref(args);
+}
+
+Test(watch, who_reads_page_by_page_keeps_the_log) {
+  client_t *c = client_open("admin", NULL);
+  client_send(c, "GET /api/v1/namespaces/d/pods/p/log?follow=true HTTP/1.1\r\nHost: x\r\n\r\n");
+  harness_run(5);
+  answer(find_call("api.get"), KG_MSG_REPLY, NULL,
+         "{\"kind\":\"Pod\",\"spec\":{\"nodeName\":\"n7\",\"containers\":[{\"name\":\"c\"}]}}", 0, NULL);
+  call_t *k = find_call("node.logs");
+  uint32_t start = k->credit;
+  for (int i = 0; i < 2000 && k->credit > start - 20; i++) {
+    answer_line(k);
+    harness_run(0);
+  }
+  cr_assert(gt(sz, gw->conns->out.bytes + gw->conns->nleft, 0), "nobody reads");
+  for (int i = 0; i < 3; i++) {
+    harness_later_ms += 100000;
+    harness_run(5);
+  }
+  cr_assert(gw->conns != NULL, "it is still there after five minutes");
+  for (int i = 0; i < 200 && k->credit < start; i++) client_expect(c, NULL);
+  answer(k, KG_MSG_END, NULL, NULL, 0, NULL);
+  client_expect(c, "\r\n0\r\n\r\n");
+  client_close(c);
+}
