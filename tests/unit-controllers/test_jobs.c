@@ -268,3 +268,59 @@ Test(job, adopts_and_releases) {
   free(name);
   cluster_free(c);
 }
+
+static int try_job(cluster_t *c, const char *name, const char *spec) {
+  char doc[2000];
+  snprintf(
+      doc, sizeof doc,
+      "{'metadata':{'name':'%s'},'spec':{'suspend':true,%s,'template':{'spec':{'restartPolicy':'Never','containers':"
+      "[{'name':'c','image':'i'}]}}}}",
+      name, spec);
+  return post_sub(c, JOBS, NS, NULL, "", doc);
+}
+
+Test(job, policies_that_make_no_sense_are_refused) {
+  static const char *const bad[] = {
+      "'podFailurePolicy':{'rules':[{'action':'Foo','onExitCodes':{'operator':'In','values':[1]}}]}",
+      "'podFailurePolicy':{'rules':[{'action':'FailIndex','onExitCodes':{'operator':'In','values':[1]}}]}",
+      "'podFailurePolicy':{'rules':[{'action':'Ignore'}]}",
+      "'podFailurePolicy':{'rules':[{'action':'Ignore','onExitCodes':{'operator':'In','values':[0]}}]}",
+      "'podFailurePolicy':{'rules':[{'action':'Ignore','onExitCodes':{'operator':'In','values':[2,1]}}]}",
+      "'podFailurePolicy':{'rules':[{'action':'Ignore','onExitCodes':{'operator':'In','values':[1,1]}}]}",
+      "'podFailurePolicy':{'rules':[{'action':'Ignore','onExitCodes':{'operator':'In','values':[1],'containerName':'x'}"
+      "}]}",
+      "'podFailurePolicy':{'rules':[{'action':'Ignore','onPodConditions':[{'type':'A b'}]}]}",
+      "'podReplacementPolicy':'TerminatingOrFailed','podFailurePolicy':{'rules':[{'action':'Ignore','onExitCodes':{"
+      "'operator':'In','values':[1]}}]}",
+      "'backoffLimitPerIndex':1",
+      "'completionMode':'Indexed','completions':3,'maxFailedIndexes':1",
+      "'completionMode':'Indexed','completions':3,'backoffLimitPerIndex':1,'maxFailedIndexes':4",
+      "'completionMode':'Indexed','completions':3,'parallelism':100001",
+      "'successPolicy':{'rules':[{'succeededCount':1}]}",
+      "'completionMode':'Indexed','completions':3,'successPolicy':{'rules':[]}",
+      "'completionMode':'Indexed','completions':3,'successPolicy':{'rules':[{}]}",
+      "'completionMode':'Indexed','completions':3,'successPolicy':{'rules':[{'succeededIndexes':'0-3'}]}",
+      "'completionMode':'Indexed','completions':3,'successPolicy':{'rules':[{'succeededIndexes':'2,1'}]}",
+      "'completionMode':'Indexed','completions':3,'successPolicy':{'rules':[{'succeededIndexes':'a'}]}",
+      "'completionMode':'Indexed','completions':3,'successPolicy':{'rules':[{'succeededIndexes':'0,2','succeededCount':"
+      "3}]}"};
+  static const char *const good[] = {"'podFailurePolicy':{'rules':[{'action':'Ignore','onPodConditions':[{'type':'"
+                                     "DisruptionTarget'}]},{'action':'FailJob',"
+                                     "'onExitCodes':{'operator':'NotIn','containerName':'c','values':[0,3,40]}}]}",
+                                     "'completionMode':'Indexed','completions':5,'backoffLimitPerIndex':1,'"
+                                     "maxFailedIndexes':5,'podFailurePolicy':{'rules'"
+                                     ":[{'action':'FailIndex','onExitCodes':{'operator':'In','values':[1]}}]}",
+                                     "'completionMode':'Indexed','completions':5,'successPolicy':{'rules':[{'"
+                                     "succeededIndexes':'0-2,4','succeededCount':4},"
+                                     "{'succeededCount':5}]}"};
+  cluster_t *c = cluster();
+  char name[16];
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+    cr_assert(try_job(c, "bad", bad[i]) == 422, "%d of %s", try_job(c, "bad", bad[i]), bad[i]);
+  for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+    snprintf(name, sizeof name, "good%zu", i);
+    int code = try_job(c, name, good[i]);
+    cr_assert(code == 201, "%d of %s", code, good[i]);
+  }
+  cluster_free(c);
+}
