@@ -29,6 +29,14 @@ expect "its API at https://127.0.0.1:$PORT" "$out"
 [ "$(kogge_pids)" != "$before" ] || fail "it is the old one"
 [ "$(pods)" = "$running" ] || fail "containers were started again"
 
+say "after a reboot (no process, mount, link, rule, group or run directory is left): every pod's container is started again"
+"$ROOT/scripts/node-reset" --data-dir "$DATA" --run-dir "$RUN" >"$WORK/reset" 2>&1 || fail "$(cat "$WORK/reset")"
+rm -rf --one-file-system "$RUN"
+out=$(up --https-port "$PORT") || fail "$out"
+again_each() { [ "$(k get pods -l app=web -o jsonpath='{.items[*].status.containerStatuses[*].restartCount}')" = "1 1 1" ]; }
+eventually 20 again_each
+eventually 20 curl -sf --max-time 2 "http://$(k get service web -o jsonpath='{.spec.clusterIP}')/"
+
 say "beside another that has the port: ends at once, with the reason"
 start=$SECONDS
 (RUN=$WORK/run2 DATA=$WORK/data2; refuse "port $PORT is in use" up --https-port "$PORT")
