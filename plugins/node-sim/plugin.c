@@ -3,7 +3,7 @@
 
 #include "sim.h"
 
-enum { MOST_NODES = 100000, MOST_NAMES = 2000 };
+enum { MOST_NODES = 100000, MOST_NAMES = 10000 };
 
 static void destroy(kg_ctx_t *ctx, void *self) {
   sim_t *s = self;

@@ -8,18 +8,6 @@ enum { FIRST_ROOM = 256, BACKOFF_FIRST_MS = 10000, BACKOFF_LAST_MS = 300000, RET
 
 static const kube_gvr_t PODS = {"", "v1", "pods"};
 
-/* "1,1,0" */
-static void read_exits(script_t *s, kg_str_t v) {
-  s->nexits = 0;
-  while (v.n && s->nexits < SCRIPT_EXITS) {
-    const char *comma = memchr(v.p, ',', v.n);
-    kg_str_t one = {v.p, comma ? (size_t)(comma - v.p) : v.n};
-    if (kube_quantity_value(one, &s->exits[s->nexits])) s->exits[s->nexits] = 0;
-    s->nexits++;
-    v = comma ? (kg_str_t){comma + 1, v.n - one.n - 1} : (kg_str_t){0};
-  }
-}
-
 static kg_str_t value_of(kg_view_t from, const char *prefix, const char *key) {
   char name[128];
   snprintf(name, sizeof name, "%s%s", prefix, key);
@@ -43,7 +31,7 @@ void script_read(script_t *s, kg_view_t from, const char *prefix) {
       kube_duration_ms(v, times[i].to);
   }
   kg_str_t v = value_of(from, prefix, "exit-code");
-  if (v.n) read_exits(s, v);
+  if (v.n) s->nexits = kube_quantity_list(v, s->exits, SCRIPT_EXITS);
   if ((v = value_of(from, prefix, "oom")).n) s->oom = kg_str_is(v, "true");
   if ((v = value_of(from, prefix, "pull-error")).p)
     snprintf(s->pull_error, sizeof s->pull_error, KG_STR_FMT, KG_STR_ARG(v));

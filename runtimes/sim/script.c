@@ -15,18 +15,6 @@ static kg_str_t value_of(kg_view_t from, const char *prefix, const char *key, co
   return kg_view_str(kg_view_there(v) ? v : kg_view_get(from, name));
 }
 
-/* "1,1,0" */
-static void read_exits(script_t *s, kg_str_t v) {
-  s->nexits = 0;
-  while (v.n && s->nexits < SCRIPT_EXITS) {
-    const char *comma = memchr(v.p, ',', v.n);
-    kg_str_t one = {v.p, comma ? (size_t)(comma - v.p) : v.n};
-    if (kube_quantity_value(one, &s->exits[s->nexits])) s->exits[s->nexits] = 0;
-    s->nexits++;
-    v = comma ? (kg_str_t){comma + 1, v.n - one.n - 1} : (kg_str_t){0};
-  }
-}
-
 int64_t script_exit(const script_t *s, int64_t attempt) {
   return s->exits[attempt < (int64_t)s->nexits ? attempt : (int64_t)s->nexits - 1];
 }
@@ -46,7 +34,7 @@ void script_read(script_t *s, kg_view_t from, const char *prefix, const char *co
       *times[i].to = kg_str_is(v, "forever") || kg_str_is(v, "never") ? -1 : *times[i].to;
   }
   kg_str_t v = value_of(from, prefix, "exit-code", container);
-  if (v.n) read_exits(s, v);
+  if (v.n) s->nexits = kube_quantity_list(v, s->exits, SCRIPT_EXITS);
   if ((v = value_of(from, prefix, "exec-exit-code", container)).n) kube_quantity_value(v, &s->exec_code);
   if ((v = value_of(from, prefix, "cpu", container)).n) kube_quantity_milli(v, &s->cpu_milli);
   if ((v = value_of(from, prefix, "memory", container)).n) kube_quantity_value(v, &s->memory);

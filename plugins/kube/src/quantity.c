@@ -173,6 +173,18 @@ static void cap(quantity_t *q) {
     *q = (quantity_t){.number = whole < 0 ? -(wide_t)INT64_MAX : INT64_MAX, .form = BINARY_SI};
 }
 
+size_t kube_quantity_list(kg_str_t s, int64_t *values, size_t room) {
+  size_t n = 0;
+  while (s.n && n < room) {
+    const char *comma = memchr(s.p, ',', s.n);
+    kg_str_t one = {s.p, comma ? (size_t)(comma - s.p) : s.n};
+    if (kube_quantity_value(one, &values[n])) values[n] = 0;
+    n++;
+    s = comma ? (kg_str_t){comma + 1, s.n - one.n - 1} : (kg_str_t){0};
+  }
+  return n;
+}
+
 char *kube_quantity_canonical(kg_str_t s) {
   quantity_t q;
   if (parse(s, &q)) return NULL;

@@ -8,6 +8,8 @@
 int kube_quantity_milli(kg_str_t s, int64_t *milli);
 /* Whole units, rounded up. */
 int kube_quantity_value(kg_str_t s, int64_t *value);
+/* "1,2Ki,3": whole units of each, at most `room` of them; what is no quantity is 0. Returns how many. */
+size_t kube_quantity_list(kg_str_t s, int64_t *values, size_t room);
 /* Canonical form of a valid quantity as Kubernetes prints it ("0.5" -> "500m", "1024Mi" -> "1Gi"); malloc'ed, NULL if
  * invalid. */
 char *kube_quantity_canonical(kg_str_t s);
