@@ -37,8 +37,36 @@ static kube_node_t *labels_of(pass_t *p, const slice_plan_t *plan) {
   return labels;
 }
 
-static bool same_labels(pass_t *p, kg_view_t slice, const kube_node_t *labels) {
-  return kube_tree_equal(kube_tree_parse(p->arena, kube_labels(slice)), labels);
+typedef struct marks {         /* what is said of a slice */
+  kube_node_t *labels, *notes; /* notes NULL: annotations are not ours */
+} marks_t;
+
+/* A mirror shows the annotations of what it mirrors, but for those that are only about that. */
+static marks_t marks_of(pass_t *p, const slice_plan_t *plan) {
+  marks_t m = {0};
+  if (!kg_view_there(plan->owner)) return m;
+  m.labels = labels_of(p, plan);
+  if (plan->placeholder) return m;
+  kg_view_t notes = kg_view_path(plan->owner, "metadata", "annotations", NULL);
+  m.notes = kg_view_count(notes) ? kube_tree_clone(p->arena, kube_tree_parse(p->arena, notes)) : kube_map(p->arena);
+  kube_del(m.notes, "endpoints.kubernetes.io/last-change-trigger-time");
+  kube_del(m.notes, "kubectl.kubernetes.io/last-applied-configuration");
+  return m;
+}
+
+static bool same_marks(pass_t *p, kg_view_t slice, const marks_t *m) {
+  kg_view_t notes = kg_view_path(slice, "metadata", "annotations", NULL);
+  if (!kube_tree_equal(kube_tree_parse(p->arena, kube_labels(slice)), m->labels)) return false;
+  if (!m->notes || (!kg_view_count(notes) && !m->notes->c.n)) return true;
+  return kg_view_count(notes) && kube_tree_equal(kube_tree_parse(p->arena, notes), m->notes);
+}
+
+static void set_marks(pass_t *p, kube_node_t *meta, const marks_t *m) {
+  kube_set(p->arena, meta, "labels", m->labels);
+  if (m->notes && m->notes->c.n)
+    kube_set(p->arena, meta, "annotations", m->notes);
+  else if (m->notes)
+    kube_del(meta, "annotations");
 }
 
 /* --- placing ------------------------------------------------------------------------------------------------------ */
@@ -118,7 +146,7 @@ static void send(pass_t *p, ctl_verb_t verb, kg_view_t old, kube_node_t *object)
   kg_doc_unref(doc);
 }
 
-static void create(pass_t *p, const slice_plan_t *plan, const slice_t *s, kube_node_t *labels) {
+static void create(pass_t *p, const slice_plan_t *plan, const slice_t *s, const marks_t *marks) {
   kube_arena_t *a = p->arena;
   kube_node_t *o = kube_map(a), *refs = kube_array(a);
   kube_set(a, o, "apiVersion", kube_str(a, "discovery.k8s.io/v1"));
@@ -126,7 +154,7 @@ static void create(pass_t *p, const slice_plan_t *plan, const slice_t *s, kube_n
   kube_node_t *meta = kube_sub(a, o, "metadata");
   kube_set(a, meta, "generateName", kube_strf(a, KG_STR_FMT "-", KG_STR_ARG(p->name)));
   kube_set(a, meta, "namespace", kube_strn(a, p->ns));
-  kube_set(a, meta, "labels", labels);
+  set_marks(p, meta, marks);
   kube_push(a, refs, ctl_owner_ref(a, plan->owner, plan->owner_version, plan->owner_kind));
   kube_set(a, meta, "ownerReferences", refs);
   kube_set(a, o, "addressType", kube_str(a, s->family));
@@ -135,33 +163,33 @@ static void create(pass_t *p, const slice_plan_t *plan, const slice_t *s, kube_n
   send(p, CTL_CREATE, (kg_view_t){0}, o);
 }
 
-static void update(pass_t *p, const slice_t *s, kube_node_t *labels) {
+static void update(pass_t *p, const slice_t *s, const marks_t *marks) {
   kube_node_t *o = kube_tree_parse(p->arena, s->old);
-  kube_set(p->arena, kube_sub(p->arena, o, "metadata"), "labels", labels);
+  set_marks(p, kube_sub(p->arena, o, "metadata"), marks);
   kube_set(p->arena, o, "endpoints", s->endpoints);
   send(p, CTL_UPDATE, s->old, o);
 }
 
 static void write(pass_t *p, const slice_plan_t *plan, const slices_t *all) {
-  kube_node_t *labels = kg_view_there(plan->owner) ? labels_of(p, plan) : NULL;
+  marks_t marks = marks_of(p, plan);
   bool one = false;
   for (size_t i = 0; i < all->n; i++) one |= all->list[i].endpoints->c.n > 0;
   for (size_t i = 0; i < all->n; i++) {
     const slice_t *s = &all->list[i];
     bool spare = plan->placeholder && !one && !s->ports->c.n && !strcmp(s->family, service_family(p));
     if (!kg_view_there(s->old)) {
-      create(p, plan, s, labels);
+      create(p, plan, s, &marks);
     } else if (!s->endpoints->c.n && !spare) {
       send(p, CTL_DELETE, s->old, NULL);
-    } else if (s->changed || !same_labels(p, s->old, labels)) {
-      update(p, s, labels);
+    } else if (s->changed || !same_marks(p, s->old, &marks)) {
+      update(p, s, &marks);
     }
     one |= spare;
   }
   if (one || !plan->placeholder) return;
   create(p, plan,
          &(slice_t){.family = service_family(p), .ports = kube_array(p->arena), .endpoints = kube_array(p->arena)},
-         labels);
+         &marks);
 }
 
 /* --- reading ------------------------------------------------------------------------------------------------------ */

@@ -123,14 +123,19 @@ Test(endpoints, headless_with_host_names) {
 Test(endpoints, mirrored_for_services_without_selector) {
   cluster_t *c = cluster();
   make(c, "v1/endpoints", NS,
-       "{'metadata':{'name':'s','labels':{'k':'v'}},'subsets':[{'addresses':[{'ip':'1.2.3.4'}],'notReadyAddresses':[{"
+       "{'metadata':{'name':'s','labels':{'k':'v'},'annotations':{'n':'m','kubectl.kubernetes.io/"
+       "last-applied-configuration'"
+       ":'x'}},'subsets':[{'addresses':[{'ip':'1.2.3.4'}],'notReadyAddresses':[{"
        "'ip':'1.2.3.5'}],'ports':[{'name':'http','port':80}]}]}");
   stays_count(c, "v1/endpoints", NS, NULL, 1, 100); /* before its service is there */
   service(c, "");
   expect_slice(c, "endpoints>0>addresses>0", "'1.2.3.4'");
   expect_slice(c, "endpoints>1>conditions>ready", "false");
   expect_slice(c, "metadata>labels>k", "'v'");
+  expect_slice(c, "metadata>annotations", "{'n':'m'}");
   expect_slice(c, "metadata>ownerReferences>0>kind", "'Endpoints'");
+  patch(c, "v1/endpoints", NS, "s", NULL, "{'metadata':{'annotations':{'n':null}}}");
+  expect_slice(c, "metadata>annotations", NULL);
   patch(c, "v1/endpoints", NS, "s", NULL,
         "{'subsets':[{'addresses':[{'ip':'1.2.3.9'}],'ports':[{'name':'http','port':80}]}]}");
   expect_slice(c, "endpoints>0>addresses>0", "'1.2.3.9'");
