@@ -1,5 +1,6 @@
 /* The bridge, and the pair of links that joins a pod to it. */
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <ifaddrs.h>
 #include <libmnl/libmnl.h>
@@ -74,6 +75,27 @@ static int addresses_are_free(job_t *j) {
   }
   freeifaddrs(all);
   return j->err.code ? -1 : 0;
+}
+
+static bool has_ports(const char *bridge) {
+  char path[64];
+  snprintf(path, sizeof path, "/sys/class/net/%s/brif", bridge);
+  DIR *d = opendir(path);
+  bool some = false;
+  for (const struct dirent *e; d && (e = readdir(d));) some |= e->d_name[0] != '.';
+  if (d) closedir(d);
+  return some;
+}
+
+bool bridge_is_used(const char *bridge, uint32_t own) {
+  struct ifaddrs *all = NULL;
+  bool other = false;
+  if (getifaddrs(&all) < 0) return has_ports(bridge);
+  for (const struct ifaddrs *i = all; i; i = i->ifa_next)
+    other |= i->ifa_addr && i->ifa_addr->sa_family == AF_INET && !strcmp(i->ifa_name, bridge) &&
+             ntohl(((const struct sockaddr_in *)i->ifa_addr)->sin_addr.s_addr) != own;
+  freeifaddrs(all);
+  return other || has_ports(bridge);
 }
 
 int bridge_make(netlink_t *nl, job_t *j) {

@@ -130,6 +130,7 @@ int netlink_dump(netlink_t *nl, int type, const void *head, size_t n, void (*fn)
                  void *arg, kg_error_t *err);
 
 int bridge_make(netlink_t *nl, job_t *j);
+bool bridge_is_used(const char *bridge, uint32_t own); /* any thread: it has ports, or another address than `own` */
 int pod_link_make(netlink_t *nl, const job_t *j, int netns, kg_error_t *err); /* both ends, the other one named eth0 */
 int pod_inside_make(netlink_t *inside, const job_t *j, kg_error_t *err);      /* lo, address, routes */
 void links_remove(netlink_t *nl, char (*names)[IFNAMSIZ], size_t n);

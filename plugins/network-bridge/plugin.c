@@ -167,6 +167,16 @@ static int keep_addresses(network_t *n, kg_error_t *err) {
   return 0;
 }
 
+/* A bridge of another instance would lose its pods to us. What this one made before is noted. */
+static int bridge_is_ours(network_t *n, const cidr_t *cidr, kg_error_t *err) {
+  char *noted = note_read(n, "bridge");
+  bool ours = noted && !strcmp(noted, n->bridge);
+  free(noted);
+  if (ours || !bridge_is_used(n->bridge, cidr_gateway(cidr))) return 0;
+  return kg_error_set(err, KG_ECONFLICT,
+                      "the bridge %s is in use by another: give this instance one of its own (--bridge)", n->bridge);
+}
+
 static int use_cidr(network_t *n, kg_str_t text, kg_error_t *err) {
   cidr_t cidr;
   char note[64];
@@ -175,6 +185,7 @@ static int use_cidr(network_t *n, kg_str_t text, kg_error_t *err) {
   for (const pod_t *p = n->pods; p; p = p->next)
     if (!cidr_holds(&cidr, p->ip))
       return kg_error_set(err, KG_ECONFLICT, "pod %s has an address outside of " KG_STR_FMT, p->id, KG_STR_ARG(text));
+  if (bridge_is_ours(n, &cidr, err) < 0) return -1;
   snprintf(note, sizeof note, KG_STR_FMT, KG_STR_ARG(text));
   if (note_write(n, "cidr", note, err) < 0 || note_write(n, "bridge", n->bridge, err) < 0) return -1;
   if (addresses_init(&n->addresses, &cidr, err) < 0) return -1;

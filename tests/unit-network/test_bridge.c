@@ -132,6 +132,22 @@ Test(network, links_have_the_mtu_of_the_uplink) {
   teardown(&b);
 }
 
+Test(network, what_others_use_is_not_taken) {
+  bench_t b;
+  world_enter(&b.w);
+  snprintf(b.data, sizeof b.data, "%s/data", b.w.dir);
+  snprintf(b.run, sizeof b.run, "%s/run", b.w.dir);
+  sh("ip link add " BRIDGE " type bridge && ip addr add 10.79.0.1/24 dev " BRIDGE);
+  begin(&b);
+  cr_expect_eq(code_of(&b, "network.configure", "{\"podCIDR\":\"" NETWORK "\"}"), 409, "another instance's bridge");
+  cr_expect_not(strstr(sh("ip addr show " BRIDGE), "10.77."), "nothing of it was changed");
+  sh("ip link del " BRIDGE " && ip addr add 10.77.0.9/32 dev up0");
+  cr_expect_eq(code_of(&b, "network.configure", "{\"podCIDR\":\"" NETWORK "\"}"), 409, "another link's address");
+  sh("ip addr del 10.77.0.9/32 dev up0");
+  cr_expect_eq(code_of(&b, "network.configure", "{\"podCIDR\":\"" NETWORK "\"}"), 0);
+  teardown(&b);
+}
+
 Test(network, a_host_port_is_reached_from_everywhere) {
   bench_t b;
   char one[128], two[128], outside[128], ip1[32], ip2[32];
