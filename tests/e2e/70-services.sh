@@ -54,6 +54,12 @@ expect "10.43" "$(in_client 'busybox cat /etc/resolv.conf')"
 expect "cluster.local" "$(in_client 'busybox cat /etc/resolv.conf')"
 [ -z "$(in_client 'busybox nslookup absent.default.svc.cluster.local >/dev/null 2>&1 && echo found' || true)" ] || fail "a name that is not there was found"
 
+say "search paths may have underscores, and be a dot"
+with_search() { k run search --image=i --dry-run=server --overrides='{"spec":{"dnsConfig":{"searches":["'"$1"'"]}}}'; }
+with_search _sip._tcp.abc_d.example.com
+with_search .
+refuse "'-', '_' or '.', and must start and end" with_search a_.example.com
+
 say "the API over its own Service from a pod"
 expect "ok" "$(in_client 'curl -skf --max-time 5 https://kubernetes.default.svc/healthz')"
 

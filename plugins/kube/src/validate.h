@@ -75,6 +75,7 @@ void kube_form_qualified_name(kg_str_t s, kube_complaint_fn complain, void *arg)
 void kube_form_label_value(kg_str_t s, kube_complaint_fn complain, void *arg);
 void kube_form_dns1123_label(kg_str_t s, kube_complaint_fn complain, void *arg);
 void kube_form_dns1123_subdomain(kg_str_t s, kube_complaint_fn complain, void *arg);
+void kube_form_search_domain(kg_str_t s, kube_complaint_fn complain, void *arg); /* a subdomain, with underscores */
 void kube_form_dns1035_label(kg_str_t s, kube_complaint_fn complain, void *arg);
 void kube_form_path_segment(kg_str_t s, kube_complaint_fn complain, void *arg);
 void kube_form_env_name(kg_str_t s, kube_complaint_fn complain, void *arg);

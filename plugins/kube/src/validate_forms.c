@@ -14,6 +14,10 @@
   "end with an "                                                                                                       \
   "alphanumeric character (e.g. 'example.com', regex used for validation is "                                          \
   "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+#define SEARCH_WORDS                                                                                                   \
+  "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-', '_' or '.', and must "      \
+  "start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "                    \
+  "'_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')"
 #define DNS1035_WORDS                                                                                                  \
   "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "   \
   "and end with an "                                                                                                   \
@@ -63,11 +67,20 @@ void kube_form_dns1035_label(kg_str_t s, kube_complaint_fn complain, void *arg) 
   if (!is_label(s.p, s.n) || !lower(s.p[0])) complain(arg, DNS1035_WORDS);
 }
 
-static bool is_subdomain(kg_str_t s) {
+/* _?[a-z0-9]([-_a-z0-9]*[a-z0-9])? */
+static bool is_search_label(const char *p, size_t n) {
+  if (n && p[0] == '_') p++, n--;
+  if (!n || strchr("-_", p[0]) || strchr("-_", p[n - 1])) return false;
+  for (size_t i = 0; i < n; i++)
+    if (p[i] != '_' && p[i] != '-' && !lower(p[i]) && !digit(p[i])) return false;
+  return true;
+}
+
+static bool all_labels(kg_str_t s, bool (*is)(const char *p, size_t n)) {
   size_t start = 0;
   for (size_t i = 0; i <= s.n; i++) {
     if (i < s.n && s.p[i] != '.') continue;
-    if (!is_label(s.p + start, i - start)) return false;
+    if (!is(s.p + start, i - start)) return false;
     start = i + 1;
   }
   return true;
@@ -75,7 +88,12 @@ static bool is_subdomain(kg_str_t s) {
 
 void kube_form_dns1123_subdomain(kg_str_t s, kube_complaint_fn complain, void *arg) {
   if (s.n > 253) too_long(253, complain, arg);
-  if (!is_subdomain(s)) complain(arg, SUBDOMAIN_WORDS);
+  if (!all_labels(s, is_label)) complain(arg, SUBDOMAIN_WORDS);
+}
+
+void kube_form_search_domain(kg_str_t s, kube_complaint_fn complain, void *arg) {
+  if (s.n > 253) too_long(253, complain, arg);
+  if (!all_labels(s, is_search_label)) complain(arg, SEARCH_WORDS);
 }
 
 /* ([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9] */

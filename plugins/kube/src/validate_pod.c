@@ -330,7 +330,7 @@ KUBE_CALL(search_domain) {
   kg_str_t s = kube_node_str(v);
   if (kg_str_is(s, ".")) return;
   if (s.n && s.p[s.n - 1] == '.') s.n--;
-  kube_check_form(c, NULL, s, kube_form_dns1123_subdomain);
+  kube_check_form(c, NULL, s, kube_form_search_domain);
 }
 
 static void taint(kube_check_t *c, const kube_node_t *t) {
