@@ -57,8 +57,8 @@ static int read_layers(stored_t *s, kg_view_t ids, kg_error_t *err) {
 static int check_platform(kg_view_t v, kg_error_t *err) {
   kg_str_t os = kg_view_str(kg_view_get(v, "os")), arch = kg_view_str(kg_view_get(v, "architecture"));
   if ((!os.n || kg_str_is(os, "linux")) && (!arch.n || kg_str_is(arch, image_architecture()))) return 0;
-  return kg_error_set(err, KG_EINVAL, "the image is for %.*s/%.*s, this node is linux/%s", (int)(os.n > 40 ? 40 : os.n),
-                      os.p ? os.p : "", (int)(arch.n > 40 ? 40 : arch.n), arch.p ? arch.p : "", image_architecture());
+  return kg_error_set(err, KG_EINVAL, "the image is for %.*s/%.*s, this node is linux/%s", CUT_ARG(os), CUT_ARG(arch),
+                      image_architecture());
 }
 
 stored_t *stored_of_config(const char *text, size_t n, kg_error_t *err) {

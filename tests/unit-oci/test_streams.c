@@ -52,6 +52,26 @@ static char *logs(node_t *n, const char *more) {
   return drain(driver_stream(n->d, "runtime", "runtime.logs", args, 0, false), NULL);
 }
 
+/* A line too long for one entry of the file (P ... P F) is one line again, with one time. */
+Test(streams, a_long_line_of_a_log) {
+  node_t *n = node_new();
+  sandbox(n, "s1");
+  container(n, "c1", "s1", "printf %0100000d 0; echo; echo end", "");
+  await(n, "c1", "\"exited\"");
+  cr_expect(
+      shell("grep -q ' stdout P 0' %s/logs/c1/0.log && grep -q ' stdout F end' %s/logs/c1/0.log", n->dir, n->dir) == 0);
+  char *out = logs(n, "");
+  cr_expect(strspn(out, "0") == 100000 && !strcmp(out + 100000, "\nend\n"), "%zu of %zu", strspn(out, "0"),
+            strlen(out));
+  free(out);
+  out = logs(n, ", \"timestamps\": true");
+  char *text = strchr(out, ' ');
+  cr_expect(text && strspn(text + 1, "0") == 100000, "%.80s", out);
+  free(out);
+  stop_all(n, "s1", "c1");
+  node_free(n);
+}
+
 Test(streams, logs_and_their_options) {
   node_t *n = node_new();
   sandbox(n, "s1");
