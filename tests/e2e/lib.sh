@@ -16,6 +16,7 @@ KUBECTL135=$BUILD/clients/kubectl-1.35
 KUBECTL132=$BUILD/clients/kubectl-1.32
 KUBECTL=$KUBECTL135
 CONFIG=${CONFIG:-$BUILD/kogge.yaml}
+ip link del "$BRIDGE" 2>/dev/null || true # of a story that was killed: kogge does not take over what others made
 
 k() { "$KUBECTL" "$@"; }
 kogge() { "$BUILD/kogge" --run-dir "$RUN" --data-dir "$DATA" "$@"; }
