@@ -11,18 +11,24 @@
 /* --- nodes
  * ------------------------------------------------------------------------------------------------------------ */
 
-static const char HOSTNAME[] = "kubernetes.io/hostname", ZONE[] = "topology.kubernetes.io/zone";
+#define HOSTNAME "kubernetes.io/hostname"
+#define ZONE "topology.kubernetes.io/zone"
 
 kg_str_t sched_label(const sched_node_t *n, kg_str_t key) {
-  if (kg_str_is(key, HOSTNAME)) return n->hostname;
-  if (kg_str_is(key, ZONE)) return n->zone;
+  if (kg_str_eq(key, KG_STR(HOSTNAME))) return n->hostname;
+  if (kg_str_eq(key, KG_STR(ZONE))) return n->zone;
   return kg_view_str(kg_view_get_str(n->labels, key));
 }
 
+/* Where the nodes of such names begin: an index and one; 0: none. */
+static uint32_t *named(sched_t *s, kg_str_t name) {
+  return &s->named[kg_hash_str(KG_HASH_START, name) % SCHED_NAMES];
+}
+
 sched_node_t *sched_node_named(sched_t *s, kg_str_t name) {
-  for (size_t i = 0; i < s->n_nodes; i++)
-    if (s->nodes[i].name && kg_str_is(name, s->nodes[i].name)) return &s->nodes[i];
-  return NULL;
+  uint32_t i = *named(s, name);
+  while (i && !kg_str_is(name, s->nodes[i - 1].name)) i = s->nodes[i - 1].next;
+  return i ? &s->nodes[i - 1] : NULL;
 }
 
 /* A node's slot stays when it goes: pods may still be counted on it, and it may come back. */
@@ -42,7 +48,10 @@ static sched_node_t *node_make(sched_t *s, kg_str_t name) {
   }
   n = &s->nodes[s->n_nodes];
   *n = (sched_node_t){.name = kg_str_dup(name)};
-  return n->name ? (s->n_nodes++, n) : NULL;
+  if (!n->name) return NULL;
+  n->next = *named(s, name);
+  *named(s, name) = (uint32_t)++s->n_nodes;
+  return n;
 }
 
 static kg_doc_t *copy_of(kg_view_t v) {

@@ -3,15 +3,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint64_t hash(uint32_t term, kg_str_t key, kg_str_t value) {
-  uint64_t h = kg_hash_str(kg_hash_str(KG_HASH_START ^ term, key), value);
+/* Of the value alone: a term has one key, or few. */
+static uint64_t hash(uint32_t term, kg_str_t value) {
+  uint64_t h = kg_hash_str(KG_HASH_START ^ term, value);
   return h ^ h >> 32;
 }
 
 /* Its place, or the empty one where it belongs; NULL in a table without room. */
 static domain_t *place(const domains_t *d, uint32_t term, kg_str_t key, kg_str_t value) {
   if (!d->room) return NULL;
-  for (size_t i = hash(term, key, value) & (d->room - 1);; i = (i + 1) & (d->room - 1)) {
+  for (size_t i = hash(term, value) & (d->room - 1);; i = (i + 1) & (d->room - 1)) {
     domain_t *at = &d->of[i];
     if (!at->key.p || (at->term == term && kg_str_eq(at->value, value) && kg_str_eq(at->key, key))) return at;
   }

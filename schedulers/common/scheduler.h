@@ -21,6 +21,7 @@ typedef struct sched_amounts {
 
 typedef struct sched_node {
   char *name;
+  uint32_t next;            /* of the same hash: its index and one; 0: none */
   kg_doc_t *doc;            /* the Node; NULL once it is gone (the slot is reused) */
   kg_view_t labels, taints; /* borrowed from doc, as are those two labels that all pods are spread by */
   kg_str_t hostname, zone;
@@ -99,7 +100,7 @@ typedef struct sched_verdict {
   const char *reasons[SCHED_RESOURCES + 1]; /* in Kubernetes' words; literals or of the sched_t */
 } sched_verdict_t;
 
-enum { SCHED_BUCKETS = 4096, SCHED_OWNERS = 512 };
+enum { SCHED_BUCKETS = 4096, SCHED_OWNERS = 512, SCHED_NAMES = 1024 };
 struct sched {
   sched_pick_fn pick;
   sched_refine_fn refine; /* may be NULL */
@@ -109,6 +110,7 @@ struct sched {
   char *scheduler_name;
   sched_node_t *nodes;
   size_t n_nodes, room_nodes;
+  uint32_t named[SCHED_NAMES];                             /* nodes by the hash of their name */
   uint32_t *fit, *maybe;                                   /* scratch, as long as nodes */
   char *resource[SCHED_RESOURCES], *lack[SCHED_RESOURCES]; /* their names; "Insufficient NAME" */
   bool nameless; /* a list just read named a resource for which there was no place */
