@@ -32,7 +32,8 @@ typedef struct spread {
   kube_selector_t *pods; /* NULL: pods of the same controller */
   kg_view_t same_keys;
   int64_t max_skew, min_domains;
-  bool hard; /* DoNotSchedule */
+  bool hard;    /* DoNotSchedule */
+  bool by_node; /* each node is a domain: what is counted stays in the tally */
   bool honor_affinity, honor_taints;
   bool self; /* the pod itself is one of those counted */
   int64_t least;

@@ -4,6 +4,8 @@
 
 #include "relations.h"
 
+#define HOSTNAME "kubernetes.io/hostname"
+
 static kg_str_t text(kg_view_t v, const char *key) {
   return kg_view_str(kg_view_get(v, key));
 }
@@ -19,6 +21,7 @@ static void read_spread(spread_t *c, kg_view_t v, kg_view_t pod) {
                   .honor_affinity = !kg_str_is(text(v, "nodeAffinityPolicy"), "Ignore"),
                   .honor_taints = kg_str_is(text(v, "nodeTaintsPolicy"), "Honor")};
   c->self = c->pods && kube_selector_matches(c->pods, labels);
+  c->by_node = !c->hard && kg_str_eq(c->key, KG_STR(HOSTNAME));
 }
 
 /* Pods that ask for nothing are spread a little all the same, with those of their controller. */
@@ -26,9 +29,13 @@ static void read_house_spreads(struct sched_relations *r) {
   static const struct {
     const char *key;
     int64_t skew;
-  } house[] = {{"kubernetes.io/hostname", 3}, {"topology.kubernetes.io/zone", 5}};
+  } house[] = {{HOSTNAME, 3}, {"topology.kubernetes.io/zone", 5}};
   for (size_t i = 0; i < 2; i++)
-    r->spreads[r->nspreads++] = (spread_t){.key = kg_str(house[i].key), .max_skew = house[i].skew, .self = true};
+    r->spreads[r->nspreads++] = (spread_t){.key = kg_str(house[i].key),
+                                           .max_skew = house[i].skew,
+                                           .self = true,
+                                           .honor_affinity = true,
+                                           .by_node = i == 0};
 }
 
 /* A node without one of the keys of the constraints of the same sort is left out of all of them. */
@@ -55,9 +62,14 @@ static void know_domains(sched_t *s, const sched_pod_t *pod) {
   for (size_t n = 0; n < s->n_nodes; n++) {
     const sched_node_t *node = &s->nodes[n];
     r->counts[n] = node->doc ? counts_for(r, pod, node) : 0;
-    for (size_t i = 0; i < r->nspreads; i++)
-      if (r->counts[n] & 1u << i)
-        domains_add(&r->spread_counts, (uint32_t)i, r->spreads[i].key, sched_label(node, r->spreads[i].key), 0);
+    for (size_t i = 0; i < r->nspreads; i++) {
+      spread_t *c = &r->spreads[i];
+      if (!(r->counts[n] & 1u << i)) continue;
+      if (c->by_node)
+        c->domains++;
+      else
+        domains_add(&r->spread_counts, (uint32_t)i, c->key, sched_label(node, c->key), 0);
+    }
   }
 }
 
@@ -94,7 +106,7 @@ static void add_tallies(sched_t *s) {
   struct sched_relations *r = s->relations;
   for (size_t n = 0; n < s->n_nodes && r->nspreads; n++)
     for (size_t i = 0; i < r->nspreads; i++) {
-      if (!r->tally[n][i]) continue;
+      if (!r->tally[n][i] || r->spreads[i].by_node) continue;
       kg_str_t key = r->spreads[i].key;
       domains_add(&r->spread_counts, (uint32_t)i, key, sched_label(&s->nodes[n], key), r->tally[n][i]);
       r->tally[n][i] = 0;
@@ -106,6 +118,7 @@ void spread_finish(sched_t *s) {
   add_tallies(s);
   for (size_t i = 0; i < r->nspreads; i++) {
     spread_t *c = &r->spreads[i];
+    if (c->by_node) continue;
     c->least = domains_least(&r->spread_counts, (uint32_t)i, &c->domains);
     if ((int64_t)c->domains < c->min_domains) c->least = 0;
   }
@@ -136,8 +149,8 @@ double sched_spread_cost(const sched_t *s, uint32_t node) {
     kg_str_t value = sched_label(&s->nodes[node], c->key);
     if (!value.p && c->pods) return -1;
     if (!value.p) continue;
-    cost += (double)domains_get(&r->spread_counts, (uint32_t)i, c->key, value) * log((double)c->domains + 2) +
-            (double)(c->max_skew - 1);
+    int64_t n = c->by_node ? r->tally[node][i] : domains_get(&r->spread_counts, (uint32_t)i, c->key, value);
+    cost += (double)n * log((double)c->domains + 2) + (double)(c->max_skew - 1);
   }
   return cost;
 }
