@@ -3,30 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "control.h"
-#include "kube/schema.h"
+#include "disruption.h"
 
-enum { BUDGETS, PODS, DEPLOYMENTS, REPLICASETS, STATEFULSETS, CONTROLLERS };
 enum { EVICTION_US = 120 * 1000000 }; /* an evicted pod that is not being deleted by then was not evicted */
 enum { STALE_US = 120 * 1000000 };    /* and what was said to be about to go, and stayed, is not any more */
-
-typedef struct pdc {
-  ctl_base_t base;
-} pdc_t;
-
-typedef struct pass {
-  kg_ctx_t *ctx;
-  pdc_t *c;
-  ctl_sync_t *sync;
-  kube_arena_t *arena;
-  kg_view_t object, spec;
-  kg_view_t *pods;
-  size_t n;
-  int64_t expected, desired, healthy;
-  kube_node_t *disrupted; /* pod name: time of its eviction */
-  const char *error;      /* the budget cannot be counted */
-  bool unmanaged;         /* some pod has nobody who says how many there should be */
-} pass_t;
 
 static const kube_gvr_t GVR_BUDGETS = {"policy", "v1", "poddisruptionbudgets"};
 
@@ -99,64 +79,6 @@ static void on_scaled(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t
 }
 
 /* --- what is expected --------------------------------------------------------------------------------------------- */
-
-static kg_view_t owner_in(const pass_t *p, unsigned informer, kg_view_t ref) {
-  kg_doc_t *doc = kube_informer_get(p->c->base.informers[informer], kube_namespace(p->object),
-                                    kg_view_str(kg_view_get(ref, "name")));
-  kg_view_t v = kg_view_of(doc);
-  return doc && kg_str_eq(kube_uid(v), kg_view_str(kg_view_get(ref, "uid"))) ? v : (kg_view_t){0};
-}
-
-/* The workload that says how many pods there should be; absent: nobody does. */
-static kg_view_t scaler(const pass_t *p, kg_view_t pod) {
-  static const struct {
-    const char *kind;
-    unsigned informer;
-  } kinds[] = {{"ReplicaSet", REPLICASETS}, {"StatefulSet", STATEFULSETS}, {"ReplicationController", CONTROLLERS}};
-  kg_view_t ref = kube_controller_ref(pod), owner = {0};
-  for (size_t i = 0; i < 3; i++)
-    if (kg_str_is(kg_view_str(kg_view_get(ref, "kind")), kinds[i].kind)) owner = owner_in(p, kinds[i].informer, ref);
-  ref = kube_controller_ref(owner);
-  if (!kg_str_is(kg_view_str(kg_view_get(ref, "kind")), "Deployment")) return owner;
-  kg_view_t deployment = owner_in(p, DEPLOYMENTS, ref);
-  return kg_view_there(deployment) ? deployment : owner;
-}
-
-static const char *no_scale(pass_t *p, kg_view_t pod) {
-  kg_view_t ref = kube_controller_ref(pod);
-  kg_str_t version = kg_view_str(kg_view_get(ref, "apiVersion")), kind = kg_view_str(kg_view_get(ref, "kind")), group;
-  const char *slash = version.n ? memchr(version.p, '/', version.n) : NULL;
-  group = (kg_str_t){version.p, slash ? (size_t)(slash - version.p) : 0};
-  if (slash) version = (kg_str_t){slash + 1, version.n - group.n - 1};
-  const kube_resource_t *r = kube_resource_by_kind(group, version, kind);
-  if (!r || kube_resource_has_sub(r, "scale"))
-    return kube_arena_fmt(p->arena, "found no controllers for pod \"" KG_STR_FMT "\"", KG_STR_ARG(kube_name(pod)));
-  return kube_arena_fmt(p->arena, "%s%s%s does not implement the scale subresource", r->resource, *r->group ? "." : "",
-                        r->group);
-}
-
-static int64_t scale_of_all(pass_t *p) {
-  kg_str_t *seen = kube_arena_alloc(p->arena, (p->n + 1) * sizeof *seen);
-  size_t n = 0;
-  int64_t sum = 0;
-  for (size_t i = 0; i < p->n && !p->error; i++) {
-    kg_view_t owner = scaler(p, p->pods[i]);
-    size_t k = 0;
-    if (!kg_view_there(kube_controller_ref(p->pods[i]))) {
-      p->unmanaged = true;
-      continue;
-    }
-    if (!kg_view_there(owner)) {
-      p->error = no_scale(p, p->pods[i]);
-      continue;
-    }
-    while (k < n && !kg_str_eq(seen[k], kube_uid(owner))) k++;
-    if (k < n) continue;
-    seen[n++] = kube_uid(owner);
-    sum += kg_view_int(kg_view_path(owner, "spec", "replicas", NULL), 1);
-  }
-  return sum;
-}
 
 static void expect(pass_t *p) {
   kg_view_t least = kg_view_get(p->spec, "minAvailable"), most = kg_view_get(p->spec, "maxUnavailable");
@@ -299,6 +221,15 @@ static void take_back(kg_ctx_t *ctx, pdc_t *c, const char *key) {
   ctl_sync_end(ctx, c, s);
 }
 
+static void judge(kg_ctx_t *ctx, void *self, ctl_sync_t *s, void *arg) {
+  (void)ctx, (void)self, (void)s;
+  pass_t *p = arg;
+  expect(p);
+  tell(p);
+  count_healthy(p);
+  write_status(p);
+}
+
 static void sync(kg_ctx_t *ctx, void *self, const char *key, void *arg) {
   (void)arg;
   pdc_t *c = self;
@@ -306,13 +237,12 @@ static void sync(kg_ctx_t *ctx, void *self, const char *key, void *arg) {
   if (*key == '~') return take_back(ctx, c, key);
   ctl_sync_t *s = ctl_sync_object(&c->base.work, key, c->base.informers[BUDGETS], &doc);
   if (doc) {
-    pass_t p = {.ctx = ctx, .c = c, .sync = s, .arena = ctl_arena(s), .object = kg_view_of(doc)};
-    p.spec = kg_view_get(p.object, "spec");
-    read_pods(&p);
-    expect(&p);
-    tell(&p);
-    count_healthy(&p);
-    write_status(&p);
+    pass_t *p = kube_arena_alloc(ctl_arena(s), sizeof *p);
+    *p = (pass_t){.ctx = ctx, .c = c, .sync = s, .arena = ctl_arena(s), .object = kg_view_of(doc)};
+    p->spec = kg_view_get(p->object, "spec");
+    read_pods(p);
+    scales_ask(p);
+    ctl_sync_then(s, judge, p);
   }
   ctl_sync_end(ctx, self, s);
 }

@@ -89,6 +89,43 @@ Test(disruption, says_what_it_cannot_count) {
   cluster_free(c);
 }
 
+Test(disruption, asks_custom_kinds_for_their_scale) {
+  cluster_t *c = cluster_new(NULL, (const char *const[]){"controller-serviceaccount", "controller-disruption", NULL});
+  expect_there(c, "v1/serviceaccounts", NS, "default");
+  make(c, "apiextensions.k8s.io/v1/customresourcedefinitions", NULL,
+       "{'metadata':{'name':'flocks.example.com'},'spec':{'group':'example.com','scope':'Namespaced','names':{'plural':"
+       "'flocks','singular':'flock','kind':'Flock','listKind':'FlockList'},'versions':[{'name':'v1','served':true,"
+       "'storage':true,'subresources':{'scale':{'specReplicasPath':'.spec.replicas','statusReplicasPath':"
+       "'.status.replicas'}},'schema':{'openAPIV3Schema':{'type':'object','properties':{'spec':{'type':'object',"
+       "'properties':{'replicas':{'type':'integer'}}},'status':{'type':'object','properties':{'replicas':{'type':"
+       "'integer'}}}}}}}]}}");
+  expect(c, "apiextensions.k8s.io/v1/customresourcedefinitions", NULL, "flocks.example.com",
+         "status>conditions>type=Established>status", "'True'");
+  make(c, "example.com/v1/flocks", NS,
+       "{'apiVersion':'example.com/v1','kind':'Flock','metadata':{'name':'f'},'spec':{'replicas':3}}");
+  kg_msg_t *m = fetch(c, "example.com/v1/flocks", NS, "f");
+  char *uid = kg_str_dup(kube_uid(kg_view_of(kg_msg_doc(m, 0))));
+  kg_msg_unref(m);
+  make(c, BUDGETS, NS, "{'metadata':{'name':'b'},'spec':{'maxUnavailable':1,'selector':{'matchLabels':{'app':'s'}}}}");
+  for (int i = 0; i < 3; i++)
+    make(c, PODS, NS,
+         "{'metadata':{'name':'p%d','labels':{'app':'s'},'ownerReferences':[{'apiVersion':'example.com/"
+         "v1','kind':'Flock',"
+         "'name':'f','uid':'%s','controller':true}]}," POD_SPEC "}",
+         i, uid);
+  settle(c, BUDGETS, NS, "b", "status>disruptionsAllowed", "1");
+  expect(c, BUDGETS, NS, "b", "status>expectedPods", "3");
+  expect(c, BUDGETS, NS, "b", "status>desiredHealthy", "2");
+  make(c, PODS, NS,
+       "{'metadata':{'name':'q','labels':{'app':'s'},'ownerReferences':[{'apiVersion':'example.com/"
+       "v1','kind':'Herd','name'"
+       ":'h','uid':'9','controller':true}]}," POD_SPEC "}");
+  expect(c, BUDGETS, NS, "b", "status>conditions>type=DisruptionAllowed>message",
+         "'no matches for kind \\'Herd\\' in version \\'example.com/v1\\''");
+  free(uid);
+  cluster_free(c);
+}
+
 Test(disruption, takes_back_what_did_not_happen) {
   cluster_t *c = budget("'minAvailable':1");
   char *name = nth(c, 0);
