@@ -151,6 +151,17 @@ static void pack_resources(kg_pack_t *k, const box_t *b) {
   kg_pack_end(k);
 }
 
+kg_doc_t *sandbox_update_args(const pod_t *p) {
+  limits_t l;
+  kg_pack_t k = kg_pack();
+  kg_pack_map(&k);
+  kg_pack_kv_str(&k, "id", p->sandbox_id);
+  pod_limits(pod_allocated(p), &l);
+  pack_limits_as(&k, "resources", &l);
+  kg_pack_end(&k);
+  return kg_pack_doc(&k);
+}
+
 kg_doc_t *update_args(const box_t *b) {
   limits_t l;
   kg_pack_t k = kg_pack();

@@ -10,18 +10,23 @@ static bool host_network(const pod_t *p) {
   return kg_view_bool(kg_view_get(pod_spec(p), "hostNetwork"), false);
 }
 
-/* "x.subdomain.namespace.svc.domain" without the x; "" if the pod has no subdomain. */
+/* "x.subdomain.namespace.svc.domain" without the x; "" if the pod has no subdomain, or a name that overrides all. */
 static void pod_domain(const pod_t *p, char *buf, size_t n) {
   kg_str_t sub = VIEW_STR(pod_spec(p), "subdomain");
   const char *domain = p->agent->cluster_domain;
   *buf = 0;
-  if (sub.n) snprintf(buf, n, KG_STR_FMT ".%s.svc.%s", KG_STR_ARG(sub), p->ns, domain ? domain : "cluster.local");
+  if (sub.n && !VIEW_STR(pod_spec(p), "hostnameOverride").n)
+    snprintf(buf, n, KG_STR_FMT ".%s.svc.%s", KG_STR_ARG(sub), p->ns, domain ? domain : "cluster.local");
 }
 
 static void short_name(const pod_t *p, char buf[256]) {
   kg_view_t spec = pod_spec(p);
   kg_str_t own = VIEW_STR(spec, "hostnameOverride");
-  if (!own.n) own = VIEW_STR(spec, "hostname");
+  if (own.n) {
+    snprintf(buf, 256, KG_STR_FMT, KG_STR_ARG(own));
+    return;
+  }
+  own = VIEW_STR(spec, "hostname");
   if (!own.n) own = kg_str(p->name);
   if (own.n > HOST_NAME) own.n = HOST_NAME;
   while (own.n && (own.p[own.n - 1] == '-' || own.p[own.n - 1] == '.')) own.n--;

@@ -294,5 +294,6 @@ void box_create(box_t *b) {
   kg_doc_t *args = etc_files(p, &err) ? NULL : box_args(b, next_attempt(b), &err);
   if (!args) return config_error(b, &err);
   box_amounts_apply(b);
+  pod_limits_follow(p);
   pod_call(p, b, "runtime.container.create", args, CREATE_TIMEOUT_MS, made);
 }

@@ -300,7 +300,8 @@ char *box_termination_message(box_t *b);
 /* args.c */
 kg_doc_t *sandbox_args(pod_t *p, const char *id);
 kg_doc_t *box_args(box_t *b, int64_t attempt, kg_error_t *err);
-kg_doc_t *update_args(const box_t *b); /* for runtime.container.update, of the present spec */
+kg_doc_t *sandbox_update_args(const pod_t *p); /* for runtime.sandbox.update, of what it was granted */
+kg_doc_t *update_args(const box_t *b);         /* for runtime.container.update, of the present spec */
 
 /* env.c */
 typedef struct env {
@@ -329,7 +330,8 @@ void pods_allocate_again(agent_t *a);    /* something has become free */
 kg_view_t pod_allocated(const pod_t *p); /* the spec with what it was granted */
 kg_view_t box_allocated(const box_t *b); /* the container in it */
 void pod_resize_event(pod_t *p, const char *type, const char *reason, const char *what, const char *error);
-void pod_resize(pod_t *p); /* has what is running follow what was granted */
+void pod_limits_follow(pod_t *p); /* while it is resized: the group of the whole pod has what it was granted */
+void pod_resize(pod_t *p);        /* has what is running follow what was granted */
 /* True: some container does not have yet what it was granted. *error: why the last attempt failed, or NULL; borrowed.
  */
 bool pod_resizing(const pod_t *p, const char **error);

@@ -49,7 +49,7 @@ void box_amounts_free(box_t *b) {
 }
 
 static bool due(const box_t *b) {
-  if (b->state != BOX_RUNNING) return false;
+  if (b->state != BOX_RUNNING && !b->renewing) return false;
   return !b->applied || !same(amounts_in(b, b->applied), amounts_in(b, granted(b)));
 }
 
@@ -99,6 +99,17 @@ static void resize(box_t *b) {
   pod_call(p, b, "runtime.container.update", update_args(b), TIMEOUT_MS, updated);
 }
 
+static void limits_followed(pod_t *p, box_t *b, const kg_msg_t *m) {
+  (void)b;
+  if (kg_msg_type(m) == KG_MSG_ERROR)
+    kg_log(p->agent->ctx, KG_LOG_DEBUG, "limits of pod %s/%s: %s", p->ns, p->name, kg_msg_text(m));
+}
+
+void pod_limits_follow(pod_t *p) {
+  if (!p->resizing || p->sandbox != SB_READY) return;
+  pod_call(p, NULL, "runtime.sandbox.update", sandbox_update_args(p), 0, limits_followed);
+}
+
 void pod_resize(pod_t *p) {
   for (size_t i = 0; i < p->nboxes; i++) {
     box_t *b = p->boxes[i];
@@ -110,6 +121,7 @@ void pod_resize(pod_t *p) {
   }
   const char *error;
   if (!p->resizing || pod_resizing(p, &error)) return;
+  pod_limits_follow(p); /* once more: less for the whole is taken when all parts have less */
   p->resizing = false;
   pod_resize_event(p, "Normal", "ResizeCompleted", "completed", NULL);
 }
@@ -119,7 +131,7 @@ bool pod_resizing(const pod_t *p, const char **error) {
   *error = NULL;
   for (size_t i = 0; i < p->nboxes; i++) {
     const box_t *b = p->boxes[i];
-    if (!due(b)) continue;
+    if (!due(b) && !(p->resizing && b->renewing)) continue; /* renewing: the next one is still being made */
     yes = true;
     if (b->resize_error) *error = b->resize_error;
   }

@@ -74,10 +74,10 @@ static int64_t memory_limit(const pod_t *p, kg_view_t empty) {
 }
 
 static int mount_memory(const pod_t *p, kg_view_t empty, const char *path, kg_error_t *err) {
-  char options[64] = "mode=0777";
+  char options[64] = "mode=01777";
   int64_t size = memory_limit(p, empty);
   if (is_mounted(path)) return 0;
-  if (size > 0) snprintf(options, sizeof options, "mode=0777,size=%lld", (long long)size);
+  if (size > 0) snprintf(options, sizeof options, "mode=01777,size=%lld", (long long)size);
   if (mount("tmpfs", path, "tmpfs", 0, options))
     return kg_error_set(err, KG_EINTERNAL, "mount of tmpfs at %s: %s", path, strerror(errno));
   return 0;
@@ -98,8 +98,8 @@ static int empty_dir(const pod_t *p, kg_view_t volume, kg_error_t *err) {
   if (!access(done, F_OK)) return 0;
   if (gid >= 0 && chown(path, (uid_t)-1, (gid_t)gid))
     return kg_error_set(err, KG_EINTERNAL, "chown %s: %s", path, strerror(errno));
-  if (chmod(path, gid >= 0 ? 02777 : 0777))
-    return kg_error_set(err, KG_EINTERNAL, "chmod %s: %s", path, strerror(errno));
+  mode_t mode = (gid >= 0 ? 02777 : 0777) | (medium.n ? 01000 : 0); /* as tmpfs itself has it */
+  if (chmod(path, mode)) return kg_error_set(err, KG_EINTERNAL, "chmod %s: %s", path, strerror(errno));
   return write_file(done, "", 0, 0600, err);
 }
 

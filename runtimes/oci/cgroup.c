@@ -228,6 +228,18 @@ void container_update(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   kg_reply(ctx, m, NULL, NULL, 0);
 }
 
+void sandbox_update(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
+  const oci_t *o = self;
+  char pod[PATH_SIZE];
+  kg_error_t err = {0};
+  kg_view_t args = kg_msg_args(m);
+  const sandbox_t *s = sandbox_find(o, kg_view_str(kg_view_get(args, "id")));
+  if (!s || !s->ready) return kg_fail(ctx, m, KG_ENOTFOUND, "sandbox.update: no such sandbox runs");
+  if (set_limits(o, pod_group(o, s, pod), kg_view_get(args, "resources"), &err) < 0)
+    return kg_fail(ctx, m, err.code, "%s", err.text);
+  kg_reply(ctx, m, NULL, NULL, 0);
+}
+
 void cgroup_pause_procs(const oci_t *o, const sandbox_t *s, char path[PATH_SIZE]) {
   char group[PATH_SIZE], own[PATH_SIZE + 8], dir[PATH_SIZE * 2];
   snprintf(own, sizeof own, "%s/pause", pod_group(o, s, group));

@@ -236,6 +236,7 @@ void cgroup_path(const oci_t *o, const char *uid, const char *container, char pa
 void cgroup_pod(const oci_t *o, const sandbox_t *s);
 /* What a container that runs, and its pod, may use from now on (args of container.update). */
 int cgroup_update(const oci_t *o, const container_t *c, const sandbox_t *s, kg_view_t args, kg_error_t *err);
+void sandbox_update(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 /* Where to write the number of the sandbox's first process. */
 void cgroup_pause_procs(const oci_t *o, const sandbox_t *s, char path[PATH_SIZE]);
 void cgroup_kill(const oci_t *o, const char *uid, const char *container); /* KILL to all its processes */

@@ -55,6 +55,8 @@ Test(restarts, one_that_ends_well_for_a_resize_runs_again) {
       "\"containers\":[{\"name\":\"c\",\"resources\":{\"requests\":{\"cpu\":\"20m\"},\"limits\":{\"cpu\":\"20m\"}}}]");
   expect_object(&w, POD_ARGS("p"), "\"restartCount\":1");
   expect_object(&w, POD_ARGS("p"), "\"resources\":{\"limits\":{\"cpu\":\"20m\"}");
+  cr_assert_geq(fake_order("runtime.sandbox.update", NULL), 0, "the whole pod may have more first");
+  cr_assert_lt(fake_order("runtime.sandbox.update", NULL), fake_order("runtime.container.create", "-c-1"));
   finish(&w);
 }
 

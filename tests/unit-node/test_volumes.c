@@ -110,7 +110,7 @@ Test(volumes, empty_dirs_on_disk_and_in_memory) {
   cr_assert_eq((long long)fs.f_blocks * fs.f_bsize, 8 << 20);
   cr_assert(!statfs(disk, &fs) && fs.f_type != TMPFS_NUMBER);
   cr_assert(!stat(disk, &st) && st.st_gid == 1234 && (st.st_mode & 07777) == 02777);
-  cr_assert(!stat(memory, &st) && st.st_gid == 1234 && (st.st_mode & 07777) == 02777);
+  cr_assert(!stat(memory, &st) && st.st_gid == 1234 && (st.st_mode & 07777) == 03777);
   end_pod(&w);
   vanishes(disk);
   vanishes(memory);
@@ -297,39 +297,53 @@ Test(volumes, hosts_and_resolver_files) {
   finish(&w);
 }
 
-static void env_of_file(world_t *w, const char *name, const char *file, const char *key) {
-  char spec[1024];
-  snprintf(spec, sizeof spec,
-           "\"containers\":[{\"name\":\"c\",\"image\":\"here\",\"command\":[\"run\"],\"env\":[{\"name\":\"A\","
-           "\"valueFrom\":{\"fileKeyRef\":{"
-           "\"volumeName\":\"v\",\"path\":\"%s\",\"key\":\"%s\"}}}],\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/"
-           "v\"}]}],\"volumes\":[{"
-           "\"name\":\"v\",\"hostPath\":{\"path\":\"%s\"}}]",
-           file, key, w->dir);
-  create_pod(w, name, spec);
-}
+#define FILE_OF(key, optional)                                                                                         \
+  "\"containers\":[{\"name\":\"c\",\"image\":\"here\",\"command\":[\"run\"],\"env\":[{\"name\":\"A\",\"valueFrom\":{"  \
+  "\"fileKeyRef\":{"                                                                                                   \
+  "\"volumeName\":\"v\",\"path\":\"good\",\"key\":\"" key "\"" optional                                                \
+  "}}}],\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/v\"}]}],"
 
 Test(volumes, files_of_a_volume_give_environment) {
   world_t w;
-  char path[128];
+  char path[512];
   begin(&w);
-  snprintf(path, sizeof path, "%s/good", w.dir);
+  create_pod(&w, "p", FILE_OF("A", "") "\"volumes\":[{\"name\":\"v\",\"emptyDir\":{}}]");
+  expect_object(&w, POD_ARGS("p"), "couldn't parse env file");
+  kg_doc_t *pod = get_object(&w, POD_ARGS("p"));
+  snprintf(path, sizeof path, "%s/pods/" KG_STR_FMT "/volumes/kubernetes.io~empty-dir/v/good", w.dir,
+           KG_STR_ARG(kg_view_str(kg_view_path(kg_view_of(pod), "metadata", "uid", NULL))));
+  kg_doc_unref(pod);
   FILE *f = fopen(path, "w");
+  cr_assert(f, "%s", path);
   fputs("# words\n\n  B='b' # more\nA='two\nlines'\n", f);
   fclose(f);
-  snprintf(path, sizeof path, "%s/bad", w.dir);
-  f = fopen(path, "w");
-  fputs("A=bare\n", f);
-  fclose(f);
-  env_of_file(&w, "good", "good", "A");
-  env_of_file(&w, "bad", "bad", "A");
-  env_of_file(&w, "none", "good", "C");
-  expect_object(&w, POD_ARGS("good"), "\"phase\":\"Running\"");
+  must(&w, "api.create", "{\"g\":\"\",\"v\":\"v1\",\"r\":\"configmaps\",\"ns\":\"default\"}",
+       "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"m\"}}");
+  expect_object(&w, POD_ARGS("p"), "\"phase\":\"Running\"");
   kg_doc_t *args = fake_args("runtime.container.create", "-c-0");
   kg_view_t env = kg_view_get(kg_view_of(args), "env");
   cr_text(kg_view_get(kg_view_at(env, kg_view_count(env) - 1), "value"), "two\nlines");
   kg_doc_unref(args);
-  expect_object(&w, POD_ARGS("bad"), "couldn't parse env file");
-  expect_object(&w, POD_ARGS("none"), "environment variable key \\\"C\\\" not found in file");
+  finish(&w);
+}
+
+static void refused_pod(world_t *w, const char *spec, const char *why) {
+  char doc[2048];
+  snprintf(doc, sizeof doc, "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"x\"},\"spec\":{%s}}",
+           spec);
+  kg_msg_t *m =
+      driver_call(w->d, "api", "api.create", "{\"g\":\"\",\"v\":\"v1\",\"r\":\"pods\",\"ns\":\"default\"}", doc);
+  cr_assert(kg_msg_type(m) == KG_MSG_ERROR && strstr(kg_msg_text(m), why), "%s", kg_msg_text(m));
+  kg_msg_unref(m);
+}
+
+Test(volumes, files_for_the_environment_are_the_pods_own) {
+  world_t w;
+  begin(&w);
+  refused_pod(&w, FILE_OF("A", "") "\"volumes\":[{\"name\":\"v\",\"hostPath\":{\"path\":\"/tmp\"}}]",
+              "spec.containers[0].env[0].valueFrom.fileKeyRef.volumeName: Invalid value: \"v\": referenced volume must "
+              "be of type emptyDir");
+  refused_pod(&w, "\"hostnameOverride\":\"h\",\"hostNetwork\":true,\"containers\":[" CONTAINER("c", "\"run\"") "]",
+              "spec.hostnameOverride: Forbidden: may not be specified when hostNetwork is true");
   finish(&w);
 }

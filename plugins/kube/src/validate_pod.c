@@ -101,6 +101,53 @@ KUBE_CALL(env_source) {
     kube_invalid_str(c, "valueFrom", none, "may not have more than one field specified at a time");
 }
 
+static const kube_node_t *volume_of(const kube_node_t *spec, kg_str_t name) {
+  const kube_node_t *volumes = kube_get(spec, "volumes");
+  for (uint32_t i = 0; i < kube_count(volumes); i++)
+    if (kg_str_eq(kube_text(volumes->c.items[i], "name"), name)) return volumes->c.items[i];
+  return NULL;
+}
+
+/* The files of fileKeyRef are the containers' own. */
+static void file_keys_of(kube_check_t *c, const char *list) {
+  const kube_node_t *containers = kube_get(c->self, list);
+  size_t at_list = kube_path_push(c, list);
+  for (uint32_t i = 0; i < kube_count(containers); i++) {
+    const kube_node_t *env = kube_get(containers->c.items[i], "env");
+    size_t at_container = kube_path_index(c, i), at_env = kube_path_push(c, "env");
+    for (uint32_t k = 0; k < kube_count(env); k++) {
+      const kube_node_t *name = kube_path(env->c.items[k], "valueFrom", "fileKeyRef", "volumeName", NULL);
+      const kube_node_t *volume = name ? volume_of(c->self, kube_node_str(name)) : NULL;
+      size_t at = kube_path_index(c, k);
+      if (name && !volume) kube_not_found(c, "valueFrom.fileKeyRef.volumeName", name);
+      if (volume && !kube_get(volume, "emptyDir"))
+        kube_invalid(c, "valueFrom.fileKeyRef.volumeName", name, "referenced volume must be of type emptyDir");
+      kube_path_pop(c, at);
+    }
+    kube_path_pop(c, at_env);
+    kube_path_pop(c, at_container);
+  }
+  kube_path_pop(c, at_list);
+}
+
+KUBE_CALL(file_key_volumes) {
+  (void)v, (void)old, (void)r;
+  file_keys_of(c, "initContainers");
+  file_keys_of(c, "containers");
+  file_keys_of(c, "ephemeralContainers");
+}
+
+KUBE_CALL(hostname_override) {
+  (void)v, (void)old, (void)r;
+  const kube_node_t *name = kube_get(c->self, "hostnameOverride");
+  if (!name || name->type == KG_V_NIL) return;
+  if (kube_node_bool(kube_get(c->self, "setHostnameAsFQDN"), false))
+    kube_forbidden(c, "hostnameOverride", "may not be specified when setHostnameAsFQDN is true");
+  if (kube_node_bool(kube_get(c->self, "hostNetwork"), false))
+    kube_forbidden(c, "hostnameOverride", "may not be specified when hostNetwork is true");
+  if (kube_node_str(name).n > 64) kube_too_long(c, "hostnameOverride", 64);
+}
+
 KUBE_CALL(env_from) {
   (void)old, (void)r;
   static const char *const keys[] = {"configMapRef", "secretRef", NULL};
