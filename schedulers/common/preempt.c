@@ -159,8 +159,8 @@ static const char ENDING[] = "not eligible due to a terminating pod on the nomin
 const char *preempt_forbidden(const sched_t *s, const sched_pod_t *p, bool refused_for_good) {
   if (kg_str_is(kg_view_str(kg_view_get(p->spec, "preemptionPolicy")), "Never"))
     return "not eligible due to preemptionPolicy=Never.";
-  if (p->nominee < 0 || (refused_for_good && !p->evicting)) return NULL;
   if (p->evicting) return ENDING;
+  if (p->nominee < 0 || refused_for_good) return NULL;
   for (const sched_pod_t *g = s->nodes[p->nominee].guests; g; g = g->right)
     if (g->priority < p->priority && (g->told || going_for_another(g))) return ENDING;
   return NULL;

@@ -9,7 +9,8 @@
  * to be said. After the filters of the pod; nodes: how many there are. */
 bool preempt_choose(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, const uint32_t *maybe, size_t n, size_t nodes,
                     victims_t *out, char *why, size_t size);
-/* May the pod make others go? Else says why not. at_nominee: whether its nominated node was refused for good. */
+/* Why the pod may not make others go; NULL: it may. refused_for_good: the node promised to it cannot be its any more.
+ */
 const char *preempt_forbidden(const sched_t *s, const sched_pod_t *p, bool refused_for_good);
 
 /* The node is the pod's as far as less important pods are concerned; -1: none is. */
