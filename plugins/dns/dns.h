@@ -33,6 +33,7 @@ typedef struct dns dns_t;
 typedef struct connection connection_t;
 typedef struct forward forward_t;
 typedef struct cached cached_t;
+
 /* A resolver that did not answer is asked last for some time. */
 typedef struct bad {
   struct sockaddr_storage address;

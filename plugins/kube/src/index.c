@@ -48,6 +48,7 @@ void kube_index_remove(kube_index_t *x, uint64_t key, kg_view_t object) {
 }
 
 void kube_index_add(kube_index_t *x, uint64_t key, kg_doc_t *doc) {
+  if (!doc) return;
   kube_index_remove(x, key, kg_view_of(doc)); /* an address may stand twice in one object */
   if (x->count >= x->nbuckets) grow(x);
   kube_indexed_t *e = x->nbuckets ? calloc(1, sizeof *e) : NULL;
