@@ -111,6 +111,11 @@ typedef struct api {
   struct retired *retired;
   kube_catalog_t catalog;
   const kube_resource_t **catalog_all;
+  struct { /* the OpenAPI document asked for last, for those who ask for the same in the same moment */
+    char what[300];
+    kg_doc_t *doc;
+    uint64_t stamp, timer;
+  } openapi;
   uint64_t custom_stamp, definition_timer;
   size_t ending;   /* definitions that wait for the end of their objects */
   int definitions; /* 0: not read yet, 1: read, before everything else */

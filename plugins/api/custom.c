@@ -300,6 +300,7 @@ void custom_free(api_t *api) {
     api->retired = r->next;
     retired_free(api, r);
   }
+  kg_doc_unref(api->openapi.doc);
   free(api->catalog_all);
 }
 

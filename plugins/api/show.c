@@ -1,4 +1,5 @@
 /* Discovery, OpenAPI, tables: what the schema tables know, asked for by the gateway. */
+#include <stdio.h>
 #include <string.h>
 
 #include "custom.h"
@@ -29,6 +30,29 @@ void on_discovery(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   answer_doc(ctx, m, NULL, kube_discovery_doc(custom_catalog(self), what_of(m, buf)));
 }
 
+static void forget_openapi(kg_ctx_t *ctx, void *self, void *arg) {
+  (void)ctx, (void)arg;
+  api_t *api = self;
+  kg_doc_unref(api->openapi.doc);
+  api->openapi.doc = NULL;
+  api->openapi.timer = 0;
+}
+
+/* Megabytes each: 1,000 who ask at once get the same one. The caller owns a reference. */
+static kg_doc_t *openapi_doc(kg_ctx_t *ctx, api_t *api, const char *what) {
+  const kube_catalog_t *catalog = custom_catalog(api);
+  bool same = api->openapi.doc && api->openapi.stamp == catalog->stamp && !strcmp(api->openapi.what, what);
+  if (same) return kg_doc_ref(api->openapi.doc);
+  kg_doc_t *doc = kube_openapi_doc(catalog, what);
+  if (!doc) return NULL;
+  kg_doc_unref(api->openapi.doc);
+  api->openapi.doc = kg_doc_ref(doc);
+  api->openapi.stamp = catalog->stamp;
+  snprintf(api->openapi.what, sizeof api->openapi.what, "%s", what);
+  if (!api->openapi.timer) api->openapi.timer = kg_timer(ctx, 500, 0, forget_openapi, NULL);
+  return doc;
+}
+
 void on_openapi(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   char buf[300], hash[20];
   const char *what = what_of(m, buf);
@@ -40,7 +64,7 @@ void on_openapi(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
     kg_pack_end(&p);
     args = kg_pack_doc(&p);
   }
-  answer_doc(ctx, m, args, kube_openapi_doc(custom_catalog(self), what));
+  answer_doc(ctx, m, args, openapi_doc(ctx, self, what));
   kg_doc_unref(args);
 }
 

@@ -10,7 +10,9 @@ enum {
   RESERVE = 16 << 20, /* of the total, for requests that are small: nodes go on reporting while others send much */
   SMALL = 64 << 10,
   PER_CONNECTION = 16 << 20,
-  STRANGERS = 8 << 20
+  STRANGERS = 8 << 20,
+  ANSWERS = 192 << 20, /* large ones that wait for their clients; beyond it there are no more */
+  ANSWERS_OF_ONE = 48 << 20
 };
 
 /* What it holds becomes n, in all three accounts. */
@@ -34,6 +36,25 @@ int gw_hold(gw_ex_t *ex, size_t n) {
 
 void gw_release(gw_ex_t *ex) {
   set_held(ex, 0);
+}
+
+bool gw_answers_full(const gw_ex_t *ex) {
+  return ex->conn->answers > ANSWERS_OF_ONE || ex->conn->gw->answers > ANSWERS;
+}
+
+bool gw_hold_answer(gw_ex_t *ex, size_t n) {
+  gw_conn_t *c = ex->conn;
+  if (n <= SMALL) return true;
+  if (gw_answers_full(ex)) return false;
+  c->answers += n;
+  c->gw->answers += n;
+  if (ex->stream) ex->answer = n;
+  return true;
+}
+
+void gw_release_answers(gw_conn_t *c, size_t n) {
+  c->answers -= n;
+  c->gw->answers -= n;
 }
 
 int gw_body_add(gw_ex_t *ex, const void *p, size_t n) {

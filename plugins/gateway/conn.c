@@ -206,6 +206,7 @@ void gw_conn_flush(gw_conn_t *c) {
     if (c->out.bytes < GW_BACKLOG_LOW) drained(c);
   }
   if (c->broken) return;
+  if (!waiting(c) && !c->is_h2) gw_release_answers(c, c->answers);
   if (!waiting(c) && c->close_after)
     linger(c);
   else if (waiting(c) && (wrote || !c->deadline_ms))
@@ -326,6 +327,7 @@ void gw_conn_close(gw_conn_t *c) {
   gw_t *gw = c->gw;
   c->broken = true;
   while (c->exchanges) gw_ex_free(c->exchanges);
+  gw_release_answers(c, c->answers);
   if (c->is_h2) gw_http2_close(c);
   gw_http1_close(c);
   gw_conn_deadline(c, 0);

@@ -38,6 +38,7 @@ void gw_ex_free(gw_ex_t *ex) {
   c->patient = ex->patient;
   detach(ex);
   gw_release(ex);
+  gw_release_answers(c, ex->answer);
   gw_uncount(ex);
   if (ex->stream) gw_http2_forget(ex);
   if (c->reading == ex) c->reading = NULL;
@@ -200,17 +201,39 @@ static void common_headers(gw_ex_t *ex) {
   gw_add_header(ex, "cache-control", "no-cache, private");
 }
 
+static int too_many_answers(gw_ex_t *ex, kube_buf_t *body) {
+  gw_add_header(ex, "retry-after", "1");
+  gw_status_json(body, 429, gw_reason(429), "{\"retryAfterSeconds\":1}",
+                 "Too many answers wait to be taken, please try again later.");
+  return 429;
+}
+
+bool gw_answers_refuse(gw_ex_t *ex) {
+  if (!gw_answers_full(ex)) return false;
+  kube_buf_t b = {0};
+  int code = too_many_answers(ex, &b);
+  gw_respond(ex, code, "application/json", &b);
+  return true;
+}
+
 void gw_respond(gw_ex_t *ex, int code, const char *type, kube_buf_t *body) {
   gw_conn_t *c = ex->conn;
   kube_buf_t none = {0};
   if (!body) body = &none;
-  gw_count(ex, code);
-  common_headers(ex);
   if (body->failed) {
     kube_buf_free(body);
     *body = none;
     code = 503;
   }
+  /* What was written is said in any case. */
+  if (ex->method && !strcmp(ex->method, "GET") && !gw_hold_answer(ex, body->n)) {
+    kube_buf_free(body);
+    *body = none;
+    code = too_many_answers(ex, body);
+    type = "application/json";
+  }
+  gw_count(ex, code);
+  common_headers(ex);
   if (body->n > GW_GZIP_MIN && gw_wants_gzip(ex) && gzip(body)) gw_add_header(ex, "content-encoding", "gzip");
   gw_blob_t *blob = body->n && !ex->is_head ? gw_blob_take(body->p, body->n) : NULL;
   if (ex->stream) {

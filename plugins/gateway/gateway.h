@@ -116,6 +116,7 @@ struct gw_ex {
   bool stranger; /* says not who it is */
   int refused;   /* HTTP/2: the code to answer with when the head is complete */
   size_t held;   /* bytes of the budget for requests (admit.c) */
+  size_t answer; /* HTTP/2: and of that for answers */
   uint64_t call; /* bus call that works on it, 0: none */
   uint64_t timer;
   void *op;                                              /* what the operation keeps */
@@ -210,7 +211,8 @@ struct gw_conn {
   void *h2;
   int64_t calm_ms; /* when frames that ask for nothing were last counted, and how many more may come */
   int calm;
-  size_t held; /* by its exchanges */
+  size_t held;    /* by its exchanges */
+  size_t answers; /* bytes of large answers that the client has not taken yet (admit.c) */
 };
 
 /* wire_out.c: records of one connection are gathered between begin and end. */
@@ -297,8 +299,8 @@ struct gw {
   gw_series_t **series; /* hash table of what is counted */
   size_t nseries;
   uint64_t accepted, requests, refused, handshake_failures, bad_requests, tls_errors;
-  size_t held, held_by_strangers; /* admit.c */
-  int request_ms;                 /* a request is to be complete after these */
+  size_t held, held_by_strangers, answers; /* admit.c */
+  int request_ms;                          /* a request is to be complete after these */
   gw_wire_t wire;
   char scratch[32 << 10]; /* reading and gathering */
   char gather[16 << 10];
@@ -349,6 +351,12 @@ gw_user_t *gw_user_of_token(gw_t *gw, const char *token, kg_error_t *err);
 /* admit.c: bytes of requests that are not answered yet. Codes: 0, or what to give to gw_refuse(). */
 int gw_hold(gw_ex_t *ex, size_t n); /* counts n more for this exchange; 429: there is no room */
 void gw_release(gw_ex_t *ex);       /* all that it held */
+/* An answer of so many bytes will wait for its client. False: too much waits already. Given back by its exchange's end
+ * (HTTP/2), or when the connection has sent all (HTTP/1.1). */
+bool gw_hold_answer(gw_ex_t *ex, size_t n);
+bool gw_answers_full(const gw_ex_t *ex); /* a large one would be refused */
+bool gw_answers_refuse(gw_ex_t *ex);     /* true: it is, and was answered with 429 before anything was encoded */
+void gw_release_answers(gw_conn_t *c, size_t n);
 int gw_body_add(gw_ex_t *ex, const void *p, size_t n);
 void gw_refuse(gw_ex_t *ex,
                int code); /* answers with the Status of a request that is not worked on. Gone afterwards. */

@@ -217,6 +217,7 @@ static void on_openapi(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) 
   (void)ctx, (void)self;
   gw_ex_t *ex = arg;
   ex->call = 0;
+  if (gw_answers_refuse(ex)) return;
   if (kg_msg_type(m) != KG_MSG_REPLY || !kg_msg_doc(m, 0)) {
     if (kg_msg_code(m) == 404)
       gw_respond_text(ex, 404, "404 page not found\n");
@@ -240,6 +241,7 @@ void gw_openapi(gw_ex_t *ex) {
     gw_status(ex, 406, "NotAcceptable", NULL, "only the following media types are accepted: application/json");
     return;
   }
+  if (gw_answers_refuse(ex)) return;
   size_t skip = strlen("/openapi/");
   if (strlen(ex->path) <= skip)
     gw_respond_text(ex, 404, "404 page not found\n");

@@ -227,6 +227,26 @@ def slow_bodies():
     return "%d times 408 after %.1f s" % (p.codes().count(408), took), p.codes() == [408] * 100 and took >= TIMEOUT
 
 
+def untaken(connections, streams=500):
+    """Asks for what is large, and takes nothing of it."""
+    def run():
+        peers, path = [Peer() for _ in range(connections)], "/openapi/v2"
+        for p in peers:
+            p.send(frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0)))
+            for i in range(0, streams, 50):
+                p.send(b"".join(frame(HEADERS, 5, 2 * j + 1, head("GET", path)) for j in range(i, i + 50)))
+                p.read(0.05)
+                attack.peak = max(attack.peak, memory())
+        for p in peers:
+            p.read(5, lambda p: p.answers >= streams)
+        attack.peak = max(attack.peak, memory())
+        said = "%s answered, window 0" % [p.answers for p in peers]
+        for p in peers:
+            p.s.close()
+        return said, all(p.answers == streams for p in peers)
+    return run
+
+
 def slow_loris():
     """200 connections of HTTP/1.1 and of HTTP/2 that send a byte of their head now and then."""
     since, one, two = time.time(), [tls(False, "http/1.1") for _ in range(100)], [Peer(False) for _ in range(100)]
@@ -265,5 +285,6 @@ attack("bodies: 4 connections, 1,000 streams each", bodies(True, 4))
 attack("bodies of strangers: 4 connections", bodies(False, 4), most_mb=60)
 attack("100 bodies that do not end", slow_bodies)
 attack("200 slow heads", slow_loris)
+attack("answers not taken: 4 connections", untaken(4), most_mb=300)
 print("%d failed; resident: %d MiB" % (failed, memory()))
 sys.exit(failed > 0)
