@@ -90,7 +90,7 @@ static bool is_one_of_many(memory_t *m, uint64_t hash, uint64_t message, int64_t
 static bool may_tell(memory_t *m, uint64_t object, int64_t now) {
   budget_t *b = &m->budgets[object % KEPT];
   if (b->hash != object) *b = (budget_t){object, now, BURST};
-  b->tokens += (double)(now - b->since_us) / REFILL_US;
+  if (now > b->since_us) b->tokens += (double)(now - b->since_us) / REFILL_US; /* else the clock was put back */
   if (b->tokens > BURST) b->tokens = BURST;
   b->since_us = now;
   if (b->tokens < 1) return false;
