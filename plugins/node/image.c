@@ -213,6 +213,7 @@ static void start_failed(box_t *b, const kg_msg_t *m) {
   box_event(b, "Warning", "Failed", "Error: %s", text);
   box_exited(b, 128, false, 0, 0, true);
   b->end.reason = "StartError";
+  b->end.started_us = 0; /* not the start of the one before */
   set_str(&b->end.message, strdup(text));
   box_wait(b, "RunContainerError", "%s", text);
   free(text);

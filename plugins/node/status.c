@@ -35,6 +35,8 @@ static kube_node_t *terminated(kube_arena_t *ar, const box_t *b, const box_end_t
   kube_set(ar, n, "reason", kube_str(ar, e->reason));
   if (e->message) kube_set(ar, n, "message", message_of(ar, b, e->message));
   set_time(ar, n, "startedAt", e->started_us);
+  if (!strcmp(e->reason, "StartError")) /* as containerd says it */
+    kube_set(ar, n, "startedAt", kube_str(ar, "1970-01-01T00:00:00Z"));
   set_time(ar, n, "finishedAt", e->finished_us);
   if (e->id) kube_set(ar, n, "containerID", container_id(ar, b, e->id));
   kube_set(ar, state, "terminated", n);

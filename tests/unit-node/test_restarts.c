@@ -230,6 +230,7 @@ Test(restarts, a_program_that_cannot_be_run_has_ended) {
   expect_object(&w, POD_ARGS("never"), "\"phase\":\"Failed\"");
   expect_object(&w, POD_ARGS("never"), "\"reason\":\"StartError\"");
   expect_object(&w, POD_ARGS("never"), "\"exitCode\":128");
+  expect_object(&w, POD_ARGS("never"), "\"startedAt\":\"1970-01-01T00:00:00Z\"");
   expect_object(&w, POD_ARGS("always"), "\"reason\":\"CrashLoopBackOff\"");
   expect_object(&w, POD_ARGS("always"), "\"restartCount\":1");
   expect_event(&w, "Failed", "Error: exec: nope: no such file");
