@@ -116,7 +116,7 @@ bool box_ready(const box_t *b) {
   const probe_t *readiness = &b->probe[PROBE_READINESS];
   if (b->kind == BOX_EPHEMERAL) return false;
   if (b->kind == BOX_INIT) return b->state == BOX_EXITED && b->end.exit == 0;
-  return box_started(b) && !b->stopping && (!readiness->there || (readiness->known && readiness->good));
+  return box_started(b) && (!readiness->there || (readiness->known && readiness->good));
 }
 
 bool box_busy(const box_t *b) {
