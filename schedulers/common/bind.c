@@ -6,8 +6,8 @@
 #include "kube/values.h"
 #include "scheduler.h"
 
-kube_call_t sched_pod_call(const sched_pod_t *p, char ns[256], char name[256], const char *sub) {
-  kg_view_t v = kg_view_of(p->doc);
+kube_call_t sched_pod_call(const kg_doc_t *pod, char ns[256], char name[256], const char *sub) {
+  kg_view_t v = kg_view_of(pod);
   snprintf(ns, 256, KG_STR_FMT, KG_STR_ARG(kube_namespace(v)));
   snprintf(name, 256, KG_STR_FMT, KG_STR_ARG(kube_name(v)));
   return (kube_call_t){.gvr = {"", "v1", "pods"},
@@ -93,7 +93,7 @@ void sched_bind(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, uint32_t node) {
   f->next = s->flights;
   if (f->next) f->next->prev = f;
   s->flights = f;
-  kube_call_t call = sched_pod_call(p, f->ns, f->name, "binding");
+  kube_call_t call = sched_pod_call(p->doc, f->ns, f->name, "binding");
   snprintf(f->uid, sizeof f->uid, KG_STR_FMT, KG_STR_ARG(kube_uid(kg_view_of(p->doc))));
   snprintf(f->node, sizeof f->node, "%s", s->nodes[node].name);
   sched_dequeue(s, p);

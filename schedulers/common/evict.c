@@ -43,18 +43,6 @@ static void over(kg_ctx_t *ctx, sched_t *s, eviction_t *e, bool failed) {
   sched_maybe_drained(ctx, s);
 }
 
-static kube_call_t call_for(const eviction_t *e, char ns[256], char name[256], const char *sub) {
-  kg_view_t v = kg_view_of(e->victim);
-  snprintf(ns, 256, KG_STR_FMT, KG_STR_ARG(kube_namespace(v)));
-  snprintf(name, 256, KG_STR_FMT, KG_STR_ARG(kube_name(v)));
-  return (kube_call_t){.gvr = {"", "v1", "pods"},
-                       .ns = ns,
-                       .name = name,
-                       .sub = sub,
-                       .field_manager = "kube-scheduler",
-                       .grace_seconds = -1};
-}
-
 static bool answered(kg_ctx_t *ctx, const kg_msg_t *m, const char *what) {
   if (kg_msg_type(m) == KG_MSG_REPLY) return true;
   if (kg_msg_code(m) != KG_ENOTFOUND) kg_log(ctx, KG_LOG_WARN, "%s: %s", what, kg_msg_text(m));
@@ -79,7 +67,7 @@ static void marked(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
     return;
   }
   char ns[256], name[256], uid[64];
-  kube_call_t call = call_for(e, ns, name, NULL);
+  kube_call_t call = sched_pod_call(e->victim, ns, name, NULL);
   snprintf(uid, sizeof uid, KG_STR_FMT, KG_STR_ARG(kube_uid(kg_view_of(e->victim))));
   call.precondition_uid = uid;
   kube_api_delete(ctx, &call, deleted, e);
@@ -117,13 +105,13 @@ static void evict(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, sched_pod_t *victim
   if (e->next) e->next->prev = e;
   s->evictions = e;
   e->victim = kg_doc_ref(victim->doc);
-  sched_pod_call(p, e->ns, e->name, NULL);
+  sched_pod_call(p->doc, e->ns, e->name, NULL);
   snprintf(e->uid, sizeof e->uid, KG_STR_FMT, KG_STR_ARG(kube_uid(kg_view_of(p->doc))));
   snprintf(e->node, sizeof e->node, "%s", node);
   victim->told = true;
   p->evicting++;
   s->evicting++;
-  kube_call_t call = call_for(e, ns, name, "status");
+  kube_call_t call = sched_pod_call(e->victim, ns, name, "status");
   call.patch_type = "strategic";
   call.object = mark(ctx, s, kg_view_of(victim->doc));
   kube_api_patch(ctx, &call, marked, e);

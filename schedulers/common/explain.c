@@ -79,7 +79,7 @@ void sched_explain(kg_ctx_t *ctx, sched_t *s, const sched_pod_t *p, const char *
   char ns[256], name[256];
   if (message) kube_event(ctx, s->recorder, kg_view_of(p->doc), "Warning", "FailedScheduling", "%s", message);
   if (said(p, message, nominee)) return;
-  kube_call_t call = sched_pod_call(p, ns, name, "status");
+  kube_call_t call = sched_pod_call(p->doc, ns, name, "status");
   call.patch_type = "strategic";
   call.object = status_patch(ctx, p, message, nominee);
   kube_api_patch(ctx, &call, NULL, NULL);

@@ -183,7 +183,7 @@ void sched_kick(kg_ctx_t *ctx, sched_t *s);
 /* --- bind.c --- */
 void sched_bind(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, uint32_t node);
 /* A call about the pod: ns and name get its own, which must live until the call is made. */
-kube_call_t sched_pod_call(const sched_pod_t *p, char ns[256], char name[256], const char *sub);
+kube_call_t sched_pod_call(const kg_doc_t *pod, char ns[256], char name[256], const char *sub);
 void sched_free_flights(sched_t *s); /* the instance goes: no answers come any more */
 
 /* --- place.c --- */
