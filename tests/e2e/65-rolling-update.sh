@@ -38,13 +38,7 @@ eventually 10 curl -sf --max-time 2 "http://$ip/"
 k wait --for=condition=Ready pod/client --timeout=30s
 pod=$RUN/ns/$(k get pod client -o jsonpath='{.metadata.uid}')-0/net
 
-net=198.51.100 first=$((INSTANCE % 16 * 4 + 64)) # four addresses
-ip netns add "$BRIDGE-out"
-ip link add "$BRIDGE-o" type veth peer name eth0 netns "$BRIDGE-out"
-ip addr add "$net.$((first + 1))/30" dev "$BRIDGE-o"
-ip link set "$BRIDGE-o" up
-ip -n "$BRIDGE-out" addr add "$net.$((first + 2))/30" dev eth0
-ip -n "$BRIDGE-out" link set eth0 up
+machine_outside 64
 trap 'code=$?; touch "$WORK/stop"; ip netns del "$BRIDGE-out"; (exit $code); take_down' EXIT
 
 load() { # NAME URL COMMAND...: each request on a connection of its own; a line with its status or curl's error
@@ -57,7 +51,7 @@ load() { # NAME URL COMMAND...: each request on a connection of its own; a line 
 say "a steady load"
 load node "http://$ip/" env &
 load pod "http://$ip/" nsenter --net="$pod" &
-load outside "http://$net.$((first + 1)):$port/" ip netns exec "$BRIDGE-out" &
+load outside "http://$here:$port/" ip netns exec "$BRIDGE-out" &
 sleep 1
 
 say "rolled to version 2 with the default strategy, then to 3 without surge, then back"

@@ -64,14 +64,8 @@ say "the API over its own Service from a pod"
 expect "ok" "$(in_client 'curl -skf --max-time 5 https://kubernetes.default.svc/healthz')"
 
 say "from a machine outside"
-net=198.51.100 first=$((INSTANCE % 16 * 4)) # four addresses
-ip netns add "$BRIDGE-out"
-ip link add "$BRIDGE-o" type veth peer name eth0 netns "$BRIDGE-out"
-ip addr add "$net.$((first + 1))/30" dev "$BRIDGE-o"
-ip link set "$BRIDGE-o" up
-ip -n "$BRIDGE-out" addr add "$net.$((first + 2))/30" dev eth0
-ip -n "$BRIDGE-out" link set eth0 up
-outside=$(ip netns exec "$BRIDGE-out" curl -sf --max-time 3 "http://$net.$((first + 1)):$port/" || true)
+machine_outside 0
+outside=$(ip netns exec "$BRIDGE-out" curl -sf --max-time 3 "http://$here:$port/" || true)
 ip netns del "$BRIDGE-out"
 expect "hello from web" "$outside"
 

@@ -105,6 +105,19 @@ no_pods() {
   [ -z "$(k get pods -A -o name)" ] || { k delete pods --all -A --grace-period=1 --wait=false; return 1; }
 }
 
+# machine_outside OFFSET: a machine beside this one, in the namespace $BRIDGE-out; it reaches this one at $here. Stories that run at
+# once have different offsets, multiples of 64.
+machine_outside() {
+  local net=198.51.100 first=$((INSTANCE % 16 * 4 + $1)) # four addresses
+  ip netns add "$BRIDGE-out"
+  ip link add "$BRIDGE-o" type veth peer name eth0 netns "$BRIDGE-out"
+  here=$net.$((first + 1))
+  ip addr add "$here/30" dev "$BRIDGE-o"
+  ip link set "$BRIDGE-o" up
+  ip -n "$BRIDGE-out" addr add "$net.$((first + 2))/30" dev eth0
+  ip -n "$BRIDGE-out" link set eth0 up
+}
+
 take_down() {
   local status=$?
   trap - EXIT
