@@ -258,8 +258,22 @@ static bool is_history(const pod_t *p) {
   return p->sent_final || p->gone || !p->doc || (p->is_static && !p->mirror_uid);
 }
 
+/* The next one is made at once: what is between two containers is not told, as a kubelet, which replaces in one pass,
+ * does not see it. A wait that has a reason (no image, it does not start) is. */
+static bool changes_over(const box_t *b) {
+  if (b->wait_reason) return false;
+  return (b->state == BOX_EXITED && b->renewing && b->step != STEP_PULL) ||
+         (b->state == BOX_NONE && b->step == STEP_START && b->attempt > 0);
+}
+
+static bool is_in_between(const pod_t *p) {
+  for (size_t i = 0; i < p->nboxes && !pod_ending(p); i++)
+    if (changes_over(p->boxes[i])) return true;
+  return false;
+}
+
 void status_send(pod_t *p) {
-  if (is_history(p) || p->sending || p->status_retry) return;
+  if (is_history(p) || p->sending || p->status_retry || is_in_between(p)) return;
   kg_doc_t *patch = make_patch(p);
   if (!patch || (p->sent && kg_view_equal(kg_view_of(p->sent), kg_view_of(patch)))) {
     kg_doc_unref(patch);
