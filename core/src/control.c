@@ -285,6 +285,11 @@ static void traced(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   kg_control_traced(ctx, ((control_t *)self)->traces, m);
 }
 
+static void stats(kg_ctx_t *ctx, void *self, kg_pack_t *p) {
+  (void)ctx;
+  kg_pack_kv_int(p, "traces", (int64_t)kg_control_traces(((control_t *)self)->traces));
+}
+
 /* --- life
  * --------------------------------------------------------------------------------------------------------------------
  */
@@ -405,6 +410,7 @@ const kg_plugin_t kg_control_plugin = {.magic = KG_PLUGIN_MAGIC,
                                        .handlers = handlers,
                                        .create = create,
                                        .start = start,
+                                       .stats = stats,
                                        .destroy = destroy};
 
 int kg_kernel_open_control(kg_kernel_t *k, kg_error_t *err) {

@@ -25,6 +25,7 @@ void kg_control_command(kg_ctx_t *ctx, const kg_msg_t *m);
 typedef struct kg_tracing kg_tracing_t;
 void kg_control_trace(kg_ctx_t *ctx, kg_tracing_t **list, const kg_msg_t *m);
 void kg_control_traced(kg_ctx_t *ctx, kg_tracing_t *list, const kg_msg_t *m);
+size_t kg_control_traces(const kg_tracing_t *list); /* how many there are */
 void kg_control_trace_end(kg_ctx_t *ctx, kg_tracing_t **list);
 
 #endif

@@ -106,6 +106,12 @@ void kg_control_traced(kg_ctx_t *ctx, kg_tracing_t *list, const kg_msg_t *m) {
   }
 }
 
+size_t kg_control_traces(const kg_tracing_t *list) {
+  size_t n = 0;
+  for (; list; list = list->next) n++;
+  return n;
+}
+
 void kg_control_trace_end(kg_ctx_t *ctx, kg_tracing_t **list) {
   while (*list) end(ctx, *list);
 }

@@ -22,9 +22,9 @@ sed -i "s|^server: .*|$(grep ^server: "$key")|" "$stranger"
 cp "$key" "$WORK/elsewhere/west.key"
 
 say "nobody is there, one address is taken: the server starts and says so, once each"
-timeout 20 python3 -m http.server --bind 127.0.0.1 $((PORT + 301)) --directory "$WORK/stranger" >/dev/null 2>&1 &
+timeout 120 python3 -m http.server --bind 127.0.0.1 $((PORT + 301)) --directory "$WORK/stranger" >/dev/null 2>&1 &
 squatter=$!
-sleep 0.5
+eventually 10 curl -s "http://127.0.0.1:$((PORT + 301))/"
 setsid -f "$BUILD/kogge" --data-dir "$DATA" --run-dir "$RUN" server --config "$WORK/c.yaml" >"$WORK/kogge.log" 2>&1 </dev/null
 eventually 8 answers hello hello.say
 awaited() { [ "$(kogge plugin list -o json | jq -r '.plugins[] | select(.state == "awaited") | .name' | sort | tr '\n' ' ')" = "$1" ]; }
@@ -58,7 +58,7 @@ refuse "unruly" kogge request unruly unruly.crash
 eventually 10 answers unruly unruly.say
 
 say "the kernel ends, the agent waits; the kernel comes back, so does the plugin"
-kill -9 "$(kogge_pids | tail -1)"
+kill -9 "$(kernel_pid)"
 eventually 5 answers hello hello.say
 eventually 15 answers unruly unruly.say
 eventually 5 agent_gone "$WORK/elsewhere"

@@ -57,7 +57,7 @@ expect "version 2, is in force in the place of the one before" "$(kogge policy l
 say "it survives a swap and a restart, and is gone when it is unloaded"
 kogge plugin swap policy policy.so >/dev/null
 [ "$(kogge policy list -o json | jq -r '.policies[].version')" = 2 ]
-kill -9 "$(kogge_pids | tail -1)"
+kill -9 "$(kernel_pid)"
 eventually 10 api_ready
 refuse "denied the request: secrets belong" k create configmap bad --from-literal=secret=x
 kogge policy unload team >/dev/null

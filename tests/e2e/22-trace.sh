@@ -12,11 +12,13 @@ mkdir -p "$RUN"
 setsid -f "$BUILD/kogge" --data-dir "$DATA" --run-dir "$RUN" server --config "$WORK/c.yaml" >"$WORK/kogge.log" 2>&1 </dev/null
 eventually 5 kogge request unruly unruly.say
 
+traces() { [ "$(kogge -o json plugin stats kernel | jq .own.traces)" = "$1" ]; }
+
 say "live messages by topic globs, as a table and as JSON"
 kogge plugin trace 'hello.*' 'no.such.*' --count 4 >"$WORK/table" &
 kogge --output json plugin trace 'hello.*' --count 4 >"$WORK/json" &
 kogge plugin trace --of unruly --record "$WORK/a.rec" --quiet --count 6 2>"$WORK/recorded" &
-sleep 0.3
+eventually 10 traces 3
 for n in 1 2; do kogge request hello hello.say "{n: $n}" >/dev/null; done
 for n in 1 2 3; do kogge request unruly unruly.say "{n: $n}" >/dev/null; done
 wait
@@ -48,7 +50,7 @@ say "one that dies of it is told"
 kogge plugin unload unruly
 kogge plugin load unruly unruly.so process
 kogge plugin trace --of unruly --record "$WORK/d.rec" --quiet --count 2 2>/dev/null &
-sleep 0.3
+eventually 10 traces 1
 kogge request unruly unruly.crash >/dev/null 2>&1 || true
 wait
 [ "$(code kogge plugin replay "$WORK/d.rec" unruly.so)" = 1 ] || fail "$(cat "$WORK/out")"

@@ -20,7 +20,7 @@ say "killed while five kinds of workloads are rolled out"
 } | k apply -f -
 for i in 1 2 3 4; do
   sleep 0.4
-  kill -9 "$(kogge_pids | tail -1)"
+  kill -9 "$(kernel_pid)"
   eventually 20 api_ready
   for w in deployment/d statefulset/s daemonset/a; do k set image "$w" "c=x:$i" >/dev/null || true; done
 done
