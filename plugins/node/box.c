@@ -1,4 +1,5 @@
 /* One container: brought to run, brought to an end, and how often that is tried again. */
+#include <openssl/evp.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -86,9 +87,18 @@ void box_id(const pod_t *p, const char *name, int64_t attempt, char *buf, size_t
   snprintf(buf, n, "%s-%s-%lld", p->uid, name, (long long)attempt);
 }
 
+const char *box_shown_id(const char *id, char buf[SHOWN_ID]) {
+  unsigned char sum[EVP_MAX_MD_SIZE] = {0};
+  size_t n = strlen(id);
+  bool is_one = n == SHOWN_ID - 1 && strspn(id, "0123456789abcdef") == n; /* from the API, of one long gone */
+  if (is_one) return strcpy(buf, id);
+  EVP_Digest(id, n, sum, NULL, EVP_sha256(), NULL);
+  for (size_t i = 0; i < SHOWN_ID / 2; i++) snprintf(buf + 2 * i, 3, "%02x", sum[i]);
+  return buf;
+}
+
 void box_log_path(const box_t *b, int64_t attempt, char *buf, size_t n) {
-  const pod_t *p = b->pod;
-  snprintf(buf, n, "%s/%s_%s_%s/%s/%lld.log", p->agent->log_dir, p->ns, p->name, p->uid, b->name, (long long)attempt);
+  snprintf(buf, n, "%s/%s/%lld.log", b->pod->logs, b->name, (long long)attempt);
 }
 
 void box_message_path(const box_t *b, int64_t attempt, char *buf, size_t n) {
@@ -250,6 +260,7 @@ static void remove_old(box_t *b) {
   char id[512], path[4096];
   if (b->attempt < OLDEST_KEPT) return;
   box_id(b->pod, b->name, b->attempt - OLDEST_KEPT, id, sizeof id);
+  log_unlink(b, id);
   pod_call(b->pod, b, "runtime.container.remove", id_args(id), 0, ignored);
   box_message_path(b, b->attempt - OLDEST_KEPT, path, sizeof path);
   remove_tree(path);
@@ -276,6 +287,7 @@ void box_is_running(box_t *b, int64_t started_us) {
   b->retry_ms = 0;
   b->stopping = false;
   b->hook_done = !ours;
+  log_link(b);
   forget_message(b);
   pod_kick(b->pod);
   probes_start(b);
@@ -310,6 +322,7 @@ void box_exited(box_t *b, int64_t exit, bool oom, int64_t started_us, int64_t fi
   b->step = STEP_IDLE;
   b->stopping = b->hook_running = b->hook_done = b->awaits_turn = false;
   b->retry_ms = 0;
+  if (known) log_link(b); /* it ended before its start was told */
   forget_message(b);
   b->end.message =
       known ? box_termination_message(b) : strdup("The container could not be located when the pod was terminated");

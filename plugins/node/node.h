@@ -129,6 +129,7 @@ struct pod {
   pod_t *next;
   agent_t *agent;
   char *uid, *ns, *name;
+  char *logs;          /* directory of its containers' logs */
   kg_doc_t *doc;       /* the API's object, latest; NULL for an orphan */
   kg_doc_t *allocated; /* the one whose resources the node has granted; NULL: none yet */
   char *deferred;      /* why it does not grant those of the latest; NULL: it does */
@@ -175,7 +176,8 @@ typedef struct fixed fixed_t; /* static.c */
 
 struct agent {
   kg_ctx_t *ctx;
-  char *name, *runtime, *network, *pod_cidr, *log_dir, *pods_dir, *ip, *cgroup_root;
+  char *name, *runtime, *network, *pod_cidr, *pods_dir, *ip, *cgroup_root;
+  char *log_dir, *claims_dir;         /* of all pods' logs, for everybody; which of them are ours (log_dirs.c) */
   char *cluster_domain, *cluster_dns; /* cluster_dns: NULL: pods use the host's resolver */
   int64_t max_pods;
   kube_recorder_t *recorder;
@@ -277,6 +279,9 @@ void box_follow_image(box_t *b);                    /* its spec names another im
 void box_exited(box_t *b, int64_t exit, bool oom, int64_t started_us, int64_t finished_us, bool known);
 void box_wait(box_t *b, const char *reason, const char *fmt, ...) KG_PRINTF(3, 4);
 void box_id(const pod_t *p, const char *name, int64_t attempt, char *buf, size_t n);
+enum { SHOWN_ID = 65 };
+/* As others see it: 64 hexadecimal digits, which collectors of logs and metrics count on. Returns buf. */
+const char *box_shown_id(const char *id, char buf[SHOWN_ID]);
 void box_log_path(const box_t *b, int64_t attempt, char *buf, size_t n);
 void box_message_path(const box_t *b, int64_t attempt, char *buf, size_t n);
 void box_is_running(box_t *b, int64_t started_us); /* the runtime started it, or has it running */
@@ -484,6 +489,15 @@ void storage_soon(agent_t *a); /* a pod's volumes are there: what it takes on di
 
 /* image_gc.c */
 void images_look(agent_t *a); /* every five minutes, or at once when the disk is short: unused images go */
+
+/* log_dirs.c */
+char *pod_log_dir(const pod_t *p); /* malloc'ed; from here on it is ours */
+void pod_logs_remove(const pod_t *p);
+void log_dir_remove(const char *claim); /* what a link in claims_dir leads to */
+void log_link(const box_t *b);          /* of its present container, for collectors of logs */
+void log_unlink(const box_t *b, const char *id);
+void log_links_sweep(const agent_t *a,
+                     const pod_t *p); /* those into directories that have gone; p: of this pod alone */
 
 /* rotate.c */
 void rotate_soon(agent_t *a); /* something runs: its log is looked at now and then */

@@ -27,10 +27,21 @@ static void destroy(kg_ctx_t *ctx, void *self) {
   kg_doc_unref(a->images);
   kg_doc_unref(a->handed);
   kg_doc_unref(a->node_sent);
-  char *const owned[] = {a->name,           a->runtime,     a->network,      a->pod_cidr,
-                         a->log_dir,        a->pods_dir,    a->ip,           a->cgroup_root,
-                         a->cluster_domain, a->cluster_dns, a->runtime_name, a->runtime_version,
-                         a->network_error,  a->node_uid};
+  char *const owned[] = {a->name,
+                         a->runtime,
+                         a->network,
+                         a->pod_cidr,
+                         a->log_dir,
+                         a->claims_dir,
+                         a->pods_dir,
+                         a->ip,
+                         a->cgroup_root,
+                         a->cluster_domain,
+                         a->cluster_dns,
+                         a->runtime_name,
+                         a->runtime_version,
+                         a->network_error,
+                         a->node_uid};
   for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) free(owned[i]);
   free(a);
 }
@@ -48,6 +59,7 @@ static void read_config(agent_t *a, kg_view_t c) {
   if (!a->cluster_dns && kube_dns_address(kg_view_str(kg_view_get(c, "serviceCIDR")), dns) == 0)
     a->cluster_dns = strdup(dns);
   a->max_pods = kg_view_int(kg_view_get(c, "maxPods"), MAX_PODS);
+  a->log_dir = text_of(c, "podLogsDir", "/var/log/pods");
   a->ip = text_of(c, "nodeIP", NULL);
   if (!a->ip) a->ip = host_ip();
 }
@@ -69,11 +81,17 @@ static int check_addresses(const agent_t *a, kg_str_t services, kg_error_t *err)
   return 0;
 }
 
+static int check_log_dir(const agent_t *a, kg_error_t *err) {
+  const char *dir = a->log_dir;
+  if (dir[0] == '/' && path_is_local(kg_str(dir + 1)) && strrchr(dir, '/')[1]) return 0;
+  return kg_error_set(err, KG_EINVAL, "podLogsDir %s: an absolute path without .. is needed", dir);
+}
+
 /* Several pretended nodes of one kernel have directories of their own. */
 static void set_dirs(agent_t *a) {
   const char *data = kg_data_dir(a->ctx), *own = kg_name(a->ctx);
   bool only = !strcmp(own, "node");
-  a->log_dir = format("%s/logs%s%s", data, only ? "" : "/", only ? "" : own);
+  a->claims_dir = format("%s/logs%s%s", data, only ? "" : "/", only ? "" : own);
   a->pods_dir = format("%s/pods%s%s", data, only ? "" : "/", only ? "" : own);
 }
 
@@ -84,9 +102,9 @@ static int create(kg_ctx_t *ctx, void **self, kg_error_t *err) {
   read_config(a, kg_config(ctx));
   set_dirs(a);
   a->recorder = kube_recorder_new("kubelet", a->name);
-  char *service = format("node/%s", a->name);
-  int bad = service ? check_addresses(a, kg_view_str(kg_view_get(kg_config(ctx), "serviceCIDR")), err)
-                    : kg_error_set(err, KG_EINTERNAL, "out of memory");
+  char *service = a->log_dir ? format("node/%s", a->name) : NULL;
+  int bad = service ? check_log_dir(a, err) : kg_error_set(err, KG_EINTERNAL, "out of memory");
+  if (!bad) bad = check_addresses(a, kg_view_str(kg_view_get(kg_config(ctx), "serviceCIDR")), err);
   if (!bad) bad = kg_serve(ctx, service, err);
   free(service);
   if (bad) {
@@ -163,7 +181,7 @@ KG_PLUGIN(.name = "node",
                          "maxPods staticPodPath nodeLabels allowedUnsafeSysctls evictionHard "
                          "runtimeHandlers localStorageMonitorInterval imageGCHighThresholdPercent "
                          "imageGCLowThresholdPercent imageMinimumGCAge containerLogMaxSize "
-                         "containerLogMaxFiles containerLogMonitorInterval",
+                         "containerLogMaxFiles containerLogMonitorInterval podLogsDir",
           .role = "node", .version = "0.1.0", .summary = "Runs the pods of one node", .services = services,
           .handlers = handlers, .create = create, .start = start, .activate = activate, .drain = drain,
           .hand_over = hand_over, .accept = accept_state, .resume = activate, .stats = stats, .destroy = destroy);

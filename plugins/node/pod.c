@@ -46,6 +46,7 @@ static pod_t *make(agent_t *a, kg_str_t uid, kg_str_t ns, kg_str_t name) {
   p->uid = kg_str_dup(uid);
   p->ns = kg_str_dup(ns);
   p->name = kg_str_dup(name);
+  p->logs = pod_log_dir(p);
   p->next = a->list;
   return a->list = p;
 }
@@ -93,8 +94,8 @@ void pod_free(pod_t *p) {
   kg_doc_unref(p->allocated);
   kg_doc_unref(p->sent);
   pods_allocate_again(a);
-  char *const owned[] = {p->uid,        p->ns, p->name,  p->fail_message, p->deferred,
-                         p->sandbox_id, p->ip, p->netns, p->mirror_uid};
+  char *const owned[] = {p->uid,      p->ns,         p->name, p->logs,  p->fail_message,
+                         p->deferred, p->sandbox_id, p->ip,   p->netns, p->mirror_uid};
   for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) free(owned[i]);
   free(p->boxes);
   free(p);

@@ -84,8 +84,7 @@ static void remove_files(const pod_t *p) {
   char dir[4096];
   pod_dir(p, dir, sizeof dir);
   remove_tree(dir);
-  snprintf(dir, sizeof dir, "%s/%s_%s_%s", p->agent->log_dir, p->ns, p->name, p->uid);
-  remove_tree(dir);
+  pod_logs_remove(p);
 }
 
 static void step(pod_t *p) {

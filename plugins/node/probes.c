@@ -206,11 +206,14 @@ void probe_warning(probe_t *pr, const char *text) {
 static void recall(box_t *b) {
   static const char *const lists[] = {"containerStatuses", "initContainerStatuses"};
   kg_view_t status = kg_view_get(pod_object(b->pod), "status");
-  size_t n = b->id ? strlen(b->id) : 0;
-  for (size_t i = 0; n && i < 2; i++)
+  char own[SHOWN_ID];
+  size_t n = SHOWN_ID - 1;
+  for (size_t i = 0; b->id && i < 2; i++)
     for (kg_iter_t it = kg_iter(kg_view_get(status, lists[i])); kg_iter_next(&it);) {
       kg_str_t id = VIEW_STR(it.value, "containerID");
-      if (!kg_str_is(VIEW_STR(it.value, "name"), b->name) || id.n < n || memcmp(id.p + id.n - n, b->id, n)) continue;
+      if (!kg_str_is(VIEW_STR(it.value, "name"), b->name) || id.n < n ||
+          memcmp(id.p + id.n - n, box_shown_id(b->id, own), n))
+        continue;
       probe_t *startup = &b->probe[PROBE_STARTUP], *readiness = &b->probe[PROBE_READINESS];
       if (startup->there && kg_view_bool(kg_view_get(it.value, "started"), false)) {
         startup->known = startup->good = true;

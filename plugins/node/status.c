@@ -15,7 +15,8 @@ static void set_time(kube_arena_t *ar, kube_node_t *n, const char *key, int64_t 
 
 static kube_node_t *container_id(kube_arena_t *ar, const box_t *b, const char *id) {
   const char *runtime = b->pod->agent->runtime_name;
-  return kube_strf(ar, "%s://%s", runtime ? runtime : "unknown", id);
+  char shown[SHOWN_ID];
+  return kube_strf(ar, "%s://%s", runtime ? runtime : "unknown", box_shown_id(id, shown));
 }
 
 /* --- states

@@ -310,6 +310,7 @@ static void remove_strange(const agent_t *a, const char *dir, const char *to) {
       continue;
     snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
     snprintf(away, sizeof away, "%s/%s-%lld", to ? to : "", e->d_name, (long long)kg_wall_us(a->ctx));
+    log_dir_remove(path);
     if (!to || rename(path, away)) remove_tree(path);
   }
   if (d) closedir(d);
@@ -323,7 +324,8 @@ void volumes_remove_strange(agent_t *a) {
   remove_strange(a, a->pods_dir, trash);
   remove_strange(a, secrets, NULL);
   secrets_unmount(secrets);
-  remove_strange(a, a->log_dir, trash);
+  remove_strange(a, a->claims_dir, trash);
+  log_links_sweep(a, NULL);
   volumes_sweep(a);
 }
 

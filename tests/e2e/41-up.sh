@@ -44,7 +44,11 @@ start=$SECONDS
 (RUN=$WORK/run3 DATA=$WORK/data3; refuse "overlaps the addresses of Services" up --https-port $((PORT + 500)) --pod-cidr "${SERVICES%/*}/24")
 refuse "--bridge wants a value" "$ROOT/scripts/up" --bridge
 
-say "down, by the run directory alone"
+say "down, by the run directory alone; of the logs in /var/log none stays that is ours"
+logs=$(readlink "$DATA"/logs/default_web-*)
+[ "$(wc -l <<<"$logs")" = 3 ] && [[ $logs = /var/log/pods/* ]] && ls $logs >/dev/null || fail "logs of the pods: $logs"
 k delete -f "$ROOT/deploy/demo" --wait=false
 out=$("$ROOT/scripts/down" --run-dir="$RUN" 2>&1) || fail "$out"
 expect "✓ removed $DATA and $RUN" "$out"
+left=$({ ls -d $logs; for at in $logs; do find /var/log/containers -lname "$at/*"; done; } 2>/dev/null || true)
+[ -z "$left" ] || fail "left: $left"

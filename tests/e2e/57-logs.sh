@@ -1,9 +1,13 @@
 # Given containers that talk, when their logs are read with every flag kubectl has, then what was asked for comes; and when a log grows
 # too big, it is put aside, as many files stay as are allowed, and who follows it misses nothing and sees nothing twice.
+# Collectors of logs find them where a kubelet has them; there, nothing stays of what has gone, and what others have is left alone.
 . "$(dirname "$0")/lib.sh"
 sed "s|file: \([a-z]\)|file: $BUILD/plugins/\1|; s|{name: node, .*config: {|&containerLogMaxSize: 20Ki, containerLogMaxFiles: 3, containerLogMonitorInterval: 100ms, |" \
   "$BUILD/kogge.yaml" >"$WORK/kogge.yaml"
 CONFIG=$WORK/kogge.yaml
+LOGS=$WORK/log
+# of its containers only the last two have links
+attempts_of_again() { [ -e "$(echo "$LOGS"/pods/default_again_*/c/"$1".log)" ] && [ "$(ls "$LOGS"/containers/again_* | wc -l)" = 2 ]; }
 start_kogge
 eventually 30 node_ready
 kogge image build-rootfs kogge/busybox:latest
@@ -61,6 +65,27 @@ k apply -f - <<<'{apiVersion: v1, kind: Pod, metadata: {name: nowhere}, spec: {n
 [ -z "$(k logs nowhere)" ] || fail "logs of a pod without a node"
 k delete pod nowhere >/dev/null
 
+say "where collectors look: a DaemonSet reads them by their links, named after pod, name space, container and the id that the API shows"
+k apply -f - <<Y
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: collector}
+spec:
+  selector: {matchLabels: {app: collector}}
+  template:
+    metadata: {labels: {app: collector}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+        - {name: c, image: 'kogge/busybox:latest', imagePullPolicy: IfNotPresent, command: [sh, -c, 'touch $LOGS/x; exec tail -n +1 -F $LOGS/containers/talk_*.log'], volumeMounts: [{name: log, mountPath: $LOGS, readOnly: true}]}
+      volumes: [{name: log, hostPath: {path: $LOGS}}]
+Y
+id=$(k get pod talk -o jsonpath='{.status.containerStatuses[?(@.name=="a")].containerID}')
+link=$LOGS/containers/talk_default_a-${id#*://}.log
+[[ $id =~ ://[0-9a-f]{64}$ ]] && [ "$(readlink "$link")" = "$LOGS/pods/default_talk_$(k get pod talk -o jsonpath='{.metadata.uid}')/a/0.log" ] ||
+  fail "$id: $(ls -l "$LOGS"/*)"
+eventually 20 sh -c "'$KUBECTL' logs ds/collector | grep -q 'stdout F a1' && '$KUBECTL' logs ds/collector | grep -q 'Read-only file system'"
+
 say "as WebSocket messages"
 ws_log() { # SUBPROTOCOL
   (
@@ -87,11 +112,27 @@ k exec much -- touch /go
 eventually 60 grep -qx "line 3999 of much" "$WORK/followed"
 seq 0 3999 | sed 's/.*/line & of much/' | cmp - "$WORK/followed" || fail "what was followed differs: $(diff <(seq 0 3999 | sed 's/.*/line & of much/') "$WORK/followed" | head -5)"
 sleep 0.5
-files=$(ls "$DATA"/logs/default_much_*/c | wc -l)
-[ "$files" = 3 ] || fail "files: $(ls -l "$DATA"/logs/default_much_*/c)"
+files=$(ls "$LOGS"/pods/default_much_*/c | wc -l)
+[ "$files" = 3 ] || fail "files: $(ls -l "$LOGS"/pods/default_much_*/c)"
 # The newest file may be empty, put aside a moment ago: another line is said.
 k exec much -- sh -c "echo the last line >/proc/1/fd/1"
 eventually 10 sh -c "'$KUBECTL' logs much --tail=1 | grep -qx 'the last line'"
 k delete pod much --wait >/dev/null
 wait $follower || true
-eventually 5 sh -c "! ls -d $DATA/logs/default_much_*"
+eventually 5 sh -c "! ls -d $LOGS/pods/default_much_* $LOGS/containers/much_*"
+
+say "killed: what it left of pods that nobody knows goes, what others have stays; logs are found again"
+eventually 30 attempts_of_again 2
+lost=default_lost_00000000-0000-0000-0000-000000000001 other=default_other_00000000-0000-0000-0000-000000000002
+kill_kogge
+mkdir -p "$LOGS/pods/$lost/c" "$LOGS/pods/$other/c"
+touch "$LOGS/pods/$lost/c/0.log" "$LOGS/pods/$other/c/0.log"
+ln -s "$LOGS/pods/$lost" "$DATA/logs/$lost"
+for pod in lost other dead; do ln -s "$LOGS/pods/${!pod:-default_dead_0}/c/0.log" "$LOGS/containers/${pod}_default_c-0.log"; done
+start_kogge
+eventually 10 sh -c "! ls -d '$LOGS/pods/$lost' '$DATA/logs/$lost' '$LOGS'/containers/lost_* '$LOGS'/containers/dead_*"
+[ -e "$LOGS/containers/other_default_c-0.log" ] || fail "a log of others was removed"
+rm -r "$LOGS/pods/$other" "$LOGS"/containers/other_*
+eventually 10 node_ready
+expect unfinished "$(k logs talk -c a)"
+[ -e "$link" ] && eventually 10 sh -c "'$KUBECTL' logs ds/collector | grep -q unfinished" || fail "no link after the restart"

@@ -46,7 +46,7 @@ eventually() {
 start_kogge() {
   mkdir -p "$DATA" "$RUN"
   setsid -f "$BUILD/kogge" server --config "$CONFIG" --data-dir "$DATA" --run-dir "$RUN" --https-port "$PORT" \
-    --bridge "$BRIDGE" --pod-cidr "$CIDR" --service-cidr "$SERVICES" "$@" >>"$WORK/kogge.log" 2>&1 </dev/null
+    --bridge "$BRIDGE" --pod-cidr "$CIDR" --service-cidr "$SERVICES" --pod-logs-dir "$WORK/log/pods" "$@" >>"$WORK/kogge.log" 2>&1 </dev/null
   eventually 20 api_ready
 }
 api_ready() { curl -sf --cacert "$DATA/tls/ca.crt" "https://127.0.0.1:$PORT/readyz"; }
@@ -83,8 +83,9 @@ node_has() {
     tr '\0' ' ' <"/proc/$p/cmdline" 2>/dev/null | sed -n 's/^[^ ]*conmon -c \(.\{36\}\)-.*/\1 process conmon/p'
   done
   sed -n "s:.* $WORK/[^ ]*/\([0-9a-f-]\{36\}\)[-/][^ ]* .*:\1 mount:p" /proc/self/mountinfo
-  find "$DATA/pods" "$DATA/pod-secrets" "$DATA/logs" "$DATA/runtime/sandboxes" "$DATA/runtime/containers" "$DATA/runtime/exits" \
+  find "$DATA/pods" "$DATA/pod-secrets" "$DATA/logs" "$WORK/log/pods" "$DATA/runtime/sandboxes" "$DATA/runtime/containers" "$DATA/runtime/exits" \
     "$RUN/ns" "$RUN/runc" -mindepth 1 -maxdepth 1 2>/dev/null | sed -n 's:^\(.*[/_]\)\([0-9a-f-]\{36\}\)\([-.].*\)\{0,1\}$:\2 file \1:p'
+  find "$WORK/log/containers" -type l -printf '%l\n' 2>/dev/null | sed -n 's:.*_\([0-9a-f-]\{36\}\)/[^/]*/[0-9]*.log$:\1 link to its log:p'
   group=kogge${DATA//\//-}
   find /sys/fs/cgroup -maxdepth 3 -type d -path "*/$group/pod*" 2>/dev/null | sed -n 's:.*/pod\([0-9a-f-]\{36\}\)$:\1 cgroup:p'
 }
@@ -151,5 +152,6 @@ check_nothing_left() {
   left+=$(find /sys/fs/cgroup -type d -path "*kogge*$(basename "$WORK")*" 2>/dev/null | head -5)
   [ ! -e "$DATA" ] || left+=" $DATA"
   [ ! -e "$RUN" ] || left+=" $RUN"
+  left+=$(find "$WORK/log" -mindepth 1 2>/dev/null | head -5)
   [ -z "$left" ] || { echo "FAILED: left behind: $left"; return 1; }
 }
