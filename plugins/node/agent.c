@@ -3,7 +3,7 @@
 
 #include "node.h"
 
-enum { RETRY_MS = 1000 };
+enum { RETRY_MS = 1000, SUCCESSOR_MS = 10 };
 
 static const kube_gvr_t PODS = {"", "v1", "pods"}, SERVICES = {"", "v1", "services"}, NODES = {"", "v1", "nodes"},
                         CONFIGMAPS = {"", "v1", "configmaps"}, SECRETS = {"", "v1", "secrets"},
@@ -242,11 +242,13 @@ static void container_changed(agent_t *a, kg_view_t item) {
 }
 
 static void watched(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
-  (void)ctx, (void)arg;
+  (void)arg;
   agent_t *a = self;
   if (kg_msg_type(m) == KG_MSG_ITEM) return container_changed(a, kg_msg_args(m));
   a->watch_call = 0;
-  reconnect(a, "the watch of the runtime ended", kg_msg_text(m));
+  if (!a->active) return;
+  /* Another one took its place, mostly: the node is no less ready for it. If none is there, its version is not told. */
+  if (!a->connect_timer) a->connect_timer = kg_timer(ctx, SUCCESSOR_MS, 0, on_connect_timer, NULL);
 }
 
 static void network_answered(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
@@ -293,7 +295,7 @@ static void runtime_answered(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void 
 
 void agent_connect(agent_t *a) {
   if (!a->network_up) configure_network(a);
-  if (!a->runtime_up) agent_call(a, a->runtime, "runtime.version", NULL, runtime_answered);
+  if (!a->runtime_up || !a->watch_call) agent_call(a, a->runtime, "runtime.version", NULL, runtime_answered);
 }
 
 void agent_stop(agent_t *a) {

@@ -10,6 +10,7 @@ enum {
   CRASH_LAST_MS = 300 * 1000,
   PULL_SHOWN_MS = 5 * 1000,
   STOP_RETRY_MS = 1000,
+  SIGNAL_RETRY_MS = 100,
   EPHEMERAL_MOST = 32, /* of one pod */
   LEAST_GRACE_MS = 2000,
   OLDEST_KEPT = 2 /* attempts */
@@ -211,7 +212,7 @@ void box_ensure(box_t *b) {
     pod_wake(b->pod, b->retry_ms);
     return show_pull_backoff(b, now);
   }
-  if (b->state == BOX_EXITED && backing_off(b)) return;
+  if (b->state == BOX_EXITED && !b->lost && backing_off(b)) return;
   box_image(b);
 }
 
@@ -320,13 +321,18 @@ void box_exited(box_t *b, int64_t exit, bool oom, int64_t started_us, int64_t fi
                        .reason = reason_of(exit, oom, known)};
   b->state = BOX_EXITED;
   b->step = STEP_IDLE;
-  b->stopping = b->hook_running = b->hook_done = b->awaits_turn = false;
+  b->lost = b->stopping = b->hook_running = b->hook_done = b->awaits_turn = false;
   b->retry_ms = 0;
   if (known) log_link(b); /* it ended before its start was told */
   forget_message(b);
   b->end.message =
       known ? box_termination_message(b) : strdup("The container could not be located when the pod was terminated");
   pod_kick(b->pod);
+}
+
+void box_lost(box_t *b) {
+  box_exited(b, 137, false, b->started_us, 0, false);
+  b->lost = true;
 }
 
 /* --- towards its end
@@ -340,9 +346,21 @@ static void on_stop_retry(kg_ctx_t *ctx, void *self, void *arg) {
   pod_kick(b->pod);
 }
 
-/* The end itself comes with the runtime's watch; without it the stop is repeated. */
+static void on_signal_again(kg_ctx_t *ctx, void *self, void *arg) {
+  (void)ctx, (void)self;
+  box_t *b = arg;
+  b->timer = 0;
+  box_signal(b);
+}
+
+/* The end itself comes with the runtime's watch; without it the stop is repeated. A runtime that took another's place
+ * is told what is left of the grace period. */
 static void stop_answered(pod_t *p, box_t *b, const kg_msg_t *m) {
   if (b->state != BOX_RUNNING) return;
+  if (kg_msg_code(m) == KG_EUNAVAILABLE && !b->timer) {
+    b->timer = kg_timer(p->agent->ctx, SIGNAL_RETRY_MS, 0, on_signal_again, b);
+    return;
+  }
   if (kg_msg_type(m) == KG_MSG_ERROR)
     kg_log(p->agent->ctx, KG_LOG_WARN, "container %s in pod %s/%s could not be stopped: %s", b->name, p->ns, p->name,
            kg_msg_text(m));

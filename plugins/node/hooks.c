@@ -5,10 +5,13 @@
 #include "node.h"
 #include "wire.h"
 
+enum { AGAIN_MS = 50 };
+
 typedef struct hook {
   box_t *box;
   hook_fn done;
-  uint64_t call, timer;
+  const char *name; /* literal */
+  uint64_t call, timer, again;
   int64_t exit; /* of a command; -1: not yet */
   wire_t wire;
   bool https, connected, fell_back; /* it was to be HTTPS, and nobody spoke that */
@@ -30,6 +33,7 @@ void hook_cancel(box_t *b) {
   b->hook_running = false;
   if (h->call) kg_cancel(ctx, h->call);
   kg_timer_cancel(ctx, h->timer);
+  kg_timer_cancel(ctx, h->again);
   wire_close(&h->wire, ctx);
   free(h->host);
   kube_buf_free(&h->out);
@@ -54,8 +58,21 @@ static void on_timeout(kg_ctx_t *ctx, void *self, void *arg) {
 /* --- exec
  * -------------------------------------------------------------------------------------------------------------- */
 
-static void on_exec(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
+static kg_view_t action_of(const hook_t *h, const char *kind) {
+  return kg_view_path(box_spec(h->box), "lifecycle", h->name, kind, NULL);
+}
+
+static void run_exec(hook_t *h);
+
+static void on_again(kg_ctx_t *ctx, void *self, void *arg) {
   (void)ctx, (void)self;
+  hook_t *h = arg;
+  h->again = 0;
+  run_exec(h);
+}
+
+static void on_exec(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
+  (void)self;
   hook_t *h = arg;
   char text[64];
   if (kg_msg_type(m) == KG_MSG_ITEM) {
@@ -64,15 +81,19 @@ static void on_exec(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
     return;
   }
   h->call = 0;
+  if (kg_msg_code(m) == KG_EUNAVAILABLE) { /* the runtime was replaced: hooks run once, or once more */
+    h->again = kg_timer(ctx, AGAIN_MS, 0, on_again, h);
+    return;
+  }
   snprintf(text, sizeof text, "command exited with %lld", (long long)h->exit);
   finish(h, kg_msg_type(m) == KG_MSG_ERROR ? kg_msg_text(m) : h->exit ? text : NULL);
 }
 
-static void run_exec(hook_t *h, kg_view_t exec) {
+static void run_exec(hook_t *h) {
   kg_pack_t k = kg_pack();
   kg_pack_map(&k);
   kg_pack_kv_str(&k, "id", h->box->id);
-  kg_pack_kv_view(&k, "command", kg_view_get(exec, "command"));
+  kg_pack_kv_view(&k, "command", kg_view_get(action_of(h, "exec"), "command"));
   kg_pack_kv_bool(&k, "stdout", true);
   kg_pack_kv_bool(&k, "stderr", true);
   kg_pack_end(&k);
@@ -185,7 +206,7 @@ void box_run_hook(box_t *b, const char *name, int64_t timeout_ms, hook_fn done) 
   hook_t *h = any ? calloc(1, sizeof *h) : NULL;
   if (!any && kg_view_count(spec)) return done(b, "invalid handler"); /* tcpSocket: it never was one */
   if (!h) return done(b, any ? "out of memory" : NULL);
-  *h = (hook_t){.box = b, .done = done, .wire = {.fd = -1}};
+  *h = (hook_t){.box = b, .done = done, .name = name, .wire = {.fd = -1}};
   b->hook = h;
   int64_t slept = kg_view_int(kg_view_get(sleep, "seconds"), 0) * 1000;
   if (kg_view_there(sleep) && (timeout_ms < 0 || slept <= timeout_ms)) {
@@ -194,7 +215,7 @@ void box_run_hook(box_t *b, const char *name, int64_t timeout_ms, hook_fn done) 
   }
   if (timeout_ms >= 0) h->timer = kg_timer(ctx, timeout_ms, 0, on_timeout, h);
   if (kg_view_there(exec))
-    run_exec(h, exec);
+    run_exec(h);
   else if (kg_view_there(http))
     run_http(h, http);
 }

@@ -135,6 +135,7 @@ static kg_doc_t *image_args(const box_t *b) {
 }
 
 static void pulled(pod_t *p, box_t *b, const kg_msg_t *m) {
+  if (kg_msg_code(m) == KG_ECANCELLED) return retry_in(b, SOON_MS); /* the runtime leaves: its successor begins anew */
   if (kg_msg_type(m) != KG_MSG_REPLY) return pull_failed(b, kg_msg_text(m));
   b->pull_call = pod_call(p, b, "image.status", image_args(b), 0, pulled_status);
 }
@@ -226,8 +227,9 @@ static void started(pod_t *p, box_t *b, const kg_msg_t *m) {
     return;
   }
   if (kg_msg_type(m) == KG_MSG_REPLY) return box_is_running(b, kg_view_int(kg_view_get(kg_msg_args(m), "started"), 0));
-  if (!not_there(m)) return start_failed(b, m);
   agent_relist(b->pod->agent, SOON_MS);
+  if (kg_msg_code(m) == KG_ENOTFOUND) return box_lost(b); /* the runtime that made it is another's predecessor */
+  if (!not_there(m)) return start_failed(b, m);
   retry_in(b, SOON_MS);
 }
 
@@ -245,7 +247,7 @@ static void now_made(box_t *b, const char *id) {
     b->attempt++;
   }
   b->state = BOX_NONE;
-  b->renewing = false;
+  b->renewing = b->lost = false;
   b->in_sandbox = b->pod->sandbox_attempt;
   set_str(&b->id, strdup(id));
 }

@@ -76,6 +76,7 @@ struct box {
   char *pull_error; /* NULL: the last one went well */
   uint64_t timer, pull_call;
   bool stopping, hook_running, hook_done; /* hook: postStart; done: ran, or there is none */
+  bool lost;                              /* its end came with the runtime's: no reason to wait with the next one */
   bool awaits_turn;                       /* it is to end, its preStop hook is over, and others end before it */
   bool renewing; /* it was ended so that the next one comes, whatever its restart policy says of its end */
   int64_t stop_grace_ms, stop_began_ms;
@@ -277,6 +278,7 @@ int64_t box_grace(const box_t *b);                  /* ms that its pod gives it 
 void box_renew(box_t *b, int64_t grace_ms);         /* box_stop, and then the next one */
 void box_follow_image(box_t *b);                    /* its spec names another image: it is made anew of that one */
 void box_exited(box_t *b, int64_t exit, bool oom, int64_t started_us, int64_t finished_us, bool known);
+void box_lost(box_t *b); /* the runtime that had it has gone, or forgot everything */
 void box_wait(box_t *b, const char *reason, const char *fmt, ...) KG_PRINTF(3, 4);
 void box_id(const pod_t *p, const char *name, int64_t attempt, char *buf, size_t n);
 enum { SHOWN_ID = 65 };

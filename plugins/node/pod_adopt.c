@@ -185,9 +185,29 @@ static void sandbox_lost(pod_t *p) {
   set_str(&p->ip, NULL);
 }
 
+/* The runtime does not know the sandbox: it is another one, or has lost everything. Containers ended with it, not of
+ * themselves; what failed or was waited for there may go well here. */
+static void lost_with_runtime(pod_t *p) {
+  for (size_t i = 0; i < p->nboxes; i++) {
+    box_t *b = p->boxes[i];
+    if (b->state == BOX_RUNNING) box_lost(b);
+    b->retry_ms = b->pull_ms = 0;
+  }
+}
+
+/* Nothing of it would run again: it needs no sandbox for that. */
+static bool is_over(const pod_t *p) {
+  for (size_t i = 0; i < p->nboxes; i++)
+    if (p->boxes[i]->kind == BOX_MAIN && (p->boxes[i]->state != BOX_EXITED || box_restarts(p->boxes[i]))) return false;
+  return true;
+}
+
 void pod_relisted(pod_t *p, kg_view_t list, int64_t asked_us) {
+  bool known = p->sandbox != SB_READY || kg_view_there(sandbox_in(list, kg_str(p->sandbox_id)));
+  if (!known) lost_with_runtime(p);
   for (size_t i = 0; i < p->nboxes; i++) relist_box(p->boxes[i], list, asked_us);
   if (p->sandbox != SB_READY) return;
   kg_view_t s = latest_sandbox(p, list);
   if (!kg_str_is(VIEW_STR(s, "id"), p->sandbox_id) || !kg_str_is(VIEW_STR(s, "state"), "ready")) sandbox_lost(p);
+  if (p->sandbox == SB_NONE && is_over(p)) p->finished = true;
 }

@@ -472,3 +472,9 @@ void fake_reboot(void) {
   }
   pthread_mutex_unlock(&mutex);
 }
+
+void fake_forget(void) {
+  pthread_mutex_lock(&mutex);
+  memset(things, 0, sizeof things);
+  pthread_mutex_unlock(&mutex);
+}

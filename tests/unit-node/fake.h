@@ -23,5 +23,7 @@ void fake_refuse_updates(bool refuse);
 int fake_running(void);
 /* Everything is lost, as after a start of the machine. */
 void fake_reboot(void);
+/* Nothing is known any more, as after another runtime took the place. */
+void fake_forget(void);
 
 #endif
