@@ -234,14 +234,16 @@ static kube_node_t *mounts(bundle_t *b) {
       add_image(b, list, it.value, images++);
       continue;
     }
+    kg_str_t from = kg_view_str(kg_view_get(it.value, "hostPath"));
+    if (propagation_check(b->c, from, way, b->err) < 0) b->failed = true;
     const char *propagation = kg_str_is(way, "Bidirectional")     ? "rshared"
                               : kg_str_is(way, "HostToContainer") ? "rslave"
                                                                   : "rprivate";
     const char *writing = kg_view_bool(kg_view_get(it.value, "recursiveReadOnly"), false) ? "rro"
                           : kg_view_bool(kg_view_get(it.value, "readOnly"), false)        ? "ro"
                                                                                           : "rw";
-    add_mount(b, list, kg_view_str(kg_view_get(it.value, "path")), "bind",
-              kg_view_str(kg_view_get(it.value, "hostPath")), OPTIONS("rbind", propagation, writing));
+    add_mount(b, list, kg_view_str(kg_view_get(it.value, "path")), "bind", from,
+              OPTIONS("rbind", propagation, writing));
   }
   return list;
 }

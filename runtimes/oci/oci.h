@@ -187,6 +187,9 @@ void leftovers_remove(oci_t *o);           /* what no record speaks of */
 /* Writes config.json of the container into dir; says in c whom it runs as. */
 int bundle_write(oci_t *o, const sandbox_t *s, container_t *c, kg_view_t args, const image_t *image, const char *dir,
                  kg_error_t *err);
+/* propagation.c: whether the mount in which `from` lies lets others pass that way (Bidirectional, HostToContainer). */
+int propagation_check(const container_t *c, kg_str_t from, kg_str_t way, kg_error_t *err);
+
 /* bundle_volumes.c: calls add with each volume of the image's configuration that none of `mounts` covers: its path in
  * the container whose root is mounted at `root`, and on this machine. */
 typedef void (*volume_fn)(void *arg, kg_str_t path, const char *place);

@@ -127,6 +127,35 @@ described=$(k describe pod probed)
 expect "Container web failed liveness probe, will be restarted" "$described"
 expect "Liveness probe failed: cat: can't open '/alive'" "$described"
 
+say "mounts pass between host and container where the host's mount is shared; elsewhere the container does not start"
+for kind in shared private; do
+  mkdir -p "$DATA/$kind"
+  mount --bind "$DATA/$kind" "$DATA/$kind"
+  mount --make-$kind "$DATA/$kind"
+  for way in Bidirectional HostToContainer; do
+    k apply -f - <<YAML
+apiVersion: v1
+kind: Pod
+metadata: {name: $(tr A-Z a-z <<<"$kind-$way")}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - {name: c, image: kogge/busybox, imagePullPolicy: Never, command: [sleep, '3600'], securityContext: {privileged: true}, volumeMounts: [{name: v, mountPath: /v, mountPropagation: $way}]}
+  volumes: [{name: v, hostPath: {path: $DATA/$kind}}]
+YAML
+  done
+done
+k wait --for=condition=Ready pod/shared-bidirectional pod/shared-hosttocontainer --timeout=30s
+k exec shared-bidirectional -- sh -c 'mkdir /v/m; mount -t tmpfs m /v/m; echo seen >/v/m/f'
+[ "$(cat "$DATA/shared/m/f")" = seen ] && [ "$(k exec shared-hosttocontainer -- cat /v/m/f)" = seen ] || fail "a mount of a container is not seen"
+for pod in private-bidirectional:shared private-hosttocontainer:shared\ or\ slave; do
+  eventually 20 sh -c "'$KUBECTL' describe pod ${pod%%:*} | grep -q 'Warning  Failed .*Error: failed to generate container .* path \"$DATA/private\" is mounted on \"$DATA/private\" but it is not a ${pod#*:} mount'"
+  [ "$(k get pod ${pod%%:*} -o jsonpath='{.status.containerStatuses[0].state.waiting.reason}')" = CreateContainerError ] || fail "$(k describe pod "${pod%%:*}")"
+done
+umount "$DATA/shared/m"
+k delete pod --grace-period=1 --timeout=30s shared-bidirectional shared-hosttocontainer private-bidirectional private-hosttocontainer
+umount "$DATA/shared" "$DATA/private"
+
 say "a volume's files go with its pod"
 disk=$(find "$DATA/pods" -type d -path '*empty-dir/disk')
 [ -f "$disk/file" ] || fail "no file in $disk"
