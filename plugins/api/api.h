@@ -317,8 +317,8 @@ struct write {
   bool removes;                                    /* the object goes with this write */
   int code;                                        /* 200, 201 */
   fault_t fault;
-  uint32_t cluster_ip, node_ports[16]; /* taken for this write: given back if it fails */
-  unsigned nnode_ports;
+  uint32_t cluster_ip; /* taken for this write, as the ports: given back if it fails */
+  struct kept_port *node_ports;
   write_t *charged_next, **charged_at; /* in api->charged; NULL: not in it */
   const char *manager;                 /* from within: who owns what it changes; NULL: the api */
   void (*then)(write_t *w, void *arg); /* from within: instead of an answer; w->fault says how it went */

@@ -74,12 +74,18 @@ void services_seen(api_t *api, kg_view_t service, bool there) {
   see_port(s, kg_view_int(kg_view_get(spec, "healthCheckNodePort"), 0), there);
 }
 
+typedef struct kept_port { /* in the write's arena */
+  struct kept_port *next;
+  uint32_t port;
+} kept_port_t;
+
 /* Gives back what this try took and nobody got. */
 void service_undo(write_t *w) {
   services_t *s = w->q.api->services;
   if (w->cluster_ip) set_bit(s->ips, w->cluster_ip, false);
-  for (unsigned i = 0; i < w->nnode_ports; i++) set_bit(s->ports, w->node_ports[i] - PORT_LOW, false);
-  w->cluster_ip = w->nnode_ports = 0;
+  for (const kept_port_t *k = w->node_ports; k; k = k->next) set_bit(s->ports, k->port - PORT_LOW, false);
+  w->cluster_ip = 0;
+  w->node_ports = NULL;
 }
 
 static bool invalid(write_t *w, const char *field, const char *fmt, ...) KG_PRINTF(3, 4);
@@ -94,6 +100,17 @@ static bool invalid(write_t *w, const char *field, const char *fmt, ...) {
   return fault_invalid(&w->fault, w->q.r, w->q.name, causes);
 }
 
+/* The lowest of a range are for those who ask for one: who takes any gets them last. (KEP-3070, KEP-3668) */
+static uint32_t band(uint32_t n, uint32_t part, uint32_t most) {
+  uint32_t lowest = n / part < 16 ? 16 : n / part;
+  return n <= 16 ? 0 : lowest < most ? lowest : most;
+}
+
+/* The k-th of n to try: those above the low ones from `start` on, then these. */
+static uint32_t kth(uint32_t k, uint32_t start, uint32_t low, uint32_t n) {
+  return k < n - low ? low + (start + k) % (n - low) : k - (n - low);
+}
+
 /* --- cluster addresses ------------------------------------------------------------------------------------------- */
 
 static bool take_ip(write_t *w, uint32_t i) {
@@ -106,9 +123,9 @@ static bool take_ip(write_t *w, uint32_t i) {
 
 static bool free_ip(write_t *w, char text[32]) {
   services_t *s = w->q.api->services;
-  uint32_t start = (uint32_t)(kg_random(w->q.ctx) % s->size);
+  uint32_t start = (uint32_t)(kg_random(w->q.ctx) % s->size), low = band(s->size, 16, 256);
   for (uint32_t k = 0; k < s->size; k++) {
-    uint32_t i = (start + k) % s->size;
+    uint32_t i = kth(k, start, low, s->size);
     if (i < 2 || !take_ip(w, i)) continue; /* the first address is the API's own */
     struct in_addr addr = {htonl(s->net + i)};
     inet_ntop(AF_INET, &addr, text, 32);
@@ -152,8 +169,11 @@ static bool cluster_ip(write_t *w, kube_node_t *spec) {
 /* --- node ports -------------------------------------------------------------------------------------------------- */
 
 static void keep_port(write_t *w, uint32_t port) {
+  kept_port_t *k = kube_arena_alloc(w->arena, sizeof *k);
+  if (!k) return;
+  *k = (kept_port_t){w->node_ports, port};
+  w->node_ports = k;
   set_bit(w->q.api->services->ports, port - PORT_LOW, true);
-  if (w->nnode_ports < sizeof w->node_ports / sizeof *w->node_ports) w->node_ports[w->nnode_ports++] = port;
 }
 
 static bool take_port(write_t *w, int64_t wanted, const char *field) {
@@ -168,9 +188,9 @@ static bool take_port(write_t *w, int64_t wanted, const char *field) {
 }
 
 static bool free_port(write_t *w, kube_node_t *at, const char *key) {
-  uint32_t n = PORT_HIGH - PORT_LOW + 1, start = (uint32_t)(kg_random(w->q.ctx) % n);
+  uint32_t n = PORT_HIGH - PORT_LOW + 1, start = (uint32_t)(kg_random(w->q.ctx) % n), low = band(n, 32, 128);
   for (uint32_t k = 0; k < n; k++) {
-    uint32_t i = (start + k) % n;
+    uint32_t i = kth(k, start, low, n);
     if (bit(w->q.api->services->ports, i)) continue;
     keep_port(w, PORT_LOW + i);
     kube_set(w->arena, at, key, kube_int(w->arena, PORT_LOW + i));
@@ -223,8 +243,11 @@ static bool node_port(write_t *w, kube_node_t *list, uint32_t at, const kube_nod
   kube_node_t *port = list->c.items[at];
   int64_t now = kube_node_int(kube_get(port, "nodePort"), 0);
   char field[64];
-  if (!now && (now = old_port(old, port) ? old_port(old, port) : twin_port(list, port)))
-    kube_set(w->arena, port, "nodePort", kube_int(w->arena, now));
+  if (!now) {
+    now = old_port(old, port);
+    if (!now) now = twin_port(list, port);
+    if (now) kube_set(w->arena, port, "nodePort", kube_int(w->arena, now));
+  }
   if (!now) return free_port(w, port, "nodePort");
   if (has_port(old, now) || taken_before(list, at, now)) return true;
   snprintf(field, sizeof field, "spec.ports[%u].nodePort", at);

@@ -154,6 +154,8 @@ static void warn_of_what_rests(write_t *w, const kube_node_t *object) {
       warn_once(w, "x-kubernetes-validations: rules in CEL are kept, but not evaluated by this server");
   } else if (!strcmp(w->q.r->group, "admissionregistration.k8s.io")) {
     warn_once(w, kube_arena_fmt(w->arena, "%s: it is kept, but not asked by this server", kind));
+  } else if (is_resource(w->q.r, "networking.k8s.io", "networkpolicies")) {
+    warn_once(w, "NetworkPolicy: it is kept, but the network of this server lets all through");
   } else if (is_resource(w->q.r, "apiregistration.k8s.io", "apiservices")) {
     if (kube_path(object, "spec", "service", NULL))
       warn_once(w, "APIService: it is kept, but this server passes no request on to its service");

@@ -63,6 +63,17 @@ refuse "'-', '_' or '.', and must start and end" with_search a_.example.com
 say "the API over its own Service from a pod"
 expect "ok" "$(in_client 'curl -skf --max-time 5 https://kubernetes.default.svc/healthz')"
 
+say "what a write that did not come about had taken is free again"
+many() { # NAME OPTION...: a Service of twenty node ports, of those that only who asks for them gets
+  local name=$1
+  shift
+  jq -n --arg name "$name" '{apiVersion: "v1", kind: "Service", metadata: {name: $name}, spec: {type: "NodePort",
+    ports: [range(20) | {name: "p\(.)", port: (. + 1), nodePort: (. + 30000)}]}}' | k create -f - "$@"
+}
+many tried --dry-run=server
+expect "service/many created" "$(many many)"
+k delete service many
+
 say "from a machine outside"
 machine_outside 0
 outside=$(ip netns exec "$BRIDGE-out" curl -sf --max-time 3 "http://$here:$port/" || true)
