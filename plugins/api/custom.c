@@ -180,12 +180,6 @@ static custom_version_t *version_of(custom_t *k, kg_str_t name) {
   return v;
 }
 
-static bool condition_holds(kg_view_t definition, const char *type) {
-  for (kg_iter_t it = kg_iter(kg_view_path(definition, "status", "conditions", NULL)); kg_iter_next(&it);)
-    if (kg_str_is(arg_str(it.value, "type"), type)) return kg_str_is(arg_str(it.value, "status"), "True");
-  return false;
-}
-
 static const char *storage_of(kube_arena_t *a, kg_view_t versions) {
   for (kg_iter_t it = kg_iter(versions); kg_iter_next(&it);)
     if (kg_view_bool(kg_view_get(it.value, "storage"), false)) return text(a, kg_view_get(it.value, "name"));
@@ -265,7 +259,7 @@ static void take(api_t *api, const object_t *o) {
   if (!k) return;
   k->arena = kube_arena_new();
   k->doc = kg_doc_ref(o->doc);
-  k->established = condition_holds(object_view(o), "Established");
+  k->established = kube_condition_holds(object_view(o), "Established");
   k->deleting = kube_deleting(object_view(o));
   compile(api, k);
   ensure_collection(api, k);

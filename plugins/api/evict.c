@@ -53,12 +53,6 @@ static object_t *budget_of(write_t *w, kg_view_t pod, size_t *n) {
   return found;
 }
 
-static bool is_ready(kg_view_t pod) {
-  for (kg_iter_t it = kg_iter(kg_view_path(pod, "status", "conditions", NULL)); kg_iter_next(&it);)
-    if (kg_str_is(arg_str(it.value, "type"), "Ready")) return kg_str_is(arg_str(it.value, "status"), "True");
-  return false;
-}
-
 static bool needs_no_budget(kg_view_t pod) {
   kg_str_t phase = kg_view_str(kg_view_path(pod, "status", "phase", NULL));
   return kube_deleting(pod) || kg_str_is(phase, "Pending") || kg_str_is(phase, "Succeeded") ||
@@ -70,7 +64,7 @@ static bool is_unhealthy_enough(kg_view_t budget, kg_view_t pod) {
   kg_view_t status = kg_view_get(budget, "status");
   int64_t healthy = kg_view_int(kg_view_get(status, "currentHealthy"), 0),
           desired = kg_view_int(kg_view_get(status, "desiredHealthy"), 0);
-  if (is_ready(pod)) return false;
+  if (kube_condition_holds(pod, "Ready")) return false;
   if (kg_str_is(kg_view_str(kg_view_path(budget, "spec", "unhealthyPodEvictionPolicy", NULL)), "AlwaysAllow"))
     return true;
   return healthy >= desired && desired > 0;

@@ -26,9 +26,7 @@ static const struct signer *signer_of(kg_view_t csr) {
 }
 
 static bool has_condition(kg_view_t csr, const char *type) {
-  for (kg_iter_t it = kg_iter(kg_view_path(csr, "status", "conditions", NULL)); kg_iter_next(&it);)
-    if (kg_str_is(kg_view_str(kg_view_get(it.value, "type")), type)) return true;
-  return false;
+  return kg_view_there(kube_condition_of(csr, type));
 }
 
 static bool usages_fit(const struct signer *s, kg_view_t usages) {

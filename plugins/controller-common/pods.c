@@ -9,14 +9,10 @@ bool ctl_pod_active(kg_view_t pod) {
 }
 
 bool ctl_pod_ready(kg_view_t pod, int64_t *since_us) {
-  kg_view_t conditions = kg_view_path(pod, "status", "conditions", NULL);
-  for (kg_iter_t it = kg_iter(conditions); kg_iter_next(&it);) {
-    if (!kg_str_is(kg_view_str(kg_view_get(it.value, "type")), "Ready")) continue;
-    if (since_us) *since_us = 0;
-    if (since_us) kube_time_parse(kg_view_str(kg_view_get(it.value, "lastTransitionTime")), since_us);
-    return kg_str_is(kg_view_str(kg_view_get(it.value, "status")), "True");
-  }
-  return false;
+  kg_view_t ready = kube_condition_of(pod, "Ready");
+  if (since_us) *since_us = 0;
+  if (since_us) kube_time_parse(kg_view_str(kg_view_get(ready, "lastTransitionTime")), since_us);
+  return kg_str_is(kg_view_str(kg_view_get(ready, "status")), "True");
 }
 
 bool ctl_pod_available(kg_view_t pod, int64_t min_ready_s, int64_t now_us, int64_t *wait_ms) {

@@ -4,12 +4,8 @@
 #include "cronjob.h"
 
 kg_str_t job_end(kg_view_t job) {
-  for (kg_iter_t it = kg_iter(kg_view_path(job, "status", "conditions", NULL)); kg_iter_next(&it);) {
-    kg_str_t type = kg_view_str(kg_view_get(it.value, "type"));
-    if ((kg_str_is(type, "Complete") || kg_str_is(type, "Failed")) &&
-        kg_str_is(kg_view_str(kg_view_get(it.value, "status")), "True"))
-      return type;
-  }
+  if (kube_condition_holds(job, "Complete")) return KG_STR("Complete");
+  if (kube_condition_holds(job, "Failed")) return KG_STR("Failed");
   return (kg_str_t){NULL, 0};
 }
 

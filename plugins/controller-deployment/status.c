@@ -79,15 +79,12 @@ static void judge_progress(pass_t *p, const kube_node_t *status) {
 }
 
 static bool take_failure(pass_t *p, const set_t *s) {
-  for (kg_iter_t it = kg_iter(kg_view_path(s->object, "status", "conditions", NULL)); kg_iter_next(&it);) {
-    if (!kg_str_is(kg_view_str(kg_view_get(it.value, "type")), "ReplicaFailure")) continue;
-    kube_node_t *c = kube_tree_parse(p->arena, it.value);
-    kube_set(p->arena, c, "lastUpdateTime",
-             kube_strn(p->arena, kg_view_str(kg_view_get(it.value, "lastTransitionTime"))));
-    kube_push(p->arena, p->conditions, c);
-    return true;
-  }
-  return false;
+  kg_view_t failure = kube_condition_of(s->object, "ReplicaFailure");
+  if (!kg_view_there(failure)) return false;
+  kube_node_t *c = kube_tree_parse(p->arena, failure);
+  kube_set(p->arena, c, "lastUpdateTime", kube_strn(p->arena, kg_view_str(kg_view_get(failure, "lastTransitionTime"))));
+  kube_push(p->arena, p->conditions, c);
+  return true;
 }
 
 /* A set that cannot make its pods says so in its own condition; the newest one is heard first. */

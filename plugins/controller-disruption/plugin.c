@@ -40,15 +40,12 @@ static char *stale_key(kg_view_t pod, char buf[CTL_KEY_MAX]) {
 static int64_t stale_in(kg_ctx_t *ctx, kg_view_t pod) {
   int64_t since;
   if (kube_deleting(pod) || has_ended(pod)) return -1;
-  for (kg_iter_t it = kg_iter(kg_view_path(pod, "status", "conditions", NULL)); kg_iter_next(&it);) {
-    if (!kg_str_is(kg_view_str(kg_view_get(it.value, "type")), "DisruptionTarget")) continue;
-    if (!kg_str_is(kg_view_str(kg_view_get(it.value, "status")), "True")) return -1;
-    if (kg_str_is(kg_view_str(kg_view_get(it.value, "reason")), "TerminationByKubelet")) return -1;
-    if (kube_time_parse(kg_view_str(kg_view_get(it.value, "lastTransitionTime")), &since)) return 0;
-    int64_t left = (since + STALE_US - kg_wall_us(ctx)) / 1000;
-    return left > 0 ? left : 0;
-  }
-  return -1;
+  kg_view_t target = kube_condition_of(pod, "DisruptionTarget");
+  if (!kg_str_is(kg_view_str(kg_view_get(target, "status")), "True")) return -1;
+  if (kg_str_is(kg_view_str(kg_view_get(target, "reason")), "TerminationByKubelet")) return -1;
+  if (kube_time_parse(kg_view_str(kg_view_get(target, "lastTransitionTime")), &since)) return 0;
+  int64_t left = (since + STALE_US - kg_wall_us(ctx)) / 1000;
+  return left > 0 ? left : 0;
 }
 
 static void on_pod(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg) {

@@ -51,7 +51,6 @@ watched_t *watched_find(const nlc_t *c, kg_str_t name); /* NULL: none */
 void watched_free(nlc_t *c);
 /* No node is ready: then the fault is more likely ours than theirs, and nothing is evicted. */
 bool all_disrupted(const nlc_t *c);
-kg_view_t condition_of(kg_view_t object, const char *type); /* of a node or pod; absent */
 kg_str_t condition_status(kg_view_t object, const char *type);
 
 /* health.c */

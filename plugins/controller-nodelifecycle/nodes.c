@@ -5,14 +5,8 @@
 
 #include "lifecycle.h"
 
-kg_view_t condition_of(kg_view_t object, const char *type) {
-  for (kg_iter_t it = kg_iter(kg_view_path(object, "status", "conditions", NULL)); kg_iter_next(&it);)
-    if (kg_str_is(kg_view_str(kg_view_get(it.value, "type")), type)) return it.value;
-  return (kg_view_t){0};
-}
-
 kg_str_t condition_status(kg_view_t object, const char *type) {
-  return kg_view_str(kg_view_get(condition_of(object, type), "status"));
+  return kg_view_str(kg_view_get(kube_condition_of(object, type), "status"));
 }
 
 watched_t *watched_find(const nlc_t *c, kg_str_t name) {
@@ -88,8 +82,8 @@ static void forget(kg_ctx_t *ctx, nlc_t *c, watched_t *w) {
 }
 
 static bool heartbeat_changed(kg_view_t old, kg_view_t now) {
-  return !kg_str_eq(kg_view_str(kg_view_get(condition_of(old, "Ready"), "lastHeartbeatTime")),
-                    kg_view_str(kg_view_get(condition_of(now, "Ready"), "lastHeartbeatTime")));
+  return !kg_str_eq(kg_view_str(kg_view_get(kube_condition_of(old, "Ready"), "lastHeartbeatTime")),
+                    kg_view_str(kg_view_get(kube_condition_of(now, "Ready"), "lastHeartbeatTime")));
 }
 
 void on_node(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg) {

@@ -42,13 +42,10 @@ static bool has_node(const pgc_t *c, kg_view_t pod) {
 
 /* Somebody has said that the node is not ready and will not come back as it is. */
 static bool is_out_of_service(kg_view_t node) {
-  bool taint = false, ready = false;
+  bool taint = false;
   for (kg_iter_t it = kg_iter(kg_view_path(node, "spec", "taints", NULL)); kg_iter_next(&it);)
     taint |= kg_str_is(kg_view_str(kg_view_get(it.value, "key")), "node.kubernetes.io/out-of-service");
-  for (kg_iter_t it = kg_iter(kg_view_path(node, "status", "conditions", NULL)); kg_iter_next(&it);)
-    ready |= kg_str_is(kg_view_str(kg_view_get(it.value, "type")), "Ready") &&
-             kg_str_is(kg_view_str(kg_view_get(it.value, "status")), "True");
-  return taint && !ready;
+  return taint && !kube_condition_holds(node, "Ready");
 }
 
 static bool is_stranded(const pgc_t *c, kg_view_t pod) {

@@ -112,7 +112,9 @@ static const char *refused_ports(const pod_t *p, char **message) {
 
 const char *pod_too_big(const pod_t *p, char **message) {
   kube_arena_t *ar = kube_arena_new();
-  const char *reason = refused_amount(p, kube_get(node_facts(p->agent, ar), "allocatable"), message);
+  kube_node_t *status = kube_map(ar);
+  node_resources(p->agent, ar, status);
+  const char *reason = refused_amount(p, kube_get(status, "allocatable"), message);
   kube_arena_free(ar);
   return reason;
 }

@@ -14,31 +14,29 @@ static void grant(pod_t *p, kg_doc_t *doc) {
   set_str(&p->deferred, NULL);
 }
 
-kg_view_t pod_allocated(const pod_t *p) {
-  return kg_view_get(kg_view_of(p->allocated ? p->allocated : p->doc), "spec");
+kg_doc_t *pod_granted(const pod_t *p) {
+  return p->allocated ? p->allocated : p->doc;
 }
 
-static kg_view_t named(kg_view_t list, kg_str_t name) {
-  for (kg_iter_t it = kg_iter(list); kg_iter_next(&it);)
-    if (kg_str_eq(VIEW_STR(it.value, "name"), name)) return it.value;
-  return (kg_view_t){0};
+kg_view_t pod_allocated(const pod_t *p) {
+  return kg_view_get(kg_view_of(pod_granted(p)), "spec");
 }
 
 kg_view_t box_allocated(const box_t *b) {
-  kg_view_t c = named(kg_view_get(pod_allocated(b->pod), box_list(b)), kg_str(b->name));
+  kg_view_t c = kube_list_find(kg_view_get(pod_allocated(b->pod), box_list(b)), "name", kg_str(b->name));
   return kg_view_there(c) ? c : box_spec(b);
 }
 
-static bool same(kg_view_t a, kg_view_t b) {
+bool amounts_same(kg_view_t a, kg_view_t b) {
   return (!kg_view_count(a) && !kg_view_count(b)) || kg_view_equal(a, b);
 }
 
 static bool asks_the_same(kg_view_t a, kg_view_t b) {
-  if (!same(kg_view_get(a, "resources"), kg_view_get(b, "resources"))) return false;
+  if (!amounts_same(kg_view_get(a, "resources"), kg_view_get(b, "resources"))) return false;
   for (size_t i = 0; i < 2; i++)
     for (kg_iter_t it = kg_iter(kg_view_get(a, lists[i])); kg_iter_next(&it);) {
-      kg_view_t other = named(kg_view_get(b, lists[i]), VIEW_STR(it.value, "name"));
-      if (!same(kg_view_get(it.value, "resources"), kg_view_get(other, "resources"))) return false;
+      kg_view_t other = kube_list_find(kg_view_get(b, lists[i]), "name", VIEW_STR(it.value, "name"));
+      if (!amounts_same(kg_view_get(it.value, "resources"), kg_view_get(other, "resources"))) return false;
     }
   return true;
 }
@@ -134,7 +132,8 @@ void pod_allocation_found(pod_t *p) {
     kube_node_t *list = kube_path(object, "spec", lists[i], NULL);
     kg_view_t statuses = kg_view_path(pod_object(p), "status", shown[i], NULL);
     for (uint32_t n = 0; list && n < list->c.n; n++)
-      differs |= take_back(ar, list->c.items[n], named(statuses, kube_node_str(kube_get(list->c.items[n], "name"))));
+      differs |= take_back(ar, list->c.items[n],
+                           kube_list_find(statuses, "name", kube_node_str(kube_get(list->c.items[n], "name"))));
   }
   kg_doc_t *doc = differs ? kube_tree_doc(object) : kg_doc_ref(p->doc);
   if (doc && *p->start_time) grant(p, doc);

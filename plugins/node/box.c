@@ -79,9 +79,7 @@ box_t *pod_box(const pod_t *p, kg_str_t name) {
 }
 
 kg_view_t box_spec(const box_t *b) {
-  for (kg_iter_t it = kg_iter(kg_view_get(pod_spec(b->pod), box_list(b))); kg_iter_next(&it);)
-    if (kg_str_is(VIEW_STR(it.value, "name"), b->name)) return it.value;
-  return (kg_view_t){0};
+  return kube_list_find(kg_view_get(pod_spec(b->pod), box_list(b)), "name", kg_str(b->name));
 }
 
 void box_id(const pod_t *p, const char *name, int64_t attempt, char *buf, size_t n) {

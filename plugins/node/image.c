@@ -31,7 +31,7 @@ static kg_view_t image_volume(const box_t *b, unsigned n) {
   return (kg_view_t){0};
 }
 
-/* The one that is looked for now: those of volumes come first, then its own. */
+/* The one that is next to be there: those of volumes come first, then its own. */
 static kg_str_t image_of(const box_t *b) {
   return b->images_left ? VIEW_STR(image_volume(b, b->images_left), "reference") : VIEW_STR(box_spec(b), "image");
 }

@@ -170,9 +170,7 @@ static void pack_mount(kg_pack_t *out, const char *from, kg_str_t to, const moun
 }
 
 kg_view_t volume_named(const pod_t *p, kg_str_t name) {
-  for (kg_iter_t it = kg_iter(kg_view_get(pod_spec(p), "volumes")); kg_iter_next(&it);)
-    if (kg_str_eq(kg_view_str(kg_view_get(it.value, "name")), name)) return it.value;
-  return (kg_view_t){0};
+  return kube_list_find(kg_view_get(pod_spec(p), "volumes"), "name", name);
 }
 
 /* The runtime mounts it: only there is known where an image lies. */

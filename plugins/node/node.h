@@ -332,10 +332,12 @@ char *resource_value(pod_t *p, kg_view_t ref, const box_t *b, kg_error_t *err);
 
 /* resize.c, allocate.c: a new spec's resources are granted if the node has them; what runs then follows. */
 void pod_allocate(pod_t *p);
-void pod_allocation_found(pod_t *p);     /* after a restart: what the status says it was granted */
-void pods_allocate_again(agent_t *a);    /* something has become free */
-kg_view_t pod_allocated(const pod_t *p); /* the spec with what it was granted */
-kg_view_t box_allocated(const box_t *b); /* the container in it */
+void pod_allocation_found(pod_t *p);         /* after a restart: what the status says it was granted */
+void pods_allocate_again(agent_t *a);        /* something has become free */
+kg_view_t pod_allocated(const pod_t *p);     /* the spec with what it was granted */
+kg_view_t box_allocated(const box_t *b);     /* the container in it */
+kg_doc_t *pod_granted(const pod_t *p);       /* the object it stands in; borrowed */
+bool amounts_same(kg_view_t a, kg_view_t b); /* two "resources"; one that is empty is as none */
 void pod_resize_event(pod_t *p, const char *type, const char *reason, const char *what, const char *error);
 void pod_limits_follow(pod_t *p); /* while it is resized: the group of the whole pod has what it was granted */
 void pod_resize(pod_t *p);        /* has what is running follow what was granted */
@@ -446,6 +448,7 @@ void status_adopt(pod_t *p);         /* times from the API's object */
 void node_register(agent_t *a);
 void node_changed(agent_t *a);                         /* send the node's status soon */
 kube_node_t *node_facts(agent_t *a, kube_arena_t *ar); /* capacity, allocatable, addresses, nodeInfo, ... */
+void node_resources(agent_t *a, kube_arena_t *ar, kube_node_t *status); /* sets capacity and allocatable in it */
 void lease_start(agent_t *a);
 char *host_ip(void); /* malloc'ed */
 void boot_id(char buf[64]);

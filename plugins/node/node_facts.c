@@ -222,7 +222,7 @@ static void extended(agent_t *a, kube_arena_t *ar, kube_node_t *allocatable) {
       kube_setn(ar, allocatable, kg_view_str(it.key), kube_strn(ar, kg_view_str(it.value)));
 }
 
-static void resources(agent_t *a, kube_arena_t *ar, kube_node_t *status) {
+void node_resources(agent_t *a, kube_arena_t *ar, kube_node_t *status) {
   kube_node_t *capacity = kube_map(ar), *allocatable = kube_map(ar);
   long cpus = sysconf(_SC_NPROCESSORS_ONLN);
   int64_t memory = meminfo("MemTotal"), kept = threshold(a, "memory.available", "100Mi", memory);
@@ -247,7 +247,7 @@ int64_t node_allocatable(agent_t *a, const char *resource) {
   kube_arena_t *ar = kube_arena_new();
   kube_node_t *status = kube_map(ar);
   int64_t milli = 0;
-  resources(a, ar, status);
+  node_resources(a, ar, status);
   kube_quantity_milli(kube_node_str(kube_path(status, "allocatable", resource, NULL)), &milli);
   kube_arena_free(ar);
   return milli;
@@ -344,7 +344,7 @@ static void features(agent_t *a, kube_arena_t *ar, kube_node_t *status) {
 kube_node_t *node_facts(agent_t *a, kube_arena_t *ar) {
   kube_node_t *status = kube_map(ar);
   addresses(a, ar, status);
-  resources(a, ar, status);
+  node_resources(a, ar, status);
   /* No daemonEndpoints: nothing listens; what a kubelet serves on its port comes through the API's proxy (page.c). */
   node_info(a, ar, status);
   features(a, ar, status);

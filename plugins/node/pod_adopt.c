@@ -57,9 +57,7 @@ static kg_view_t shown_status(const box_t *b) {
   const char *list = b->kind == BOX_MAIN        ? "containerStatuses"
                      : b->kind == BOX_EPHEMERAL ? "ephemeralContainerStatuses"
                                                 : "initContainerStatuses";
-  for (kg_iter_t it = kg_iter(kg_view_path(pod_object(b->pod), "status", list, NULL)); kg_iter_next(&it);)
-    if (kg_str_is(VIEW_STR(it.value, "name"), b->name)) return it.value;
-  return (kg_view_t){0};
+  return kube_list_find(kg_view_path(pod_object(b->pod), "status", list, NULL), "name", kg_str(b->name));
 }
 
 static void found_running(box_t *b, kg_view_t c) {

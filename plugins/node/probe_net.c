@@ -331,8 +331,8 @@ static void open_socket(probe_net_t *n) {
 int box_port(const box_t *b, kg_view_t port) {
   kg_str_t name = kg_view_str(port);
   if (!name.p) return (int)kg_view_int(port, 0);
-  for (kg_iter_t it = kg_iter(kg_view_get(box_spec(b), "ports")); kg_iter_next(&it);)
-    if (kg_str_eq(VIEW_STR(it.value, "name"), name)) return (int)kg_view_int(kg_view_get(it.value, "containerPort"), 0);
+  kg_view_t found = kube_list_find(kg_view_get(box_spec(b), "ports"), "name", name);
+  if (kg_view_there(found)) return (int)kg_view_int(kg_view_get(found, "containerPort"), 0);
   char text[16];
   snprintf(text, sizeof text, KG_STR_FMT, KG_STR_ARG(name));
   return atoi(text); /* digits in a string are a number, too */

@@ -7,17 +7,8 @@
 enum { TIMEOUT_MS = 10 * 1000, RETRY_MS = 2000 };
 
 static kg_view_t amounts_in(const box_t *b, const kg_doc_t *doc) {
-  for (kg_iter_t it = kg_iter(kg_view_path(kg_view_of(doc), "spec", box_list(b), NULL)); kg_iter_next(&it);)
-    if (kg_str_is(VIEW_STR(it.value, "name"), b->name)) return kg_view_get(it.value, "resources");
-  return (kg_view_t){0};
-}
-
-static kg_doc_t *granted(const box_t *b) {
-  return b->pod->allocated ? b->pod->allocated : b->pod->doc;
-}
-
-static bool same(kg_view_t a, kg_view_t b) {
-  return (!kg_view_count(a) && !kg_view_count(b)) || kg_view_equal(a, b);
+  kg_view_t list = kg_view_path(kg_view_of(doc), "spec", box_list(b), NULL);
+  return kg_view_get(kube_list_find(list, "name", kg_str(b->name)), "resources");
 }
 
 static void set_doc(kg_doc_t **at, kg_doc_t *doc) {
@@ -27,19 +18,19 @@ static void set_doc(kg_doc_t **at, kg_doc_t *doc) {
 }
 
 kg_view_t box_amounts(const box_t *b) {
-  return amounts_in(b, b->state == BOX_RUNNING && b->applied ? b->applied : granted(b));
+  return amounts_in(b, b->state == BOX_RUNNING && b->applied ? b->applied : pod_granted(b->pod));
 }
 
 void box_amounts_apply(box_t *b) {
-  set_doc(&b->applied, granted(b));
+  set_doc(&b->applied, pod_granted(b->pod));
   set_doc(&b->applying, NULL);
   b->resize_retry_ms = 0;
   set_str(&b->resize_error, NULL);
 }
 
 void box_amounts_found(box_t *b, kg_view_t shown) {
-  bool known = same(kg_view_get(shown, "resources"), amounts_in(b, granted(b)));
-  set_doc(&b->applied, known ? granted(b) : NULL);
+  bool known = amounts_same(kg_view_get(shown, "resources"), amounts_in(b, pod_granted(b->pod)));
+  set_doc(&b->applied, known ? pod_granted(b->pod) : NULL);
 }
 
 void box_amounts_free(box_t *b) {
@@ -50,7 +41,7 @@ void box_amounts_free(box_t *b) {
 
 static bool due(const box_t *b) {
   if (b->state != BOX_RUNNING && !b->renewing) return false;
-  return !b->applied || !same(amounts_in(b, b->applied), amounts_in(b, granted(b)));
+  return !b->applied || !amounts_same(amounts_in(b, b->applied), amounts_in(b, pod_granted(b->pod)));
 }
 
 static void updated(pod_t *p, box_t *b, const kg_msg_t *m) {
@@ -73,7 +64,8 @@ static void updated(pod_t *p, box_t *b, const kg_msg_t *m) {
 static bool changed(const box_t *b, const char *kind, kg_str_t resource) {
   char name[64];
   snprintf(name, sizeof name, KG_STR_FMT, KG_STR_ARG(resource));
-  return !kg_str_eq(VIEW_STR(amounts_in(b, b->applied), kind, name), VIEW_STR(amounts_in(b, granted(b)), kind, name));
+  return !kg_str_eq(VIEW_STR(amounts_in(b, b->applied), kind, name),
+                    VIEW_STR(amounts_in(b, pod_granted(b->pod)), kind, name));
 }
 
 static bool wants_restart(const box_t *b) {
@@ -95,7 +87,7 @@ static void resize(box_t *b) {
   pod_t *p = b->pod;
   if (b->resize_retry_ms > kg_now_ms(p->agent->ctx)) return pod_wake(p, b->resize_retry_ms);
   if (wants_restart(b)) return restart(b); /* the next one is made of the new spec */
-  set_doc(&b->applying, granted(b));
+  set_doc(&b->applying, pod_granted(b->pod));
   pod_call(p, b, "runtime.container.update", update_args(b), TIMEOUT_MS, updated);
 }
 
@@ -117,7 +109,7 @@ void pod_resize(pod_t *p) {
     if (due(b))
       resize(b);
     else
-      set_doc(&b->applied, granted(b)); /* so that the old one can go */
+      set_doc(&b->applied, pod_granted(b->pod)); /* so that the old one can go */
   }
   const char *error;
   if (!p->resizing || pod_resizing(p, &error)) return;

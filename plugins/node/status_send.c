@@ -67,9 +67,7 @@ static void containers_ready(pod_t *p, const char *phase) {
 }
 
 static kg_view_t shown_condition(const pod_t *p, kg_str_t type) {
-  for (kg_iter_t it = kg_iter(kg_view_path(pod_object(p), "status", "conditions", NULL)); kg_iter_next(&it);)
-    if (kg_str_eq(VIEW_STR(it.value, "type"), type)) return it.value;
-  return (kg_view_t){0};
+  return kube_list_find(kg_view_path(pod_object(p), "status", "conditions", NULL), "type", type);
 }
 
 /* Readiness gates: conditions of others that must hold. NULL: they do. malloc'ed. */

@@ -209,8 +209,7 @@ static bool is_used(kg_view_t spec, kg_str_t name) {
   static const char *const lists[] = {"containers", "initContainers", "ephemeralContainers"};
   for (size_t i = 0; i < 3; i++)
     for (kg_iter_t c = kg_iter(kg_view_get(spec, lists[i])); kg_iter_next(&c);)
-      for (kg_iter_t m = kg_iter(kg_view_get(c.value, "volumeMounts")); kg_iter_next(&m);)
-        if (kg_str_eq(kg_view_str(kg_view_get(m.value, "name")), name)) return true;
+      if (kg_view_there(kube_list_find(kg_view_get(c.value, "volumeMounts"), "name", name))) return true;
   return false;
 }
 

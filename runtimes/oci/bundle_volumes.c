@@ -15,20 +15,17 @@
 /* The directory as this machine names it, made if it is missing. Links of the image lead no further than its root. 1:
  * the image has something else there, which stays. */
 static int place_of(const char *root, kg_str_t path, char place[PATH_SIZE], kg_error_t *err) {
-  char inside[PATH_MAX], link[64];
+  char inside[PATH_MAX];
   size_t skip = strspn(path.p, "/");
   snprintf(inside, sizeof inside, "%.*s", (int)(path.n - skip), path.p + skip);
   int top = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC), fd = top < 0 ? -1 : tree_dir(top, inside);
-  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-  ssize_t n = fd < 0 ? -1 : readlink(link, place, PATH_SIZE);
-  int why = n >= PATH_SIZE ? ENAMETOOLONG : errno;
+  int why = fd < 0 ? errno : fd_path(fd, place);
   if (fd >= 0) close(fd);
   if (top >= 0) close(top);
   if (fd < 0 && (why == EEXIST || why == ENOTDIR || why == ELOOP)) return 1; /* a file, a link to nowhere */
-  if (n < 0 || n >= PATH_SIZE)
+  if (why)
     return kg_error_set(err, KG_EINTERNAL, "the image's volume %.*s could not be made: %s", CUT_ARG(path),
                         strerror(why));
-  place[n] = '\0';
   return 0;
 }
 

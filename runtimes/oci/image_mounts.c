@@ -18,15 +18,12 @@ static void mount_place(const char *dir, unsigned i, char path[PATH_SIZE]) {
 /* Where in the image it is, after links inside of it: what is at that place of the mount. */
 static int inside(const char *root, const char *sub, char path[PATH_SIZE], kg_error_t *err) {
   struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
-  char link[64];
   int top = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-  int fd = top < 0 ? -1 : (int)syscall(SYS_openat2, top, sub, &how, sizeof how), why = errno;
-  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-  ssize_t n = fd < 0 ? -1 : readlink(link, path, PATH_SIZE - 1);
+  int fd = top < 0 ? -1 : (int)syscall(SYS_openat2, top, sub, &how, sizeof how);
+  int why = fd < 0 ? errno : fd_path(fd, path);
   if (fd >= 0) close(fd);
   if (top >= 0) close(top);
-  if (n < 0) return kg_error_set(err, KG_EINVAL, "the image volume has no path \"%s\": %s", sub, strerror(why));
-  path[n] = 0;
+  if (why) return kg_error_set(err, KG_EINVAL, "the image volume has no path \"%s\": %s", sub, strerror(why));
   return 0;
 }
 

@@ -219,6 +219,7 @@ int record_container(oci_t *o, const container_t *c, kg_error_t *err);
 void records_read(oci_t *o); /* at start: what was there, and how it goes */
 int write_whole(const char *path, const void *data, size_t n, int mode, kg_error_t *err); /* by rename */
 char *read_whole(const char *path, size_t most, size_t *n); /* malloc'ed with a NUL; NULL: cannot be read */
+int fd_path(int fd, char path[PATH_SIZE]);                  /* where an open file lies; 0 or errno */
 int make_dirs(const char *path, int mode, kg_error_t *err);
 
 /* --- list.c

@@ -53,6 +53,15 @@ char *read_whole(const char *path, size_t most, size_t *n) {
   return text;
 }
 
+int fd_path(int fd, char path[PATH_SIZE]) {
+  char link[64];
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  ssize_t n = readlink(link, path, PATH_SIZE);
+  if (n < 0 || n >= PATH_SIZE) return n < 0 ? errno : ENAMETOOLONG;
+  path[n] = '\0';
+  return 0;
+}
+
 char *text_of(kg_view_t args, const char *key) {
   kg_str_t s = kg_view_str(kg_view_get(args, key));
   return s.n ? kg_str_dup(s) : NULL;

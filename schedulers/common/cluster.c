@@ -11,12 +11,9 @@
 /* --- nodes
  * ------------------------------------------------------------------------------------------------------------ */
 
-#define HOSTNAME "kubernetes.io/hostname"
-#define ZONE "topology.kubernetes.io/zone"
-
 kg_str_t sched_label(const sched_node_t *n, kg_str_t key) {
-  if (kg_str_eq(key, KG_STR(HOSTNAME))) return n->hostname;
-  if (kg_str_eq(key, KG_STR(ZONE))) return n->zone;
+  if (kg_str_eq(key, KG_STR(SCHED_HOSTNAME))) return n->hostname;
+  if (kg_str_eq(key, KG_STR(SCHED_ZONE))) return n->zone;
   return kg_view_str(kg_view_get_str(n->labels, key));
 }
 
@@ -80,8 +77,8 @@ static void read_node(sched_t *s, sched_node_t *n) {
   n->labels = kube_labels(v);
   n->taints = kg_view_get(spec, "taints");
   n->unschedulable = kg_view_bool(kg_view_get(spec, "unschedulable"), false);
-  n->hostname = kg_view_str(kg_view_get(n->labels, HOSTNAME));
-  n->zone = kg_view_str(kg_view_get(n->labels, ZONE));
+  n->hostname = kg_view_str(kg_view_get(n->labels, SCHED_HOSTNAME));
+  n->zone = kg_view_str(kg_view_get(n->labels, SCHED_ZONE));
   sched_read_allocatable(s, v, n);
 }
 

@@ -29,9 +29,7 @@ void reasons_say(const reasons_t *r, size_t nodes, char *out, size_t size) {
 }
 
 static kg_view_t scheduled(const sched_pod_t *p) {
-  for (kg_iter_t it = kg_iter(kg_view_path(kg_view_of(p->doc), "status", "conditions", NULL)); kg_iter_next(&it);)
-    if (kg_str_is(kg_view_str(kg_view_get(it.value, "type")), "PodScheduled")) return it.value;
-  return (kg_view_t){0};
+  return kube_condition_of(kg_view_of(p->doc), "PodScheduled");
 }
 
 static void pack_condition(kg_ctx_t *ctx, kg_pack_t *p, const sched_pod_t *pod, const char *message) {

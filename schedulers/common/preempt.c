@@ -146,12 +146,9 @@ bool preempt_choose(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, const uint32_t *m
 /* --- who may ------------------------------------------------------------------------------------------------------ */
 
 static bool going_for_another(const sched_pod_t *p) {
-  for (kg_iter_t it = kg_iter(kg_view_path(kg_view_of(p->doc), "status", "conditions", NULL));
-       p->deleting && kg_iter_next(&it);)
-    if (kg_str_is(kg_view_str(kg_view_get(it.value, "type")), "DisruptionTarget"))
-      return kg_str_is(kg_view_str(kg_view_get(it.value, "status")), "True") &&
-             kg_str_is(kg_view_str(kg_view_get(it.value, "reason")), "PreemptionByScheduler");
-  return false;
+  kg_view_t target = p->deleting ? kube_condition_of(kg_view_of(p->doc), "DisruptionTarget") : (kg_view_t){0};
+  return kg_str_is(kg_view_str(kg_view_get(target, "status")), "True") &&
+         kg_str_is(kg_view_str(kg_view_get(target, "reason")), "PreemptionByScheduler");
 }
 
 static const char ENDING[] = "not eligible due to a terminating pod on the nominated node.";

@@ -59,10 +59,7 @@ static void at_least(sched_amounts_t *max, const sched_amounts_t *a, const sched
 
 /* Of the same name among the statuses. */
 static kg_view_t status_of(kg_view_t statuses, kg_view_t container) {
-  kg_str_t name = kg_view_str(kg_view_get(container, "name"));
-  for (kg_iter_t it = kg_iter(statuses); kg_iter_next(&it);)
-    if (kg_str_eq(kg_view_str(kg_view_get(it.value, "name")), name)) return it.value;
-  return (kg_view_t){0};
+  return kube_list_find(statuses, "name", kg_view_str(kg_view_get(container, "name")));
 }
 
 /* What a container asks for and, while a resize is under way, what it was given or has (KEP-1287): the most of them.

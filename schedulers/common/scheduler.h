@@ -7,6 +7,10 @@
 #include "kube/client.h"
 #include "kube/informer.h"
 
+/* The labels that pods are spread by unless they say otherwise. */
+#define SCHED_HOSTNAME "kubernetes.io/hostname"
+#define SCHED_ZONE "topology.kubernetes.io/zone"
+
 enum {
   SCHED_CPU,
   SCHED_MEMORY,

@@ -4,8 +4,6 @@
 
 #include "relations.h"
 
-#define HOSTNAME "kubernetes.io/hostname"
-
 static kg_str_t text(kg_view_t v, const char *key) {
   return kg_view_str(kg_view_get(v, key));
 }
@@ -21,7 +19,7 @@ static void read_spread(spread_t *c, kg_view_t v, kg_view_t pod) {
                   .honor_affinity = !kg_str_is(text(v, "nodeAffinityPolicy"), "Ignore"),
                   .honor_taints = kg_str_is(text(v, "nodeTaintsPolicy"), "Honor")};
   c->self = c->pods && kube_selector_matches(c->pods, labels);
-  c->by_node = !c->hard && kg_str_eq(c->key, KG_STR(HOSTNAME));
+  c->by_node = !c->hard && kg_str_eq(c->key, KG_STR(SCHED_HOSTNAME));
 }
 
 /* Pods that ask for nothing are spread a little all the same, with those of their controller. */
@@ -29,7 +27,7 @@ static void read_house_spreads(struct sched_relations *r) {
   static const struct {
     const char *key;
     int64_t skew;
-  } house[] = {{HOSTNAME, 3}, {"topology.kubernetes.io/zone", 5}};
+  } house[] = {{SCHED_HOSTNAME, 3}, {SCHED_ZONE, 5}};
   for (size_t i = 0; i < 2; i++)
     r->spreads[r->nspreads++] = (spread_t){.key = kg_str(house[i].key),
                                            .max_skew = house[i].skew,

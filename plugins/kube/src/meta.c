@@ -32,3 +32,15 @@ kg_view_t kube_controller_ref(kg_view_t object) {
     if (kg_view_bool(kg_view_get(it.value, "controller"), false)) return it.value;
   return (kg_view_t){0};
 }
+
+kg_view_t kube_list_find(kg_view_t list, const char *key, kg_str_t text) {
+  for (kg_iter_t it = kg_iter(list); kg_iter_next(&it);)
+    if (kg_str_eq(kg_view_str(kg_view_get(it.value, key)), text)) return it.value;
+  return (kg_view_t){0};
+}
+kg_view_t kube_condition_of(kg_view_t object, const char *type) {
+  return kube_list_find(kg_view_path(object, "status", "conditions", NULL), "type", kg_str(type));
+}
+bool kube_condition_holds(kg_view_t object, const char *type) {
+  return kg_str_is(kg_view_str(kg_view_get(kube_condition_of(object, type), "status")), "True");
+}

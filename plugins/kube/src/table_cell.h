@@ -37,8 +37,5 @@ void kube_labels_text(kube_buf_t *b, kg_view_t labels);
 void kube_selector_text(kube_buf_t *b, kg_view_t selector); /* a LabelSelector as Kubernetes prints it */
 /* Comma-separated values of `key` in a list of maps. */
 void kube_list_text(kube_buf_t *b, kg_view_t list, const char *key);
-/* The condition of this type; absent if there is none. */
-kg_view_t kube_condition_of(kg_view_t object, const char *type);
-kg_view_t kube_condition_in(kg_view_t list, const char *type); /* of an object that keeps them elsewhere */
 
 #endif

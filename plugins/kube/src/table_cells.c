@@ -128,17 +128,6 @@ void kube_list_text(kube_buf_t *b, kg_view_t list, const char *key) {
   }
 }
 
-kg_view_t kube_condition_in(kg_view_t list, const char *type) {
-  for (kg_iter_t it = kg_iter(list); kg_iter_next(&it);) {
-    if (kg_str_is(kube_view_text(it.value, "type"), type)) return it.value;
-  }
-  return (kg_view_t){0};
-}
-
-kg_view_t kube_condition_of(kg_view_t object, const char *type) {
-  return kube_condition_in(kube_view_in(object, "status.conditions"), type);
-}
-
 /* --- cells of any kind
  * ---------------------------------------------------------------------------------------------------- */
 

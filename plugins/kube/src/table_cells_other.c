@@ -121,7 +121,7 @@ static bool holds(kg_view_t o, const char *type) {
 }
 /* The one condition a component has; it has no status around it. */
 static kg_view_t component_health(const kube_cell_t *c) {
-  return kube_condition_in(kg_view_get(c->o, "conditions"), "Healthy");
+  return kube_list_find(kg_view_get(c->o, "conditions"), "type", KG_STR("Healthy"));
 }
 static void component_status(const kube_cell_t *c) {
   kg_str_t status = kube_view_text(component_health(c), "status");

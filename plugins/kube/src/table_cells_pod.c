@@ -25,11 +25,8 @@ static void add_restarts(pod_state_t *s, kg_view_t status) {
 
 /* A sidecar: an init container that is restarted. */
 static bool restartable(kg_view_t pod, kg_str_t name) {
-  for (kg_iter_t it = kg_iter(kube_view_in(pod, "spec.initContainers")); kg_iter_next(&it);) {
-    if (kg_str_eq(kube_view_text(it.value, "name"), name))
-      return kg_str_is(kube_view_text(it.value, "restartPolicy"), "Always");
-  }
-  return false;
+  kg_view_t init = kube_list_find(kube_view_in(pod, "spec.initContainers"), "name", name);
+  return kg_str_is(kube_view_text(init, "restartPolicy"), "Always");
 }
 
 static void say_terminated(pod_state_t *s, const char *prefix, kg_view_t terminated) {
@@ -65,10 +62,6 @@ static bool init_blocks(pod_state_t *s, kg_view_t pod, kg_view_t status, size_t 
   return true;
 }
 
-static bool condition_true(kg_view_t pod, const char *type) {
-  return kg_str_is(kube_view_text(kube_condition_of(pod, type), "status"), "True");
-}
-
 static void add_containers(pod_state_t *s, kg_view_t pod) {
   kg_view_t list = kube_view_in(pod, "status.containerStatuses");
   bool running = false, told = false;
@@ -90,7 +83,7 @@ static void add_containers(pod_state_t *s, kg_view_t pod) {
     }
   }
   if (running && strcmp(s->reason, "Completed") == 0)
-    say(s, condition_true(pod, "Ready") ? KG_STR("Running") : KG_STR("NotReady"));
+    say(s, kube_condition_holds(pod, "Ready") ? KG_STR("Running") : KG_STR("NotReady"));
 }
 
 static void say_phase(pod_state_t *s, kg_view_t pod) {
@@ -115,7 +108,7 @@ static pod_state_t state_of(kg_view_t pod) {
     if (restartable(pod, kube_view_text(it.value, "name"))) add_restarts(&sidecars, it.value);
     blocked = init_blocks(&s, pod, it.value, index);
   }
-  if (!blocked || condition_true(pod, "Initialized")) {
+  if (!blocked || kube_condition_holds(pod, "Initialized")) {
     s.restarts = sidecars.restarts;
     s.last_restart = sidecars.last_restart;
     add_containers(&s, pod);
@@ -159,7 +152,7 @@ static void pod_gates(const kube_cell_t *c) {
   for (kg_iter_t it = kg_iter(gates); kg_iter_next(&it);) {
     char type[317];
     snprintf(type, sizeof type, KG_STR_FMT, KG_STR_ARG(kube_view_text(it.value, "conditionType")));
-    held += condition_true(c->o, type);
+    held += kube_condition_holds(c->o, type);
   }
   if (kg_view_count(gates)) {
     kg_pack_fmt(c->p, "%ld/%zu", held, kg_view_count(gates));

@@ -57,5 +57,9 @@ kg_view_t kube_annotation(kg_view_t object, const char *key);
 int64_t kube_generation(kg_view_t object);
 bool kube_deleting(kg_view_t object);            /* has a deletionTimestamp */
 kg_view_t kube_controller_ref(kg_view_t object); /* the ownerReference with controller: true; absent */
+/* The first element of a list of maps that has this text at `key` ("name", "type"); absent if there is none. */
+kg_view_t kube_list_find(kg_view_t list, const char *key, kg_str_t text);
+kg_view_t kube_condition_of(kg_view_t object, const char *type); /* in its status; absent if there is none */
+bool kube_condition_holds(kg_view_t object, const char *type);   /* it is there and "True" */
 
 #endif
