@@ -147,7 +147,7 @@ changes() {
   sees "patched" k patch deployment web --type=merge -p '{"spec":{"minReadySeconds":0,"replicas":3}}'
   sees "patched" k patch deployment web --type=json -p '[{"op":"test","path":"/spec/replicas","value":3},{"op":"replace","path":"/spec/replicas","value":2}]'
   refuse "The request is invalid" k patch deployment web --type=json -p '[{"op":"test","path":"/spec/replicas","value":9}]'
-  sees "(no change)" k patch deployment web -p '{"spec":{"replicas":2}}'
+  sees "(no change)" k patch cm cm -p '{"data":{"a":"1"}}' # of what no controller changes meanwhile
   refuse "field is immutable" k patch deployment web -p '{"spec":{"selector":{"matchLabels":{"x":"y"}}}}'
   refuse 'spec.replicas: Invalid value: -1: must be greater than or equal to 0' k patch deployment web -p '{"spec":{"replicas":-1}}'
   old || sees "patched" k patch deployment web --subresource=scale --type=merge -p '{"spec":{"replicas":2}}'
@@ -212,7 +212,7 @@ waits() {
   sees "condition met" k wait --for=condition=Available deployment/web --timeout=20s
   refuse "timed out waiting for the condition" k wait --for=condition=Nope deployment/web --timeout=1s
   k create configmap soon --from-literal=a=1
-  (sleep 0.5; k delete configmap soon) >/dev/null &
+  (sleep 1.5; k delete configmap soon) >/dev/null &
   k wait --for=delete configmap/soon --timeout=10s
   old && return
   sees "condition met" k wait --for=jsonpath='{.spec.replicas}'=2 deployment/web --timeout=20s
@@ -292,7 +292,7 @@ deletes() {
   eventually 10 sh -c "[ -z \"\$('$KUBECTL' get rs -l app=idle -o name)\" ]"
   sees "deleted" k delete svc --all
   sees "deleted" k delete clusterrole,clusterrolebinding "cr-$NS"
-  sees "deleted" k delete namespace "$NS" --timeout=30s
+  sees "deleted" k delete namespace "$NS" --timeout=60s
   refuse "namespaces \"$NS\" not found" k get namespace "$NS"
   refuse "this namespace may not be deleted" k delete namespace default
 }

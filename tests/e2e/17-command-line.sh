@@ -27,7 +27,7 @@ eventually 5 kogge plugin list
 
 say "only the owner can open the run directory"
 [ "$(stat -c %a "$RUN" "$RUN/kogge.sock" | tr '\n' ' ')" = "700 600 " ] || fail "modes: $(stat -c '%a %n' "$RUN" "$RUN/kogge.sock")"
-cp "$BUILD/kogge" "$BUILD/libkogge.so.1" "$WORK/" # where everybody may read
+install -m 755 "$BUILD/kogge" "$BUILD/libkogge.so.1" "$WORK/" # where everybody may read
 chmod 755 "$WORK"
 as_nobody() { setpriv --reuid nobody --regid nogroup --clear-groups env LD_LIBRARY_PATH="$WORK" "$WORK/kogge" --run-dir "$RUN" "$@"; }
 code 1 as_nobody plugin list; says "$RUN/kogge.sock cannot be asked: Permission denied"
@@ -68,12 +68,15 @@ code 1 kogge plugin load mine mine.so; says "is meant by ./mine.so"
 cd /
 
 say "json wherever something is listed"
-for c in "plugin list" "plugin stats hello" "plugin config hello" "plugin ping hello" "policy list" "version" "plugin swap hello hello.so" "plugin trace --count 1 -o json"; do
+for c in "plugin list" "plugin stats hello" "plugin config hello" "plugin ping hello" "policy list" "version" "plugin swap hello hello.so"; do
   # shellcheck disable=SC2086
-  if [[ $c == *trace* ]]; then kogge request hello hello.say >/dev/null & fi
-  [[ $c == *trace* ]] || kogge $c --output json | jq -e . >/dev/null || fail "no JSON: $c"
+  kogge $c --output json | jq -e . >/dev/null || fail "no JSON: $c"
 done
+kogge plugin trace hello.say --count 1 -o json >"$WORK/traced" &
+traced() { kogge request hello hello.say && [ -s "$WORK/traced" ]; }
+eventually 10 traced
 wait
+jq -e '.topic == "hello.say"' "$WORK/traced" >/dev/null || fail "no JSON: $(cat "$WORK/traced")"
 kogge plugin list -o json | jq -e '.plugins[] | select(.name == "hello") | .topics == ["hello.say"]' >/dev/null
 [ "$(kogge -ojson plugin config hello | jq -r .greeting)" = x ]
 echo 'time_ms: 30' >"$WORK/policy.yaml"

@@ -63,7 +63,7 @@ $pod" ] || fail "exec's output"
   k rollout status deployment/web --timeout=60s
 
   say "describe shows events"
-  pod=$(k get pods -l app=web -o jsonpath='{.items[0].metadata.name}')
+  pod=$(k get pods -l app=web -o json | jq -r '[.items[] | select(.metadata.deletionTimestamp == null)][0].metadata.name') # one that stays
   described=$(k describe pod "$pod")
   expect "Successfully assigned default/$pod" "$described"
   expect Started "$described"

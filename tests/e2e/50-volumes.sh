@@ -112,15 +112,15 @@ spec:
     image: kogge/busybox
     imagePullPolicy: Never
     command: [sh, -c, 'mkdir /www; touch /alive; httpd -f -p 8080 -h /www']
-    startupProbe: {exec: {command: [cat, /alive]}, periodSeconds: 1}
-    readinessProbe: {httpGet: {path: /ready, port: 8080}, periodSeconds: 1, failureThreshold: 1}
-    livenessProbe: {exec: {command: [cat, /alive]}, periodSeconds: 1, failureThreshold: 1}
+    startupProbe: {exec: {command: [cat, /alive]}, periodSeconds: 1, timeoutSeconds: 20, failureThreshold: 30}
+    readinessProbe: {httpGet: {path: /ready, port: 8080}, periodSeconds: 1, timeoutSeconds: 20, failureThreshold: 1}
+    livenessProbe: {exec: {command: [cat, /alive]}, periodSeconds: 1, timeoutSeconds: 20, failureThreshold: 1}
 YAML
 eventually 20 sh -c "'$KUBECTL' describe pod probed | grep -q 'Readiness probe failed: HTTP probe failed with statuscode: 404'"
 k exec probed -- touch /www/ready
-k wait --for=condition=Ready pod/probed --timeout=10s
+k wait --for=condition=Ready pod/probed --timeout=30s
 k exec probed -- rm /www/ready
-k wait --for=condition=Ready=false pod/probed --timeout=10s
+k wait --for=condition=Ready=false pod/probed --timeout=30s
 k exec probed -- rm /alive
 eventually 20 sh -c "[ \"\$('$KUBECTL' get pod probed -o jsonpath='{.status.containerStatuses[0].restartCount}')\" = 1 ]"
 described=$(k describe pod probed)

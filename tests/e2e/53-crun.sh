@@ -32,7 +32,9 @@ eventually 10 logged
 [ "$(k exec web -- hostname)" = web ] || fail "exec: $(k exec web -- hostname)"
 [ "$(echo input | k exec -i web -- cat)" = input ] || fail "exec -i"
 refuse "exit code 7" k exec web -- sh -c 'exit 7'
-expect "20 70" "$(script -qc "stty rows 20 cols 70; '$KUBECTL' exec -it web -- sh -c 'sleep 0.3; stty size'" /dev/null </dev/null)"
+# The size comes after the start.
+sized='n=0; until stty size | grep -q ^20 || [ $n = 100 ]; do sleep 0.1; n=$((n + 1)); done; stty size'
+expect "20 70" "$(sized=$sized script -qc "stty rows 20 cols 70; '$KUBECTL' exec -it web -- sh -c \"\$sized\"" /dev/null </dev/null)"
 
 say "a killed kogge finds it again"
 before=$(k get pod web -o jsonpath='{.status.containerStatuses[0].containerID}{.status.containerStatuses[0].restartCount}')
@@ -45,6 +47,8 @@ running || fail "it does not run any more"
 
 say "it is asked to stop, and its exit code is known"
 k logs -f web >"$WORK/followed" &
+follower=$!
+eventually 10 grep -q begun "$WORK/followed"
 k delete pod web --grace-period=10 >/dev/null
-wait $!
+wait $follower
 expect "asked to stop" "$(cat "$WORK/followed")"

@@ -50,11 +50,17 @@ for http in --http1.1 --http2; do
 done
 
 say "an upgraded connection"
-said=$( (printf 'GET %s/upgrade HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: shout\r\n\r\n' "$P"; sleep 1; echo hello; sleep 1) |
-  timeout 4 openssl s_client -quiet -connect "127.0.0.1:$PORT" -cert "$DATA/tls/admin.crt" -key "$DATA/tls/admin.key" 2>/dev/null || true)
-expect "101 Switching Protocols" "$said"
-expect "Upgrade: shout" "$said"
-expect "you said hello" "$said"
+mkfifo "$WORK/say"
+openssl s_client -quiet -connect "127.0.0.1:$PORT" -cert "$DATA/tls/admin.crt" -key "$DATA/tls/admin.key" <"$WORK/say" >"$WORK/said" 2>/dev/null &
+upgraded=$!
+exec 7>"$WORK/say"
+printf 'GET %s/upgrade HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: shout\r\n\r\n' "$P" >&7
+eventually 5 grep -q "Upgrade: shout" "$WORK/said"
+expect "101 Switching Protocols" "$(cat "$WORK/said")"
+echo hello >&7
+eventually 5 grep -q "you said hello" "$WORK/said"
+kill $upgraded
+exec 7>&-
 
 say "a pod that speaks TLS"
 uid=$(k get pod echo -o jsonpath='{.metadata.uid}')
@@ -102,11 +108,15 @@ expect '<a href="' "$(k get --raw "$M/logs/")"
 refuse "NotFound" k get --raw "$M/logs/../../etc/passwd"
 [ "$(k get --raw "$M/configz" | jq .kubeletconfig.maxPods)" = 110 ] || fail "configz"
 
-say "kubectl top"
+say "kubectl top: a loop held to 200m uses that, or less where others want the processors, too"
+loop_is_held() {
+  local milli
+  milli=$(k top pod echo --containers --no-headers | awk '$2 == "idle" {print $3 + 0}')
+  echo "$milli"
+  [ "$milli" -ge 30 ] && [ "$milli" -le 260 ]
+}
 for KUBECTL in "$KUBECTL135" "$KUBECTL132"; do
-  top=$(k top pod echo --containers --no-headers)
-  milli=$(awk '$2 == "idle" {print $3 + 0}' <<<"$top")
-  [ "$milli" -ge 100 ] && [ "$milli" -le 260 ] || fail "a loop held to 200m uses: $top"
+  eventually 10 loop_is_held
   expect "echo" "$(k top pods -A --no-headers)"
   expect "echo" "$(k top pods -l app=echo --no-headers)"
   expect "$node" "$(k top nodes --no-headers)"

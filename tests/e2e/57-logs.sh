@@ -38,7 +38,7 @@ metadata: {name: much}
 spec:
   terminationGracePeriodSeconds: 0
   containers:
-    - {name: c, image: 'kogge/busybox:latest', imagePullPolicy: IfNotPresent, command: [sh, -c, 'while [ ! -e /go ]; do sleep 0.1; done; i=0; while [ $i -lt 4000 ]; do echo "line $i of much"; i=$((i+1)); [ $((i % 100)) -gt 0 ] || sleep 0.05; done; sleep 1000']}
+    - {name: c, image: 'kogge/busybox:latest', imagePullPolicy: IfNotPresent, command: [sh, -c, 'echo begun; while [ ! -e /go ]; do sleep 0.1; done; i=0; while [ $i -lt 4000 ]; do echo "line $i of much"; i=$((i+1)); [ $((i % 100)) -gt 0 ] || sleep 0.05; done; sleep 1000']}
 Y
 k wait --for=condition=Ready pod/talk --timeout=30s
 
@@ -107,13 +107,13 @@ say "a log that grows: 4,000 lines in files of 20 KiB, all of them seen once by 
 k wait --for=condition=Ready pod/much --timeout=30s
 k logs -f much >"$WORK/followed" &
 follower=$!
-sleep 0.5
+eventually 10 grep -qx begun "$WORK/followed"
 k exec much -- touch /go
 eventually 60 grep -qx "line 3999 of much" "$WORK/followed"
-seq 0 3999 | sed 's/.*/line & of much/' | cmp - "$WORK/followed" || fail "what was followed differs: $(diff <(seq 0 3999 | sed 's/.*/line & of much/') "$WORK/followed" | head -5)"
-sleep 0.5
-files=$(ls "$LOGS"/pods/default_much_*/c | wc -l)
-[ "$files" = 3 ] || fail "files: $(ls -l "$LOGS"/pods/default_much_*/c)"
+{ echo begun; seq 0 3999 | sed 's/.*/line & of much/'; } >"$WORK/much"
+cmp "$WORK/much" "$WORK/followed" || fail "what was followed differs: $(diff "$WORK/much" "$WORK/followed" | head -5)"
+three_files() { ls -l "$LOGS"/pods/default_much_*/c; [ "$(ls "$LOGS"/pods/default_much_*/c | wc -l)" = 3 ]; }
+eventually 5 three_files
 # The newest file may be empty, put aside a moment ago: another line is said.
 k exec much -- sh -c "echo the last line >/proc/1/fd/1"
 eventually 10 sh -c "'$KUBECTL' logs much --tail=1 | grep -qx 'the last line'"

@@ -27,9 +27,12 @@ say "another node's pod"
 bound place "\"nodeSelector\":{\"disk\":\"ssd\"},$(box)"
 refused place NodeAffinity "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
 k label node "$node" disk=ssd >/dev/null
-sleep 0.3
-bound place2 "\"nodeSelector\":{\"disk\":\"ssd\"},$(box)"
-k wait --for=condition=Ready pod/place2 --timeout=30s
+place2_runs() { # the node may not have seen its label yet, as a kubelet
+  k delete pod place2 --now --ignore-not-found >/dev/null
+  bound place2 "\"nodeSelector\":{\"disk\":\"ssd\"},$(box)"
+  k wait --for=condition=Ready pod/place2 --timeout=10s
+}
+eventually 30 place2_runs
 k delete pod place2 --now >/dev/null
 
 say "a host port that another pod has"

@@ -12,6 +12,8 @@ INSTANCE=${E2E_INSTANCE:-0}
 PORT=$((16000 + 1000 * INSTANCE + 10#$NUMBER)) BRIDGE=kgt$INSTANCE$NUMBER CIDR=10.$((100 + 10#$NUMBER)).$((INSTANCE % 16 * 16)).0/24
 SERVICES=10.43.$((INSTANCE % 16 * 16)).0/20
 export KUBECONFIG=$DATA/admin.kubeconfig
+export HOME=$WORK/home # kubectl keeps there for hours what the server at an address, another story's maybe, had of kinds
+mkdir "$HOME"
 KUBECTL135=$BUILD/clients/kubectl-1.35
 KUBECTL132=$BUILD/clients/kubectl-1.32
 KUBECTL=$KUBECTL135

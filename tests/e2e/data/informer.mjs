@@ -21,7 +21,7 @@ async function follow(path, list, wanted) {
   return informer;
 }
 async function until(n) {
-  for (let i = 0; i < 100 && seen.length < n; i++) await new Promise((r) => setTimeout(r, 50));
+  for (let i = 0; i < 400 && seen.length < n; i++) await new Promise((r) => setTimeout(r, 50));
 }
 
 const definition = { // the library's models call a default _default
@@ -41,7 +41,7 @@ const definition = { // the library's models call a default _default
 await objects.create(definition);
 const started = Date.now();
 for (;;) { // discovery publishes the kind within a second
-  try { await custom.listNamespacedCustomObject({ group, version, namespace, plural }); break; } catch (e) { if (Date.now() - started > 1000) throw e; }
+  try { await custom.listNamespacedCustomObject({ group, version, namespace, plural }); break; } catch (e) { if (Date.now() - started > 10000) throw e; }
 }
 
 const mine = (o) => o.metadata.name.startsWith('my-');
