@@ -46,6 +46,10 @@ Test(refusals, a_deployment_beyond_the_quota) {
   make(c, "apps/v1/deployments", NS,
        "{'metadata':{'name':'d'},'spec':{'replicas':200,'selector':{'matchLabels':{'app':'d'}}," POD_OF("d") "}}");
   expect_count(c, "v1/pods", NS, "app=d", 5);
+  kg_msg_t *sets = list(c, "apps/v1/replicasets", NS, NULL);
+  cr_assert(kg_str_is(kg_view_str(at(kg_view_of(kg_msg_doc(sets, 0)), "metadata>managedFields>0>manager")),
+                      "kube-controller-manager"));
+  kg_msg_unref(sets);
   expect(c, "apps/v1/deployments", NS, "d", "status>conditions>type=ReplicaFailure>reason", "'FailedCreate'");
   pause_ms(300);
   told_at_most(c, "FailedCreate", 15); /* three in the first pass, one in each that follows */
@@ -79,5 +83,39 @@ Test(refusals, a_job_beyond_the_quota) {
     expect(c, "batch/v1/jobs", NS, "j", "status>succeeded", i ? "4" : "2");
   }
   expect(c, "batch/v1/jobs", NS, "j", "status>conditions>type=Complete>status", "'True'");
+  cluster_free(c);
+}
+
+/* What is told again is counted in the Event there is, of however many objects; one that was deleted is made again. */
+Test(refusals, events_repeated) {
+  enum { MANY = 40 };
+  cluster_t *c = cluster(100);
+  for (int i = 0; i < MANY; i++)
+    make(c, "apps/v1/deployments", NS,
+         "{'metadata':{'name':'d%d'},'spec':{'replicas':0,'selector':{'matchLabels':{'app':'d%d'}},'template':"
+         "{'metadata':{'labels':{'app':'d%d'}}," POD_SPEC "}}}",
+         i, i, i);
+  for (int replicas = 1, round = 0; round < 4; replicas = !replicas, round++)
+    for (int pass = 0; pass < 2; pass++)
+      for (int i = 0; i < MANY; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "d%d", i);
+        if (!pass) patch(c, "apps/v1/deployments", NS, name, NULL, "{'spec':{'replicas':%d}}", replicas);
+        if (pass) expect(c, "apps/v1/deployments", NS, name, "status>replicas", replicas ? "1" : NULL);
+      }
+  pause_ms(100);
+  int64_t told;
+  cr_expect(events(c, "ScalingReplicaSet", &told) == 2 * MANY && told == 4 * MANY, "%lld", (long long)told);
+  kg_msg_t *m = list(c, "v1/events", NS, NULL);
+  for (size_t i = 0; i < kg_msg_ndocs(m); i++) {
+    kg_view_t e = kg_view_of(kg_msg_doc(m, i));
+    char *name = kg_str_dup(kube_name(e));
+    if (kg_str_is(kg_view_str(at(e, "reason")), "ScalingReplicaSet")) del(c, "v1/events", NS, name, NULL);
+    free(name);
+  }
+  kg_msg_unref(m);
+  patch(c, "apps/v1/deployments", NS, "d7", NULL, "{'spec':{'replicas':1}}");
+  expect_event(c, NS, "d7", "ScalingReplicaSet", NULL);
+  cr_expect(events(c, "ScalingReplicaSet", &told) == 1 && told == 3, "%lld", (long long)told);
   cluster_free(c);
 }

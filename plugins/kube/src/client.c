@@ -17,6 +17,11 @@ static void delete_options(kg_pack_t *p, const kube_call_t *c) {
   kg_pack_end(p);
 }
 
+/* Who compares, ignores or takes over what controllers own knows them by this name. */
+static const char *own_manager(kg_ctx_t *ctx) {
+  return strncmp(kg_name(ctx), "controller-", 11) == 0 ? "kube-controller-manager" : kg_name(ctx);
+}
+
 static kg_doc_t *arguments(kg_ctx_t *ctx, const char *topic, const kube_call_t *c) {
   kg_pack_t p = kg_pack();
   bool deletes = strncmp(topic, "api.delete", 10) == 0;
@@ -35,7 +40,7 @@ static kg_doc_t *arguments(kg_ctx_t *ctx, const char *topic, const kube_call_t *
   if (c->force) kg_pack_kv_bool(&p, "force", true);
   if (c->dry_run) kg_pack_kv_bool(&p, "dryRun", true);
   if (c->object || c->patch_type)
-    kg_pack_kv_str(&p, "fieldManager", c->field_manager ? c->field_manager : kg_name(ctx));
+    kg_pack_kv_str(&p, "fieldManager", c->field_manager ? c->field_manager : own_manager(ctx));
   if (deletes)
     delete_options(&p, c);
   else

@@ -6,16 +6,17 @@
 #include "kube/client.h"
 #include "kube/values.h"
 
-/* Events of the last ten minutes, so that a repetition becomes a count. */
-enum { KEPT = 256, SAME_WITHIN_US = 600 * 1000000 };
+/* Events of the last ten minutes, so that a repetition becomes a count: sets of four, of which the oldest makes room.
+ */
+enum { KEPT = 256, SEEN = 1024, WAYS = 4, SAME_WITHIN_US = 600 * 1000000 };
 /* From the tenth message on those of one object, type and reason are told as one; an object may have 25 at once and one
  * more every five minutes, all told. (EventCorrelator of client-go) */
 enum { MESSAGES = 10, BURST = 25, REFILL_US = 300 * 1000000 };
 
 typedef struct {
-  uint64_t hash, suffix; /* the Event is named after its object and the suffix */
+  uint64_t hash;
   int64_t first_us, last_us;
-  unsigned count;
+  unsigned count, chance; /* the Event is named after its object, first_us and chance (below 1,000) */
 } seen_t;
 
 typedef struct { /* messages of one object, type and reason */
@@ -31,15 +32,30 @@ typedef struct { /* what an object may still tell */
 } budget_t;
 
 typedef struct {
-  seen_t seen[KEPT];
+  seen_t seen[SEEN];
   alike_t alike[KEPT];
   budget_t budgets[KEPT];
 } memory_t;
 
+/* A repetition that was sent as a patch: if somebody has deleted the Event, all of it is sent. */
+typedef struct again {
+  kube_recorder_t *recorder;
+  kg_doc_t *event;
+  struct again *next, **at; /* in the recorder's list */
+} again_t;
+
 struct kube_recorder {
   char *component, *host;
+  again_t *again;
   memory_t *memory; /* made at the first event: most recorders never tell one */
 };
+
+static void again_free(again_t *a) {
+  *a->at = a->next;
+  if (a->next) a->next->at = a->at;
+  kg_doc_unref(a->event);
+  free(a);
+}
 
 kube_recorder_t *kube_recorder_new(const char *component, const char *host) {
   kube_recorder_t *r = calloc(1, sizeof *r);
@@ -53,6 +69,7 @@ kube_recorder_t *kube_recorder_new(const char *component, const char *host) {
 
 void kube_recorder_free(kube_recorder_t *r) {
   if (!r) return;
+  while (r->again) again_free(r->again);
   free(r->component);
   free(r->host);
   free(r->memory);
@@ -63,13 +80,20 @@ static uint64_t mix(uint64_t h, kg_str_t s) {
   return kg_hash_str(kg_hash_str(h, s), KG_STR("\xff"));
 }
 
-/* The slot of this event; a fresh one (count 1) takes the place of whatever was there. */
+/* The slot of this event; a fresh one (count 1) takes the place of the oldest of its set. */
 static seen_t *slot_of(kg_ctx_t *ctx, memory_t *m, uint64_t hash, int64_t now) {
-  seen_t *s = &m->seen[hash % KEPT];
+  seen_t *set = &m->seen[hash % (SEEN / WAYS) * WAYS], *s = set;
+  for (int i = 0; i < WAYS; i++) {
+    if (set[i].hash == hash) {
+      s = &set[i];
+      break;
+    }
+    if (set[i].last_us < s->last_us) s = &set[i];
+  }
   if (s->hash == hash && now - s->last_us < SAME_WITHIN_US)
     s->count++;
   else
-    *s = (seen_t){hash, (uint64_t)now * 1000 + kg_random(ctx) % 1000, .first_us = now, .count = 1};
+    *s = (seen_t){hash, now, .count = 1, .chance = (unsigned)(kg_random(ctx) % 1000)};
   s->last_us = now;
   return s;
 }
@@ -154,16 +178,44 @@ static void repeated(const seen_t *s, const char *message, kg_pack_t *p) {
   kg_pack_end(p);
 }
 
-static void send(kg_ctx_t *ctx, const kube_recorder_t *r, const seen_t *s, kg_doc_t *event, const char *name,
-                 const char *ns) {
+static void patched(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
+  (void)self;
+  again_t *a = arg;
+  if (kg_msg_type(m) == KG_MSG_ERROR && kg_msg_code(m) == 404) {
+    char *ns = kg_str_dup(kube_namespace(kg_view_of(a->event)));
+    kube_api_create(
+        ctx,
+        &(kube_call_t){
+            .gvr = {"", "v1", "events"}, .ns = ns, .object = a->event, .field_manager = a->recorder->component},
+        NULL, NULL);
+    free(ns);
+  }
+  again_free(a);
+}
+
+static again_t *again_new(kube_recorder_t *r, kg_doc_t *event) {
+  again_t *a = malloc(sizeof *a);
+  if (!a) return NULL;
+  *a = (again_t){r, kg_doc_ref(event), r->again, &r->again};
+  if (a->next) a->next->at = &a->next;
+  return r->again = a;
+}
+
+static void send(kg_ctx_t *ctx, kube_recorder_t *r, const seen_t *s, kg_doc_t *event, const char *name, const char *ns,
+                 const char *message) {
   kube_call_t call = {.gvr = {"", "v1", "events"}, .ns = ns, .object = event, .field_manager = r->component};
   if (s->count == 1) {
     kube_api_create(ctx, &call, NULL, NULL);
-  } else {
-    call.name = name;
-    call.patch_type = "merge";
-    kube_api_patch(ctx, &call, NULL, NULL);
+    return;
   }
+  kg_pack_t p = kg_pack();
+  repeated(s, message, &p);
+  call.name = name;
+  call.patch_type = "merge";
+  call.object = kg_pack_doc(&p);
+  again_t *a = again_new(r, event);
+  kube_api_patch(ctx, &call, a ? patched : NULL, a);
+  kg_doc_unref(call.object);
 }
 
 void kube_event(kg_ctx_t *ctx, kube_recorder_t *r, kg_view_t object, const char *type, const char *reason,
@@ -191,10 +243,8 @@ void kube_event(kg_ctx_t *ctx, kube_recorder_t *r, kg_view_t object, const char 
   kg_str_t about = kube_name(object);
   char name[300];
   snprintf(name, sizeof name, "%.*s.%016llx", (int)(about.n < 253 ? about.n : 253), about.p ? about.p : "",
-           (unsigned long long)s->suffix);
-  kg_pack_t p = kg_pack();
-  if (s->count > 1) repeated(s, message, &p);
-  kg_doc_t *doc = s->count > 1 ? kg_pack_doc(&p) : event_doc(r, s, object, name, ns, type, reason, message);
-  send(ctx, r, s, doc, name, ns);
-  kg_doc_unref(doc);
+           (unsigned long long)s->first_us * 1000 + s->chance);
+  kg_doc_t *event = event_doc(r, s, object, name, ns, type, reason, message);
+  send(ctx, r, s, event, name, ns, message);
+  kg_doc_unref(event);
 }

@@ -27,7 +27,7 @@ typedef struct kube_call {
   const char *precondition_uid; /* delete */
   const char *propagation;      /* delete: "Background", "Foreground", "Orphan" */
   int64_t grace_seconds;        /* delete: -1: default */
-  const char *field_manager;    /* NULL: name of the calling plugin */
+  const char *field_manager;    /* NULL: name of the calling plugin; controllers: kube-controller-manager */
   bool force, dry_run;
   int64_t timeout_ms;
 } kube_call_t;
