@@ -117,6 +117,8 @@ spec:
     livenessProbe: {exec: {command: [cat, /alive]}, periodSeconds: 1, timeoutSeconds: 20, failureThreshold: 1}
 YAML
 eventually 20 sh -c "'$KUBECTL' describe pod probed | grep -q 'Readiness probe failed: HTTP probe failed with statuscode: 404'"
+k delete events --all >/dev/null # what goes on is told again
+eventually 20 sh -c "'$KUBECTL' describe pod probed | grep -q 'Readiness probe failed: HTTP probe failed with statuscode: 404'"
 k exec probed -- touch /www/ready
 k wait --for=condition=Ready pod/probed --timeout=30s
 k exec probed -- rm /www/ready
