@@ -199,6 +199,7 @@ static int64_t stalled_ms(const gw_conn_t *c) {
   return patient ? PATIENCE_MS : STALLED_MS;
 }
 
+/* What is written does not prolong the time that a request has to come. */
 void gw_conn_flush(gw_conn_t *c) {
   size_t wrote = 0, n;
   for (int i = 0; i < ROUNDS && (n = write_out(c)) && !c->broken; i++) {
@@ -209,7 +210,7 @@ void gw_conn_flush(gw_conn_t *c) {
   if (!waiting(c) && !c->is_h2) gw_release_answers(c, c->answers);
   if (!waiting(c) && c->close_after)
     linger(c);
-  else if (waiting(c) && (wrote || !c->deadline_ms))
+  else if (waiting(c) && (c->reading ? !c->deadline_ms : wrote || !c->deadline_ms))
     gw_conn_deadline(c, stalled_ms(c));
   else if (!waiting(c) && wrote && c->exchanges && !c->reading)
     gw_conn_deadline(c, 0);

@@ -200,7 +200,7 @@ struct gw_conn {
   gw_ex_t *exchanges;
   /* HTTP/1.1 */
   llhttp_t *parser;
-  gw_ex_t *reading; /* the exchange whose request is being read */
+  gw_ex_t *reading; /* the exchange whose request is being read; HTTP/2: its head */
   kube_buf_t rest;  /* read ahead */
   bool in_head, last_cr;
   size_t line, head_bytes;

@@ -17,7 +17,8 @@ static int on_begin(nghttp2_session *s, const nghttp2_frame *f, void *user) {
   if (!ex) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
   ex->keep_alive = true;
   nghttp2_session_set_stream_user_data(s, f->hd.stream_id, ex);
-  gw_conn_deadline(c, c->gw->request_ms); /* for the head */
+  c->reading = ex; /* the only one: no frame of another stream comes between a head's */
+  gw_conn_deadline(c, c->gw->request_ms);
   return 0;
 }
 
@@ -79,6 +80,7 @@ static void on_late(kg_ctx_t *ctx, void *self, void *arg) {
 /* The head is complete; a body that follows has its own time, whatever other streams do. */
 static void headed(gw_ex_t *ex, bool body) {
   gw_conn_t *c = ex->conn;
+  c->reading = NULL;
   gw_conn_deadline(c, 0);
   int code = ex->refused ? ex->refused : !ex->method || !ex->headers ? 400 : body ? gw_admit(ex) : 0;
   if (code)

@@ -46,9 +46,9 @@ def tls(admin, alpn):
 class Peer:
     """One connection and what came on it: the codes of the answers, resets and the code of GOAWAY (-1: none)."""
 
-    def __init__(self, admin=True):
+    def __init__(self, admin=True, first=b""):
         self.s, self.rest, self.goaway, self.resets, self.ended, self.answers, self.text, self.window = tls(admin, "h2"), b"", -1, {}, False, 0, b"", 4 << 20
-        self.s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0))
+        self.s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0) + first)
 
     def send(self, data):
         """False: the server has closed."""
@@ -230,8 +230,10 @@ def slow_bodies():
 def untaken(connections, streams=500):
     """Asks for what is large, and takes nothing of it."""
     def run():
-        peers, path = [Peer() for _ in range(connections)], "/openapi/v2"
-        for p in peers:
+        peers, path = [], "/openapi/v2"
+        for _ in range(connections):
+            p = Peer()  # one after the other: each has its time for the first request
+            peers.append(p)
             p.send(frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0)))
             for i in range(0, streams, 50):
                 p.send(b"".join(frame(HEADERS, 5, 2 * j + 1, head("GET", path)) for j in range(i, i + 50)))
@@ -249,12 +251,14 @@ def untaken(connections, streams=500):
 
 def slow_loris():
     """200 connections of HTTP/1.1 and of HTTP/2 that send a byte of their head now and then."""
-    since, one, two = time.time(), [tls(False, "http/1.1") for _ in range(100)], [Peer(False) for _ in range(100)]
+    part = frame(HEADERS, 1, 1, head("GET", "/livez")[:20])
+    since, one, two = time.time(), [tls(False, "http/1.1") for _ in range(100)], [Peer(False) for _ in range(50)]
+    two += [Peer(False, part) for _ in range(50)]  # comes with the preface: what the server writes next belongs to neither
     opened = time.time() - since
     for s in one:
         s.sendall(b"GET /livez HTTP/1.1\r\n")
-    for p in two:
-        p.send(frame(HEADERS, 1, 1, head("GET", "/livez")[:20]))
+    for p in two[:50]:
+        p.send(part)
     since, closed = time.time(), set()
     while len(closed) < 200 and time.time() - since < TIMEOUT + 8:
         for i, s in enumerate(one + [p.s for p in two]):
