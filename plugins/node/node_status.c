@@ -253,6 +253,7 @@ static void found(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   kg_view_t node = kg_view_of(kg_msg_doc(m, 0));
   a->registering = false;
   if (kg_msg_type(m) != KG_MSG_REPLY) return arm(a, RETRY_MS);
+  for (int i = 0; i < NODE_CONDITIONS; i++) a->conditions[i].known = false; /* it says since when they are so */
   kube_arena_t *ar = kube_arena_new();
   kube_node_t *patch = kube_map(ar);
   if (needs_mending(a, node, ar, patch)) {

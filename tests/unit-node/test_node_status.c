@@ -71,6 +71,7 @@ Test(node, keeps_what_others_put_on_it) {
        "{\"status\":{\"conditions\":[{\"type\":\"NetworkUnavailable\",\"status\":\"False\"}],\"capacity\":{\"example."
        "com/"
        "x\":\"3\"}}}");
+  usleep(1100 * 1000); /* times are told in seconds */
   driver_load(w.d, "node", "node.so", NODE);
   expect_object(&w, NODE_N1, "\"kubernetes.io/os\":\"linux\"");
   kg_doc_t *after = get_object(&w, NODE_N1);
