@@ -3,7 +3,7 @@
 
 #include "sim.h"
 
-enum { FIRST_ROOM = 256, BACKOFF_FIRST_MS = 10000, BACKOFF_LAST_MS = 300000, RETRY_MS = 1000, KILLED = 137 };
+enum { FIRST_ROOM = 256, BACKOFF_FIRST_MS = 10000, BACKOFF_LAST_MS = 300000, RETRY_MS = 1000 };
 #define PREFIX "sim.kogge.dev/"
 
 static const kube_gvr_t PODS = {"", "v1", "pods"};
@@ -125,6 +125,7 @@ static void on_resend(kg_ctx_t *ctx, void *self, void *arg) {
 
 static void on_time(kg_ctx_t *ctx, void *self, void *arg);
 static void arm(pod_t *p);
+static void finish(pod_t *p);
 
 static void sent(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   (void)self;
@@ -133,12 +134,16 @@ static void sent(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   p->sending = false;
   if (kg_msg_type(m) == KG_MSG_ERROR && kg_msg_code(m) != KG_ENOTFOUND) {
     kg_timer_cancel(ctx, p->timer);
-    p->timer = kg_timer(ctx, RETRY_MS, 0, p->state == P_DELETING ? on_time : on_resend, p);
+    p->timer = kg_timer(ctx, RETRY_MS, 0, p->delete_sent ? on_time : on_resend, p);
     p->delete_sent = false;
     return;
   }
   if (p->again) return send(p);
-  if (!p->timer && p->state != P_DELETING) arm(p);
+  if (p->timer || p->delete_sent) return;
+  if (p->deleting)
+    finish(p);
+  else
+    arm(p);
 }
 
 static void send(pod_t *p) {
@@ -220,7 +225,7 @@ static void begin(pod_t *p) {
 static void end(pod_t *p) {
   const script_t *s = &p->script;
   kg_str_t policy = kg_view_str(kg_view_path(pod_object(p), "spec", "restartPolicy", NULL));
-  p->code = s->oom ? KILLED : s->exits[p->restarts < (int64_t)s->nexits ? p->restarts : (int64_t)s->nexits - 1];
+  p->code = s->oom ? CODE_KILLED : s->exits[p->restarts < (int64_t)s->nexits ? p->restarts : (int64_t)s->nexits - 1];
   bool again = kg_str_is(policy, "OnFailure") ? p->code != 0 : !kg_str_is(policy, "Never");
   p->finished_us = kg_wall_us(p->sim->ctx);
   p->was_ended = true;
@@ -234,12 +239,26 @@ static void end(pod_t *p) {
   if (p->backoff_ms > BACKOFF_LAST_MS) p->backoff_ms = BACKOFF_LAST_MS;
 }
 
+/* Of a deleted one the API hears first how it ended, then that it may go. */
+static void finish(pod_t *p) {
+  if (p->state == P_ENDED && !p->sending) return delete_now(p);
+  if (p->state == P_ENDED) return;
+  p->unborn = p->state == P_NEW || p->state == P_PULLING;
+  if (p->state != P_WAITING) {
+    p->code = p->unborn ? CODE_KILLED : CODE_TERMINATED;
+    p->finished_us = kg_wall_us(p->sim->ctx);
+  }
+  if (!p->start_us) p->start_us = p->finished_us;
+  p->state = P_ENDED;
+  send(p);
+}
+
 static void on_time(kg_ctx_t *ctx, void *self, void *arg) {
   (void)ctx, (void)self;
   pod_t *p = arg;
   p->timer = 0;
   if (!p->sim->active) return;
-  if (p->state == P_DELETING) return delete_now(p);
+  if (p->deleting) return finish(p);
   if (p->state == P_RUNNING && p->script.run_time >= 0 && now_ms(p) >= p->started_us / 1000 + p->script.run_time)
     end(p);
   else if (p->state != P_RUNNING)
@@ -250,10 +269,10 @@ static void on_time(kg_ctx_t *ctx, void *self, void *arg) {
 
 static void start_deletion(pod_t *p) {
   sim_t *s = p->sim;
-  if (p->state == P_DELETING) return;
+  if (p->deleting) return;
   kg_timer_cancel(s->ctx, p->timer);
   int64_t delay = p->state == P_RUNNING && p->script.stop_delay > 0 ? p->script.stop_delay : 0;
-  p->state = P_DELETING;
+  p->deleting = true;
   p->timer = kg_timer(s->ctx, delay, 0, on_time, p);
 }
 

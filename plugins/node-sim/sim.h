@@ -27,7 +27,8 @@ typedef struct script {
 } script_t;
 
 /* Waiting: for its restart; pulling: for an image that does not come. */
-typedef enum { P_NEW, P_PULLING, P_RUNNING, P_WAITING, P_ENDED, P_DELETING } pod_state_t;
+typedef enum { P_NEW, P_PULLING, P_RUNNING, P_WAITING, P_ENDED } pod_state_t;
+enum { CODE_KILLED = 137, CODE_TERMINATED = 143 };
 
 struct pod {
   pod_t *next; /* of the same hash */
@@ -36,9 +37,9 @@ struct pod {
   uint32_t node;
   pod_state_t state;
   script_t script;
-  bool sending, again, was_ended; /* again: has changed meanwhile; was_ended: it has ended at least once */
-  bool delete_sent;
-  int64_t code;                                                    /* with which it ended last */
+  bool sending, again, was_ended;     /* again: has changed meanwhile; was_ended: it has ended at least once */
+  bool deleting, delete_sent, unborn; /* unborn: it ended before it ran */
+  int64_t code;                       /* with which it ended last */
   int64_t restarts, backoff_ms, start_us, started_us, finished_us; /* start: of the pod; started: of its containers */
   uint32_t ip;                                                     /* 0: none yet */
   uint64_t timer, call;

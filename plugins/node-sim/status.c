@@ -48,7 +48,13 @@ static void terminated(kg_pack_t *k, const pod_t *p, int64_t begun_us) {
   kg_pack_key(k, "terminated");
   kg_pack_map(k);
   kg_pack_kv_int(k, "exitCode", p->code);
-  kg_pack_kv_str(k, "reason", p->script.oom ? "OOMKilled" : p->code ? "Error" : "Completed");
+  if (p->unborn) {
+    kg_pack_kv_str(k, "reason", "ContainerStatusUnknown");
+    kg_pack_kv_str(k, "message", "The container could not be located when the pod was terminated");
+    return kg_pack_end(k);
+  }
+  bool oom = p->script.oom && p->code == CODE_KILLED;
+  kg_pack_kv_str(k, "reason", oom ? "OOMKilled" : p->code ? "Error" : "Completed");
   time_pair(k, "startedAt", begun_us);
   time_pair(k, "finishedAt", p->finished_us);
   kg_pack_end(k);

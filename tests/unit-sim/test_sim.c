@@ -167,6 +167,40 @@ Test(nodes, hundreds_of_them_and_their_pods) {
   finish(&w);
 }
 
+/* Deletes a pod that somebody holds, who sees how it ended. */
+static void expect_end(world_t *w, const char *name, const char *phase, const char *state) {
+  char args[256];
+  snprintf(args, sizeof args,
+           "{\"g\":\"\",\"v\":\"v1\",\"r\":\"pods\",\"ns\":\"default\",\"patch\":\"merge\",\"name\":\"%s\"}", name);
+  must(w, "api.patch", args, "{\"metadata\":{\"finalizers\":[\"example.com/held\"]}}");
+  must(w, "api.delete", args, NULL);
+  expect_object(w, args, phase);
+  expect_object(w, args, state);
+  must(w, "api.patch", args, "{\"metadata\":{\"finalizers\":null}}");
+  expect_object(w, args, NULL);
+}
+
+Test(nodes, deleted_pods_have_their_last_status_before_they_go) {
+  world_t w;
+  begin_bare(&w);
+  driver_load(w.d, "sim", "node-sim.so", "{\"count\":1}");
+  create_pod_on(&w, "sim-0", "runs", "{\"sim.kogge.dev/stop-delay\":\"100ms\"}", C);
+  create_pod_on(&w, "sim-0", "waits", "{\"sim.kogge.dev/run-time\":\"10ms\"}", C);
+  create_pod_on(&w, "sim-0", "noimage", "{\"sim.kogge.dev/pull-error\":\"manifest unknown\"}", C);
+  create_pod_on(&w, "sim-0", "late", "{\"sim.kogge.dev/start-delay\":\"1h\"}", C);
+  create_pod_on(&w, "sim-0", "ended", "{\"sim.kogge.dev/run-time\":\"10ms\"}", "\"restartPolicy\":\"Never\"," C);
+  expect_object(&w, POD_ARGS("runs"), "\"ready\":true");
+  expect_object(&w, POD_ARGS("waits"), "CrashLoopBackOff");
+  expect_object(&w, POD_ARGS("noimage"), "ImagePullBackOff");
+  expect_object(&w, POD_ARGS("ended"), "Succeeded");
+  expect_end(&w, "runs", "\"phase\":\"Failed\"", "\"state\":{\"terminated\":{\"exitCode\":143,\"reason\":\"Error\"");
+  expect_end(&w, "waits", "\"phase\":\"Succeeded\"", "\"state\":{\"terminated\":{\"exitCode\":0");
+  expect_end(&w, "noimage", "\"phase\":\"Failed\"", "\"exitCode\":137,\"reason\":\"ContainerStatusUnknown\"");
+  expect_end(&w, "late", "\"phase\":\"Failed\"", "\"exitCode\":137,\"reason\":\"ContainerStatusUnknown\"");
+  expect_end(&w, "ended", "\"phase\":\"Succeeded\"", "\"exitCode\":0");
+  finish(&w);
+}
+
 Test(nodes, their_pods_go_as_the_annotations_say) {
   world_t w;
   begin_bare(&w);
