@@ -184,6 +184,20 @@ rollouts() {
   sees "successfully rolled out" k rollout status deployment/web --timeout=30s
 }
 
+custom_kind() {
+  cat <<YAML
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: widgets.$1.example}
+spec:
+  group: $1.example
+  scope: Namespaced
+  names: {plural: widgets, singular: widget, kind: Widget}
+  versions:
+  - {name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object, properties: {size: {type: string}}}}}}}
+YAML
+}
+
 applies() {
   local file=$ROOT/tests/e2e/data/deployment.yaml
   say "apply on either side, diff, replace, kustomize"
@@ -204,6 +218,16 @@ applies() {
   sees "deployment.apps/x-kus created" k apply -k "$ROOT/tests/e2e/data/kustomize/over"
   sees "unchanged" k apply -k "$ROOT/tests/e2e/data/kustomize/over"
   sees "deleted" k delete -k "$ROOT/tests/e2e/data/kustomize/over"
+  custom_kind "$NS" >"$OWN/crd.yaml"
+  k apply -f "$OWN/crd.yaml"
+  k wait --for=condition=Established "crd/widgets.$NS.example" --timeout=10s
+  widget() { printf '{"apiVersion":"%s.example/v1","kind":"Widget","metadata":{"name":"w"},"spec":{"size":"%s"}}' "$NS" "$1"; }
+  widget S >"$OWN/widget" && sees "created" k apply -f "$OWN/widget"
+  widget M >"$OWN/widget" && expect "+  size: M" "$(k diff -f "$OWN/widget" || true)"
+  sees "configured" k apply -f "$OWN/widget"
+  sees "unchanged" k apply -f "$OWN/widget"
+  is M k get "widgets.$NS.example" w -o jsonpath='{.spec.size}'
+  sees "deleted" k delete crd "widgets.$NS.example"
   old || refuse 'unknown field "spec.nope"' k create --validate=strict -f - <<<'{"apiVersion":"v1","kind":"Pod","metadata":{"name":"x"},"spec":{"nope":1,"containers":[{"name":"c","image":"i"}]}}'
 }
 
