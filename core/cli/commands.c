@@ -8,6 +8,9 @@ static const flag_t server_flags[] = {
     {"--no-supervise", NULL, KIND_NONE, "no parent that starts the kernel again when it crashes"},
     {0}};
 static const flag_t load_flags[] = {{"--config", "FILE", KIND_FILE, "its configuration (YAML)"}, {0}};
+static const flag_t swap_flags[] = {
+    {"--force", NULL, KIND_NONE, "what FILE cannot take over is ended (a runtime of another kind: pods start anew)"},
+    {0}};
 static const flag_t new_flags[] = {{"--dir", "D", KIND_FILE, "the folder to make (./NAME)"}, {0}};
 static const flag_t trace_flags[] = {{"--of", "NAME", KIND_PLUGIN, "only messages from and to this plugin"},
                                      {"--record", "FILE", KIND_FILE, "writes the messages there, whole"},
@@ -90,7 +93,7 @@ const command_t cli_commands[] = {
      .least = 2,
      .most = 2,
      .kinds = {KIND_PLUGIN, KIND_BUILD},
-     .flags = no_flags,
+     .flags = swap_flags,
      .summary = "puts FILE in the place of NAME, while it runs",
      .more = "FILE is a path, the name of a file in the plugin path, or a word W that means ROLE-W.so. If anything "
              "fails, the "

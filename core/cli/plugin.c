@@ -91,6 +91,7 @@ const char *cli_absolute(const char *file, char *path) {
 typedef struct change {
   const char *topic, *name, *file, *lane; /* file, lane: may be NULL */
   const char *config;                     /* file of its configuration; may be NULL */
+  bool force;
 } change_t;
 
 static kg_doc_t *read_config(const char *file, kg_error_t *err) {
@@ -107,6 +108,7 @@ static kg_doc_t *change_args(const change_t *h, kg_doc_t *config) {
   kg_pack_kv_str(&p, "name", h->name);
   if (h->file) kg_pack_kv_str(&p, "file", cli_absolute(h->file, path));
   if (h->lane) kg_pack_kv_str(&p, "lane", h->lane);
+  if (h->force) kg_pack_kv_bool(&p, "force", true);
   if (config) kg_pack_kv_view(&p, "config", kg_view_of(config));
   kg_pack_end(&p);
   return kg_pack_doc(&p);
@@ -161,8 +163,14 @@ int cli_plugin_load(cli_t *cli, int argc, char **argv) {
   return change(cli, &h);
 }
 int cli_plugin_swap(cli_t *cli, int argc, char **argv) {
-  (void)argc;
-  return change(cli, &(change_t){.topic = "kernel.swap", .name = argv[0], .file = argv[1]});
+  change_t h = {.topic = "kernel.swap"};
+  const char **words[] = {&h.name, &h.file};
+  for (int i = 0, n = 0; i < argc; i++)
+    if (strcmp(argv[i], "--force") == 0)
+      h.force = true;
+    else
+      *words[n++] = argv[i];
+  return change(cli, &h);
 }
 int cli_plugin_unload(cli_t *cli, int argc, char **argv) {
   (void)argc;

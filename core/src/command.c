@@ -87,7 +87,11 @@ static void load(kg_kernel_t *k, const kg_msg_t *m, kg_job_t *job) {
 static void swap(kg_kernel_t *k, const kg_msg_t *m, kg_job_t *job) {
   char *name = text_arg(m, "name", &job->err), *file = name ? text_arg(m, "file", &job->err) : NULL;
   int64_t pause_us = 0;
-  if (file && kg_kernel_swap(k, name, file, NULL, &pause_us, &job->err) == 0) job->doc = pause_doc(pause_us);
+  bool force = kg_view_bool(kg_view_get(kg_msg_args(m), "force"), false);
+  int rc = !file   ? -1
+           : force ? kg_kernel_swap_by_force(k, name, file, NULL, &pause_us, &job->err)
+                   : kg_kernel_swap(k, name, file, NULL, &pause_us, &job->err);
+  if (rc == 0) job->doc = pause_doc(pause_us);
   free(file);
   free(name);
 }

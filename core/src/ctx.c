@@ -38,6 +38,10 @@ void kg_not_ready(kg_ctx_t *ctx, const char *fmt, ...) {
   kg_guest_tell(ctx, "host.not_ready", "text", e.text);
 }
 
+bool kg_forced(kg_ctx_t *ctx) {
+  return atomic_load_explicit(&ctx->forced, memory_order_relaxed);
+}
+
 bool kg_active(kg_ctx_t *ctx) {
   return atomic_load_explicit(&ctx->active, memory_order_relaxed);
 }

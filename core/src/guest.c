@@ -115,6 +115,7 @@ static void run_step(guest_t *g, const kg_msg_t *m) {
   while (s->topic && strcmp(s->topic, m->topic) != 0) s++;
   if (s->fn == kg_job_create) set_config(g->plugin, job.doc);
   if (s->fn == kg_job_destroy) g->farewell = m->id;
+  atomic_store(&g->plugin->forced, kg_view_bool(kg_view_get(kg_msg_args(m), "forced"), false));
   kg_lane_enter(g->link->lane, g->plugin, m->topic + strlen("host."));
   if (s->fn)
     s->fn(g->link->lane, g->plugin, &job);

@@ -147,6 +147,7 @@ struct kg_ctx {
   atomic_uint events_waiting; /* on their way to it: bounded, what is too much is counted */
   atomic_ullong events_lost;
   atomic_bool active, tracing;
+  atomic_bool forced; /* its successor takes its place whatever it says: kg_forced() */
   kg_counters_t n;
   int64_t started_us;
 

@@ -143,13 +143,23 @@ unsigned kg_remote_restarts(const kg_remote_t *r) {
 /* --- steps of its life
  * ---------------------------------------------------------------------------------------------------------- */
 
+static kg_doc_t *forced_args(void) {
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  kg_pack_kv_bool(&p, "forced", true);
+  kg_pack_end(&p);
+  return kg_pack_doc(&p);
+}
+
 static int send_step(kg_ctx_t *ctx, kg_job_t *job, const char *topic, kg_doc_t *doc, kg_error_t *err) {
   kg_remote_t *r = ctx->remote;
   uint64_t id = ++r->last_step;
+  kg_doc_t *args = kg_forced(ctx) ? forced_args() : NULL;
   kg_msg_t *m = kg_msg_new(&(kg_msg_init_t){.type = KG_MSG_REQUEST,
                                             .topic = topic,
                                             .source = "kernel",
                                             .service = "host",
+                                            .args = args,
                                             .id = id,
                                             .flags = KG_FLAG_UP,
                                             .docs = &doc,
@@ -158,6 +168,7 @@ static int send_step(kg_ctx_t *ctx, kg_job_t *job, const char *topic, kg_doc_t *
                ? kg_remote_send(r, m, id, err)
                : kg_error_set(err, KG_EFULL, "out of memory");
   kg_msg_unref(m);
+  kg_doc_unref(args);
   if (rc != 0) kg_table_remove(&r->steps, id);
   return rc == 0 ? 0 : -1;
 }

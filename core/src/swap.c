@@ -9,6 +9,7 @@
 void kg_go_on(kg_ctx_t *old, kg_ctx_t *new) {
   kg_error_t err = {0};
   kg_job_t *job = kg_job_new(old->k);
+  atomic_store(&old->forced, false);
   if (job) job->arg = new;
   job = job ? kg_run_job(old, kg_job_resume, job, old->k->step_timeout_ms, "resume", &err) : NULL;
   if (!job || job->rc < 0)
@@ -113,13 +114,24 @@ static void replace_in_list(kg_ctx_t *old, kg_ctx_t *new) {
   pthread_mutex_unlock(&k->list);
 }
 
-static int swap(kg_ctx_t *old, kg_source_t *src, int64_t *pause_us, kg_error_t *err) {
+/* What the new one refuses the old one gives up, drained once more. */
+static int hand_over_by_force(kg_ctx_t *old, kg_ctx_t *new, kg_error_t *err) {
+  kg_logf(old->k, KG_LOG_WARN, "kernel", "%s: %s; it is replaced by force", old->name, err->text);
+  *err = (kg_error_t){0};
+  atomic_store(&old->forced, true);
+  kg_hold(old);
+  return hand_over(old, new, err);
+}
+
+static int swap(kg_ctx_t *old, kg_source_t *src, bool force, int64_t *pause_us, kg_error_t *err) {
   kg_kernel_t *k = old->k;
   kg_ctx_t *new = kg_bring_up(k, old->name, old->lane, src, old->config, copy_names(old->wanted), old, err);
   if (!new) return -1;
   int64_t since = kg_time_us(k);
   kg_hold(old);
-  if (hand_over(old, new, err) < 0) {
+  int rc = hand_over(old, new, err);
+  if (rc < 0 && force) rc = hand_over_by_force(old, new, err);
+  if (rc < 0) {
     kg_go_on(old, new);
     kg_take_down(new, "the swap was rolled back", NULL);
     return -1;
@@ -148,8 +160,8 @@ static int open_successor(kg_kernel_t *k, const kg_ctx_t *old, const char *path,
   return kg_source_remote(k, &(kg_remote_spec_t){.name = old->name, .file = path}, src, err);
 }
 
-static int swap_locked(kg_kernel_t *k, const char *name, const char *file, const kg_plugin_t *desc, int64_t *pause_us,
-                       kg_error_t *err) {
+static int swap_locked(kg_kernel_t *k, const char *name, const char *file, const kg_plugin_t *desc, bool force,
+                       int64_t *pause_us, kg_error_t *err) {
   kg_ctx_t *old = kg_find(k, name);
   if (!old) return kg_error_set(err, KG_ENOTFOUND, "there is no plugin %s", name);
   if (old->shade) return kg_error_set(err, KG_EINVAL, "%s is a shadow: stop it and start another one", name);
@@ -168,17 +180,27 @@ static int swap_locked(kg_kernel_t *k, const char *name, const char *file, const
     kg_source_close(&src);
     return refused(old, err);
   }
-  return swap(old, &src, pause_us, err) < 0 ? refused(old, err) : 0;
+  return swap(old, &src, force, pause_us, err) < 0 ? refused(old, err) : 0;
+}
+
+static int swap_any(kg_kernel_t *k, const char *name, const char *file, const kg_plugin_t *desc, bool force,
+                    int64_t *pause_us, kg_error_t *err) {
+  kg_error_t local = {0};
+  pthread_mutex_lock(&k->manage);
+  int rc = swap_locked(k, name, file, desc, force, pause_us, &local);
+  pthread_mutex_unlock(&k->manage);
+  if (err) *err = local;
+  return rc;
 }
 
 int kg_kernel_swap(kg_kernel_t *k, const char *name, const char *file, const kg_plugin_t *descriptor, int64_t *pause_us,
                    kg_error_t *err) {
-  kg_error_t local = {0};
-  pthread_mutex_lock(&k->manage);
-  int rc = swap_locked(k, name, file, descriptor, pause_us, &local);
-  pthread_mutex_unlock(&k->manage);
-  if (err) *err = local;
-  return rc;
+  return swap_any(k, name, file, descriptor, false, pause_us, err);
+}
+
+int kg_kernel_swap_by_force(kg_kernel_t *k, const char *name, const char *file, const kg_plugin_t *descriptor,
+                            int64_t *pause_us, kg_error_t *err) {
+  return swap_any(k, name, file, descriptor, true, pause_us, err);
 }
 
 int kg_kernel_reload(kg_kernel_t *k, const char *name, int64_t *pause_us, kg_error_t *err) {
@@ -191,7 +213,7 @@ int kg_kernel_reload(kg_kernel_t *k, const char *name, int64_t *pause_us, kg_err
   else if (!old->code && !old->remote)
     kg_error_set(&local, KG_EINVAL, "plugin %s is part of the kernel and cannot be reloaded", name);
   else
-    rc = swap_locked(k, name, old->path, NULL, pause_us, &local);
+    rc = swap_locked(k, name, old->path, NULL, false, pause_us, &local);
   pthread_mutex_unlock(&k->manage);
   if (err) *err = local;
   return rc;

@@ -417,7 +417,7 @@ void tokens_free(pod_t *p);
 void probes_start(box_t *b);
 void probes_stop(box_t *b);
 void probe_done(probe_t *pr, bool good, const char *text);
-void probe_unknown(probe_t *pr, const char *text); /* it could not be done: counts for nothing */
+void probe_unknown(probe_t *pr, const char *text); /* it could not be done: counts for nothing. NULL: and is not told */
 void probe_warning(probe_t *pr, const char *text); /* good, but */
 void probe_quiet(probe_t *pr);                     /* ends what is under way */
 void probe_connect(probe_t *pr, kg_view_t spec);   /* httpGet, tcpSocket, grpc */

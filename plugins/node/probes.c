@@ -36,6 +36,7 @@ static void exec_came(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
     return;
   }
   pr->call = 0;
+  if (kg_msg_code(m) == KG_EUNAVAILABLE) return probe_unknown(pr, NULL); /* the runtime is being replaced */
   if (kg_msg_type(m) == KG_MSG_ERROR || pr->exit < 0)
     return probe_unknown(pr, kg_msg_type(m) == KG_MSG_ERROR ? kg_msg_text(m) : "the command ended without a code");
   char *text = kg_str_dup((kg_str_t){pr->out.p ? pr->out.p : "", pr->out.n});
@@ -185,7 +186,7 @@ void probe_done(probe_t *pr, bool good, const char *text) {
 }
 
 void probe_unknown(probe_t *pr, const char *text) {
-  if (pr->box->state == BOX_RUNNING)
+  if (text && pr->box->state == BOX_RUNNING)
     box_event(pr->box, "Warning", "Unhealthy", "%s probe errored and resulted in unknown state: %s", names[pr->kind],
               text);
   probe_quiet(pr);

@@ -80,6 +80,10 @@ static void on_exit_file(kg_ctx_t *ctx, void *self, int fd, uint32_t events, voi
   }
 }
 
+int exits_follow(oci_t *o, kg_error_t *err) {
+  return kg_fd_watch(o->ctx, o->exits_fd, EPOLLIN, on_exit_file, NULL, err);
+}
+
 int exits_watch(oci_t *o, kg_error_t *err) {
   char path[PATH_SIZE];
   snprintf(path, sizeof path, "%s/exits", o->dir);
@@ -87,7 +91,14 @@ int exits_watch(oci_t *o, kg_error_t *err) {
   o->exits_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
   if (o->exits_fd < 0 || inotify_add_watch(o->exits_fd, path, IN_CLOSE_WRITE | IN_MOVED_TO) < 0)
     return kg_error_set(err, KG_EINTERNAL, "%s cannot be watched: %s", path, strerror(errno));
-  return kg_fd_watch(o->ctx, o->exits_fd, EPOLLIN, on_exit_file, NULL, err);
+  return exits_follow(o, err);
+}
+
+void exits_forget(oci_t *o) {
+  if (o->exits_fd < 0) return;
+  kg_fd_forget(o->ctx, o->exits_fd);
+  close(o->exits_fd);
+  o->exits_fd = -1;
 }
 
 /* --- stop
@@ -148,6 +159,16 @@ static void send_stop(kg_ctx_t *ctx, void *self, void *arg) {
   c->kill_timer = kg_timer(ctx, c->grace_ms, 0, on_grace_over, c);
 }
 
+void container_end(container_t *c, int64_t grace_ms) {
+  if (c->state == C_CREATED) {
+    /* It never ran: nothing of its own can handle a signal. */
+    container_kill(c, SIGKILL);
+    return container_ended(c, 137, NULL);
+  }
+  c->grace_ms = grace_ms;
+  send_stop(c->oci->ctx, c->oci, c);
+}
+
 void container_stop(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   oci_t *o = self;
   container_t *c = container_find(o, kg_view_str(kg_view_get(kg_msg_args(m), "id")));
@@ -157,13 +178,7 @@ void container_stop(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   if (!w) return kg_fail(ctx, m, KG_EINTERNAL, "out of memory");
   *w = (waiter_t){c->waiters, kg_msg_ref(m)};
   c->waiters = w;
-  if (c->state == C_CREATED) {
-    /* It never ran: nothing of its own can handle a signal. */
-    container_kill(c, SIGKILL);
-    return container_ended(c, 137, NULL);
-  }
-  c->grace_ms = grace;
-  send_stop(ctx, o, c);
+  container_end(c, grace);
 }
 
 /* --- remove
@@ -192,23 +207,25 @@ static void remove_files(oci_t *o, const container_t *c) {
   unlink(path);
 }
 
+void container_drop(container_t *c) {
+  oci_t *o = c->oci;
+  char dir[PATH_SIZE], state[PATH_SIZE];
+  container_dir(o, c->id, dir);
+  snprintf(state, sizeof state, "%s/runc/%s", o->run, c->id);
+  const char *const argv[] = {"rm", "-rf", "--one-file-system", "--", dir, state, NULL};
+  remove_files(o, c);
+  proc_run(o, argv, NULL, NULL, NULL, NULL);
+  container_unuse_images(c);
+  container_unlink(c);
+  watchers_tell(o, c, "removed");
+  container_free(c);
+}
+
 static void deleted(oci_t *o, const proc_end_t *end, void *arg) {
   kg_msg_t *m = arg;
   (void)end; /* a container runc does not know is what is wanted */
-  for (container_t **at = &o->containers; *at; at = &(*at)->next) {
-    container_t *c = *at;
-    if (!kg_str_is(kg_view_str(kg_view_get(kg_msg_args(m), "id")), c->id)) continue;
-    char dir[PATH_SIZE];
-    container_dir(o, c->id, dir);
-    const char *const argv[] = {"rm", "-rf", "--one-file-system", "--", dir, NULL};
-    remove_files(o, c);
-    proc_run(o, argv, NULL, NULL, NULL, NULL);
-    container_unuse_images(c);
-    *at = c->next;
-    watchers_tell(o, c, "removed");
-    container_free(c);
-    break;
-  }
+  container_t *c = container_find(o, kg_view_str(kg_view_get(kg_msg_args(m), "id")));
+  if (c) container_drop(c);
   kg_reply(o->ctx, m, NULL, NULL, 0);
   kg_msg_unref(m);
 }
@@ -225,7 +242,8 @@ void container_remove(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   container_kill(c, SIGKILL);
   const char *const argv[] = {o->runc, "--root", root, "delete", "--force", c->id, NULL};
   kg_msg_t *kept = kg_msg_ref(m);
-  if (proc_run(o, argv, NULL, deleted, kept, &err) == 0) return;
+  c->removing = proc_run(o, argv, NULL, deleted, kept, &err) == 0;
+  if (c->removing) return;
   kg_fail(ctx, m, err.code, "%s", err.text);
   kg_msg_unref(kept);
 }

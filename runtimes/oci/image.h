@@ -24,7 +24,10 @@ KG_NODISCARD images_t *images_open(kg_ctx_t *ctx, const char *dir, kg_error_t *e
 /* In a thread: what a killed import left and layers no image needs go. A request (may be NULL) is answered afterwards,
  * one of the command line with this exit code. */
 void images_sweep(images_t *im, const kg_msg_t *request, int code);
-void images_close(images_t *im); /* waits for work under way; NULL is allowed */
+void images_read(images_t *im);       /* again, what is there: no container uses one yet */
+void images_stop(images_t *im);       /* what is under way ends soon and is answered with KG_ECANCELLED */
+bool images_busy(const images_t *im); /* something is under way */
+void images_close(images_t *im);      /* waits for work under way; NULL is allowed */
 /* `name` as a pod says it: "busybox", "kogge/busybox:latest", "docker.io/library/busybox", "sha256:..." with the usual
  * defaults (docker.io, library/, :latest). Fills *out (free with image_clear) and returns 0, or -1: not here. */
 int images_find(images_t *im, kg_str_t name, image_t *out);

@@ -73,7 +73,7 @@ static int spread(import_t *im, kg_error_t *err) {
                ? kg_error_set(err, KG_ENOTFOUND, "%s cannot be opened: %s", im->j->path, strerror(ENOENT))
                : kg_error_set(err, KG_EINVAL, "%s is no archive of images: %s", im->j->path, archive_error_string(in));
   while (done == 0 && (r = archive_read_next_header(in, &e)) == ARCHIVE_OK) {
-    if (atomic_load(&im->j->stop)) done = kg_error_set(err, KG_ECANCELLED, "kogge stops");
+    if (atomic_load(&im->j->stop)) done = kg_error_set(err, KG_ECANCELLED, "the runtime stops");
     if (done == 0) done = spread_one(im, in, out, e, err);
   }
   if (done == 0 && r != ARCHIVE_EOF)

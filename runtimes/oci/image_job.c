@@ -265,8 +265,16 @@ int jobs_open(images_t *im, kg_error_t *err) {
   return kg_fd_watch(im->ctx, im->events, EPOLLIN, on_events, im, err);
 }
 
-void jobs_end(images_t *im) {
+void images_stop(images_t *im) {
   for (job_t *j = im->jobs; j; j = j->next) atomic_store(&j->stop, true);
+}
+
+bool images_busy(const images_t *im) {
+  return im->jobs;
+}
+
+void jobs_end(images_t *im) {
+  images_stop(im);
   while (im->jobs) {
     job_t *j = im->jobs;
     im->jobs = j->next;

@@ -152,7 +152,7 @@ static int make_layer(pull_t *p, stored_t *s, size_t i, kg_view_t descriptor, kg
 }
 
 static int pull_layer(pull_t *p, stored_t *s, size_t i, kg_view_t descriptor, kg_error_t *err) {
-  if (!layer_claim(p->j, s->layers[i])) return kg_error_set(err, KG_ECANCELLED, "kogge stops");
+  if (!layer_claim(p->j, s->layers[i])) return kg_error_set(err, KG_ECANCELLED, "the runtime stops");
   int done = make_layer(p, s, i, descriptor, err);
   layer_release(p->j, s->layers[i]);
   return done;

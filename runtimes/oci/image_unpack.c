@@ -57,7 +57,7 @@ static ssize_t read_source(struct archive *a, void *arg, const void **data) {
     archive_set_error(a, EIO, "%s", archive_error_string(s->raw));
     return -1;
   }
-  if (atomic_load(&s->job->stop)) kg_error_set(&s->why, KG_ECANCELLED, "kogge stops");
+  if (atomic_load(&s->job->stop)) kg_error_set(&s->why, KG_ECANCELLED, "the runtime stops");
   if (s->why.code || space_take(&s->space, n, &s->why) < 0) {
     archive_set_error(a, EINTR, "%s", s->why.text);
     return -1;

@@ -70,9 +70,18 @@ static bool layers_there(const images_t *im, const stored_t *s) {
   return s->id && s->config && s->nlayers;
 }
 
-static void read_records(images_t *im) {
+static void forget_all(images_t *im) {
+  while (im->list) {
+    stored_t *s = im->list;
+    im->list = s->next;
+    stored_free(s);
+  }
+}
+
+void images_read(images_t *im) {
   char path[IMAGE_PATH];
   struct dirent *e;
+  forget_all(im);
   snprintf(path, sizeof path, "%s/images", im->dir);
   DIR *d = opendir(path);
   while (d && (e = readdir(d))) {
@@ -114,18 +123,14 @@ images_t *images_open(kg_ctx_t *ctx, const char *dir, kg_error_t *err) {
     images_close(im);
     return NULL;
   }
-  read_records(im);
+  images_read(im);
   return im;
 }
 
 void images_close(images_t *im) {
   if (!im) return;
   jobs_end(im);
-  while (im->list) {
-    stored_t *s = im->list;
-    im->list = s->next;
-    stored_free(s);
-  }
+  forget_all(im);
   free(im->dir);
   free(im);
 }

@@ -39,14 +39,18 @@ static void pack_sandbox(kg_pack_t *p, const oci_t *o, const sandbox_t *s) {
   kg_pack_end(p);
 }
 
+void pack_sandboxes(kg_pack_t *p, const oci_t *o) {
+  kg_pack_array(p);
+  for (const sandbox_t *s = o->sandboxes; s; s = s->next) pack_sandbox(p, o, s);
+  kg_pack_end(p);
+}
+
 void runtime_list(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   const oci_t *o = self;
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
   kg_pack_key(&p, "sandboxes");
-  kg_pack_array(&p);
-  for (const sandbox_t *s = o->sandboxes; s; s = s->next) pack_sandbox(&p, o, s);
-  kg_pack_end(&p);
+  pack_sandboxes(&p, o);
   kg_pack_key(&p, "containers");
   kg_pack_array(&p);
   for (const container_t *c = o->containers; c; c = c->next) {
@@ -86,10 +90,10 @@ void runtime_watch(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
 }
 
 /* A watcher that takes nothing any more is ended: it lists again. */
-static void end_watcher(oci_t *o, watcher_t **at) {
+static void end_watcher(oci_t *o, watcher_t **at, int code, const char *why) {
   watcher_t *w = *at;
   *at = w->next;
-  kg_fail(o->ctx, w->request, KG_EGONE, "the watch of the runtime fell behind: list again");
+  kg_fail(o->ctx, w->request, code, "%s", why);
   kg_msg_unref(w->request);
   free(w);
 }
@@ -103,10 +107,14 @@ void watchers_tell(oci_t *o, const container_t *c, const char *type) {
   kg_doc_t *item = kg_pack_doc(&p);
   for (watcher_t **at = &o->watchers; *at;)
     if (kg_stream_item(o->ctx, (*at)->request, item, NULL, 0) < 0)
-      end_watcher(o, at);
+      end_watcher(o, at, KG_EGONE, "the watch of the runtime fell behind: list again");
     else
       at = &(*at)->next;
   kg_doc_unref(item);
+}
+
+void watchers_end(oci_t *o) {
+  while (o->watchers) end_watcher(o, &o->watchers, KG_EUNAVAILABLE, "the runtime is being replaced: ask again");
 }
 
 void watchers_free(oci_t *o) {

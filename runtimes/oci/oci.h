@@ -31,6 +31,7 @@ struct sandbox {
   kg_doc_t *ips;  /* array */
   int64_t created_us;
   bool ready;
+  bool making; /* sandbox.run is under way */
   bool host_net, host_ipc, host_pid;
 };
 
@@ -54,7 +55,8 @@ struct container {
   int64_t attempt;
   state_t state;
   bool tty, oom, creating;
-  bool begun; /* its start was asked for: it may have run, whatever else is known */
+  bool removing; /* container.remove is under way */
+  bool begun;    /* its start was asked for: it may have run, whatever else is known */
   pid_t pid, monitor;
   int64_t created_us, started_us, finished_us;
   int64_t exit_code;
@@ -90,8 +92,10 @@ struct oci {
   log_stream_t *logs;
   exec_stream_t *execs;
   attach_stream_t *attaches;
-  int exits_fd; /* inotify on DATA/runtime/exits */
-  int logs_fd;  /* inotify for followed logs; -1: none yet */
+  unsigned detaching; /* sandboxes that the network lets go now */
+  int64_t leave_by;   /* drained: when it stops waiting */
+  int exits_fd;       /* inotify on DATA/runtime/exits */
+  int logs_fd;        /* inotify for followed logs; -1: none yet */
 };
 
 /* --- proc.c: processes that never block the lane
@@ -132,6 +136,8 @@ void sandbox_shm_path(const oci_t *o, const sandbox_t *s, char path[PATH_SIZE]);
 void sandbox_ns_path(const oci_t *o, const char *id, const char *ns, char path[PATH_SIZE]);
 bool sandbox_alive(const oci_t *o, const sandbox_t *s); /* its network namespace is still mounted */
 void sandbox_free(sandbox_t *s);
+/* Asks the network to take its address back; s stays. */
+void sandbox_detach(oci_t *o, const sandbox_t *s, kg_reply_fn fn, void *arg);
 
 /* --- container.c
  * --------------------------------------------------------------------------------------------------------- */
@@ -167,10 +173,22 @@ void container_update(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void container_remove(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void container_reopen_log(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void container_kill(container_t *c, int signal);
+void container_end(container_t *c, int64_t grace_ms); /* TERM, and KILL then; tells nobody */
+void container_drop(container_t *c); /* what has ended: its mounts and files, and what is known of it */
 /* Reads the exit file if it is there; true if the container has ended by it. */
 bool container_reap(container_t *c);
 void container_ended(container_t *c, int64_t code, const char *reason); /* tells watchers and those who wait */
 int exits_watch(oci_t *o, kg_error_t *err);
+int exits_follow(oci_t *o, kg_error_t *err); /* its part, after kg_fd_forget() of exits_fd */
+void exits_forget(oci_t *o);
+
+/* --- leave.c: another one takes its place
+ * --------------------------------------------------------------------------------------------------------------- */
+
+void runtime_drain(kg_ctx_t *ctx, void *self);
+void runtime_resume(kg_ctx_t *ctx, void *self);
+int runtime_hand_over(kg_ctx_t *ctx, void *self, kg_doc_t **state, kg_error_t *err);
+int runtime_accept(kg_ctx_t *ctx, void *self, kg_view_t state, kg_error_t *err);
 
 /* --- disk.c ------------------------------------------------------------------------------------------------------- */
 
@@ -229,6 +247,8 @@ void runtime_list(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void runtime_watch(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void watchers_tell(oci_t *o, const container_t *c, const char *type);
 void watchers_free(oci_t *o);
+void watchers_end(oci_t *o);                       /* tells them that there is another runtime now */
+void pack_sandboxes(kg_pack_t *p, const oci_t *o); /* an array */
 void pack_container(kg_pack_t *p, const container_t *c);
 
 /* --- cgroup.c

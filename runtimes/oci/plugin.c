@@ -43,16 +43,14 @@ static char *cgroup_root(kg_ctx_t *ctx) {
 }
 
 static void destroy(kg_ctx_t *ctx, void *self) {
+  (void)ctx;
   oci_t *o = self;
   logs_free(o);
   execs_free(o);
   attaches_free(o);
   procs_free(o);
   watchers_free(o);
-  if (o->exits_fd >= 0) {
-    kg_fd_forget(ctx, o->exits_fd);
-    close(o->exits_fd);
-  }
+  exits_forget(o);
   while (o->containers) {
     container_t *c = o->containers;
     o->containers = c->next;
@@ -138,6 +136,7 @@ static void activate(kg_ctx_t *ctx, void *self) {
   kg_error_t err;
   if (o->exits_fd >= 0) return;
   if (exits_watch(o, &err) < 0) kg_log(ctx, KG_LOG_ERROR, "%s", err.text);
+  images_read(o->images); /* a predecessor may have brought some since this one was made */
   images_sweep(o->images, NULL, 0);
   records_read(o);
   leftovers_remove(o);
@@ -215,5 +214,6 @@ KG_PLUGIN(.name = "runtime-oci",
                          "pullTimeoutSeconds",
           .role = "runtime", .version = "0.1.0",
           .summary = "Containers through runc or crun, each under a conmon that outlives kogge", .services = services,
-          .handlers = handlers, .create = create, .start = start, .activate = activate, .stats = stats,
+          .handlers = handlers, .create = create, .start = start, .activate = activate, .drain = runtime_drain,
+          .hand_over = runtime_hand_over, .accept = runtime_accept, .resume = runtime_resume, .stats = stats,
           .destroy = destroy);

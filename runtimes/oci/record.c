@@ -223,7 +223,7 @@ static void each_entry(oci_t *o, const char *dir, const char *file, void (*fn)(o
     size_t n = strlen(e->d_name);
     if (e->d_name[0] == '.' || (n > 4 && !strcmp(e->d_name + n - 4, ".new"))) continue;
     snprintf(path, sizeof path, "%s/%s%s", dir, e->d_name, file);
-    fn(o, path);
+    if (access(path, F_OK) == 0) fn(o, path); /* else its last files are being removed */
   }
   if (d) closedir(d);
 }

@@ -200,7 +200,7 @@ CURLcode registry_text(registry_t *r, const char *url, const char *accept, kube_
 /* --- what registries say no with --------------------------------------------------------------------------------- */
 
 static int refused(const registry_t *r, const char *what, CURLcode code, kg_error_t *err) {
-  if (atomic_load(&r->job->stop)) return kg_error_set(err, KG_ECANCELLED, "kogge stops");
+  if (atomic_load(&r->job->stop)) return kg_error_set(err, KG_ECANCELLED, "the runtime stops");
   if (is_late(r))
     return kg_error_set(err, KG_EDEADLINE,
                         "the pull takes longer than the %lld s that config.pullTimeoutSeconds allows",

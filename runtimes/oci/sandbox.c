@@ -264,6 +264,7 @@ static void run_failed(oci_t *o, making_t *w, int code, const char *text) {
 static void now_ready(oci_t *o, making_t *w, sandbox_t *s) {
   kg_error_t err;
   s->ready = true;
+  s->making = false;
   if (record_sandbox(o, s, &err) < 0) return run_failed(o, w, err.code, err.text);
   reply_sandbox(o, w->request, s);
   making_free(w);
@@ -353,6 +354,7 @@ void sandbox_run(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   }
   w->request = kg_msg_ref(m);
   w->id = kg_str_dup(id);
+  s->making = true;
   if (run_begin(o, s, w, &err) < 0) run_failed(o, w, err.code, err.text);
 }
 
@@ -370,6 +372,7 @@ static void detached(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   kg_error_t err;
   kg_str_t id = kg_view_str(kg_view_get(kg_msg_args(request), "id"));
   sandbox_t *s = sandbox_find(o, id);
+  o->detaching--;
   if (kg_msg_type(m) == KG_MSG_ERROR) {
     kg_fail(ctx, request, kg_msg_code(m), "sandbox " KG_STR_FMT ": %s", KG_STR_ARG(id), kg_msg_text(m));
   } else {
@@ -383,10 +386,22 @@ static void detached(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   kg_msg_unref(request);
 }
 
+void sandbox_detach(oci_t *o, const sandbox_t *s, kg_reply_fn fn, void *arg) {
+  char path[PATH_SIZE];
+  sandbox_ns_path(o, s->id, "net", path);
+  kg_pack_t p = kg_pack();
+  kg_pack_map(&p);
+  kg_pack_kv_str(&p, "id", s->id);
+  kg_pack_kv_str(&p, "netns", path);
+  kg_pack_end(&p);
+  kg_doc_t *doc = kg_pack_doc(&p);
+  kg_send(o->ctx, &(kg_request_t){.service = "network", .topic = "network.detach", .args = doc, .fn = fn, .arg = arg});
+  kg_doc_unref(doc);
+}
+
 void sandbox_stop(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   oci_t *o = self;
   sandbox_t *s = sandbox_find(o, kg_view_str(kg_view_get(kg_msg_args(m), "id")));
-  char path[PATH_SIZE];
   if (!s) return kg_reply(ctx, m, NULL, NULL, 0);
   kill_containers(o, s);
   if (s->host_net) {
@@ -395,16 +410,8 @@ void sandbox_stop(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
     record_sandbox(o, s, NULL);
     return kg_reply(ctx, m, NULL, NULL, 0);
   }
-  sandbox_ns_path(o, s->id, "net", path);
-  kg_pack_t p = kg_pack();
-  kg_pack_map(&p);
-  kg_pack_kv_str(&p, "id", s->id);
-  kg_pack_kv_str(&p, "netns", path);
-  kg_pack_end(&p);
-  kg_doc_t *doc = kg_pack_doc(&p);
-  kg_send(ctx, &(kg_request_t){
-                   .service = "network", .topic = "network.detach", .args = doc, .fn = detached, .arg = kg_msg_ref(m)});
-  kg_doc_unref(doc);
+  o->detaching++;
+  sandbox_detach(o, s, detached, kg_msg_ref(m));
 }
 
 void sandbox_remove(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {

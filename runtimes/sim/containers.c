@@ -337,6 +337,7 @@ static void pack_sandbox(kg_pack_t *p, const sandbox_t *b) {
 kg_doc_t *containers_pack(const sim_t *s) {
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
+  kg_pack_kv_str(&p, "runtime", "sim");
   kg_pack_key(&p, "sandboxes");
   kg_pack_array(&p);
   for (const sandbox_t *b = s->sandboxes; b; b = b->next) pack_sandbox(&p, b);

@@ -123,6 +123,13 @@ void logs_end(sim_t *s, container_t *c) {
   }
 }
 
+void watches_end(sim_t *s) {
+  static const char why[] = "the runtime is being replaced: ask again";
+  stream_t **const lists[] = {&s->watches, &s->follows};
+  for (size_t i = 0; i < 2; i++)
+    for (; *lists[i]; forget(lists[i], *lists[i])) kg_fail(s->ctx, (*lists[i])->request, KG_EUNAVAILABLE, why);
+}
+
 void streams_free(sim_t *s) {
   while (s->watches) forget(&s->watches, s->watches);
   while (s->follows) forget(&s->follows, s->follows);

@@ -1,6 +1,7 @@
 /* Role runtime without containers: for tests, research, and nodes by the thousand. */
 #include <stdio.h>
 
+#include "kube/runtime.h"
 #include "sim.h"
 
 static void destroy(kg_ctx_t *ctx, void *self) {
@@ -41,7 +42,8 @@ static void activate(kg_ctx_t *ctx, void *self) {
   containers_resume(self);
 }
 
-/* Starts under way are answered before another takes over; ends that are due come there. */
+/* Starts under way are answered before another takes over; ends that are due come there. By force there is no other
+ * one of its kind: what was only pretended is forgotten. */
 static void drain(kg_ctx_t *ctx, void *self) {
   sim_t *s = self;
   for (container_t *c = s->containers; c; c = c->next) {
@@ -54,6 +56,10 @@ static void drain(kg_ctx_t *ctx, void *self) {
       *waits[i] = NULL;
     }
   }
+  if (kg_forced(ctx)) {
+    watches_end(s);
+    containers_free(s);
+  }
   kg_drained(ctx);
 }
 
@@ -64,9 +70,10 @@ static int hand_over(kg_ctx_t *ctx, void *self, kg_doc_t **state, kg_error_t *er
 }
 
 static int accept_state(kg_ctx_t *ctx, void *self, kg_view_t state, kg_error_t *err) {
-  (void)ctx, (void)err;
-  containers_unpack(self, state);
-  return 0;
+  (void)ctx;
+  int takes = kube_runtime_takes(state, "sim", err);
+  if (takes > 0) containers_unpack(self, state);
+  return takes < 0 ? -1 : 0;
 }
 
 static void version(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {

@@ -87,6 +87,7 @@ void containers_free(sim_t *s);
 void runtime_watch(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void runtime_logs(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void watches_tell(sim_t *s, const container_t *c, const char *type);
+void watches_end(sim_t *s);                                 /* and who follows logs: there is another runtime now */
 void logs_more(sim_t *s, container_t *c, const char *text); /* to those who follow */
 void logs_end(sim_t *s, container_t *c);
 void streams_free(sim_t *s);

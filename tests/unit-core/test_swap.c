@@ -38,11 +38,12 @@ static void drain(kg_ctx_t *ctx, void *self) {
 }
 
 static int hand_over(kg_ctx_t *ctx, void *self, kg_doc_t **state, kg_error_t *err) {
-  (void)ctx, (void)err;
+  (void)err;
   server_t *s = self;
   kg_pack_t p = kg_pack();
   kg_pack_array(&p);
   for (int i = 0; i < SENDERS; i++) kg_pack_int(&p, s->last[i]);
+  if (kg_forced(ctx)) kg_pack_str(&p, "the rest was given up");
   kg_pack_end(&p);
   *state = kg_pack_doc(&p);
   return 0;
@@ -58,6 +59,11 @@ static int take_over(kg_ctx_t *ctx, void *self, kg_view_t state, kg_error_t *err
 static int refuse(kg_ctx_t *ctx, void *self, kg_view_t state, kg_error_t *err) {
   (void)ctx, (void)self, (void)state;
   return kg_error_set(err, KG_EINVAL, "I do not want this");
+}
+
+static int take_over_less(kg_ctx_t *ctx, void *self, kg_view_t state, kg_error_t *err) {
+  if (kg_view_count(state) == SENDERS) return kg_error_set(err, KG_ECONFLICT, "this is too much");
+  return take_over(ctx, self, state, err);
 }
 
 static void resume(kg_ctx_t *ctx, void *self) {
@@ -95,6 +101,7 @@ static const kg_handler_t handlers[] = {{"numbers.take", take}, {0}};
              .destroy = destroy, .resume = resume, __VA_ARGS__)
 static const kg_plugin_t good = SERVER("good", .drain = drain, .hand_over = hand_over, .accept = take_over);
 static const kg_plugin_t refuser = SERVER("refuser", .drain = drain, .hand_over = hand_over, .accept = refuse);
+static const kg_plugin_t picky = SERVER("picky", .drain = drain, .hand_over = hand_over, .accept = take_over_less);
 static const kg_plugin_t miser = SERVER("miser", .drain = drain, .hand_over = refuse_to_hand_over, .accept = take_over);
 static const kg_plugin_t sticky = SERVER("sticky", .drain = never_drained, .hand_over = hand_over, .accept = take_over);
 static const kg_plugin_t unready = SERVER("unready", .start = give_up, .accept = take_over);
@@ -204,6 +211,21 @@ static void rolled_back(const kg_plugin_t *old, const kg_plugin_t *new, int resu
 
 Test(swap, a_successor_that_refuses_the_state_leaves_the_old_one_working) {
   rolled_back(&good, &refuser, 1, "I do not want this: swap refused, numbers (good 1) goes on");
+}
+Test(swap, by_force_the_old_one_gives_up_what_the_new_one_refuses) {
+  kg_kernel_t *k = under_load(&good);
+  kg_error_t err = {0};
+  cr_assert_eq(kg_kernel_swap(k, "numbers", NULL, &picky, NULL, &err), -1);
+  cr_assert_str_eq(err.text, "this is too much: swap refused, numbers (good 1) goes on");
+  go_on();
+  cr_assert_eq(kg_kernel_swap_by_force(k, "numbers", NULL, &refuser, NULL, &err), -1);
+  cr_assert_str_eq(err.text, "I do not want this: swap refused, numbers (good 1) goes on");
+  go_on();
+  cr_assert_eq(kg_kernel_swap(k, "numbers", NULL, &picky, NULL, &err), -1, "force is over");
+  cr_assert_eq(kg_kernel_swap_by_force(k, "numbers", NULL, &picky, NULL, &err), 0, "%s", err.text);
+  cr_assert_eq(err.code, 0);
+  cr_assert_eq(t.resumed, 3);
+  finish(k);
 }
 Test(swap, an_old_one_that_hands_nothing_over_stays) {
   rolled_back(&miser, &good, 1, "I keep my state: swap refused, numbers (miser 1) goes on");

@@ -56,6 +56,9 @@ KG_PUBLIC int kg_kernel_unload(kg_kernel_t *k, const char *name, kg_error_t *err
  */
 KG_PUBLIC int kg_kernel_swap(kg_kernel_t *k, const char *name, const char *file, const kg_plugin_t *descriptor,
                              int64_t *pause_us, kg_error_t *err);
+/* The same, and if the new one refuses what the old one holds, the old one gives it up: kg_forced(). */
+KG_PUBLIC int kg_kernel_swap_by_force(kg_kernel_t *k, const char *name, const char *file, const kg_plugin_t *descriptor,
+                                      int64_t *pause_us, kg_error_t *err);
 /* A rebuilt file of the same name: a swap with itself. */
 KG_PUBLIC int kg_kernel_reload(kg_kernel_t *k, const char *name, int64_t *pause_us, kg_error_t *err);
 /*

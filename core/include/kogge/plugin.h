@@ -58,7 +58,8 @@ typedef struct kg_plugin {
   int (*start)(kg_ctx_t *ctx, void *self, kg_error_t *err);
   /* It owns its names now: act. Called once after kg_ready() at first load, after accept() in a swap. */
   void (*activate)(kg_ctx_t *ctx, void *self);
-  /* No new requests come from now on; finish or hand over what is held, then kg_drained(). NULL: drained at once. */
+  /* No new requests come from now on; finish or hand over what is held, then kg_drained(). NULL: drained at once. By
+   * force (kg_forced()) it comes once more. */
   void (*drain)(kg_ctx_t *ctx, void *self);
   /* Gives the state for the successor (caller owns the reference); NULL in *state: nothing to hand over. */
   int (*hand_over)(kg_ctx_t *ctx, void *self, kg_doc_t **state, kg_error_t *err);
@@ -83,6 +84,10 @@ typedef struct kg_plugin {
 KG_PUBLIC void kg_ready(kg_ctx_t *ctx);                                           /* warmed up */
 KG_PUBLIC void kg_not_ready(kg_ctx_t *ctx, const char *fmt, ...) KG_PRINTF(2, 3); /* give up, with a sentence */
 KG_PUBLIC void kg_drained(kg_ctx_t *ctx);
+/* In drain(): the successor refused what this one holds, and the operator wants it nevertheless (`kogge plugin swap
+ * --force`): drained a second time, this one ends in the world what only it can look after. What has ended stays so,
+ * also if nothing comes of the swap. */
+KG_PUBLIC bool kg_forced(kg_ctx_t *ctx);
 /* True from activate() until drain(). */
 KG_PUBLIC bool kg_active(kg_ctx_t *ctx);
 
