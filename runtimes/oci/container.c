@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "oci.h"
+#include "cgroup_move.h"
 
 enum { CREATE_DEADLINE_MS = 60 * 1000, LOWERS_MAX = 3000 };
 
@@ -365,6 +365,7 @@ static void create_begin(oci_t *o, const sandbox_t *s, const kg_msg_t *m, const 
   *w = (creating_t){.c = c, .request = kg_msg_ref(m), .pipe = -1};
   c->work = w;
   container_dir(o, c->id, dir);
+  cgroup_move_soon(o);
   if (create_files(o, s, c, args, image, &err) < 0 || spawn_monitor(o, w, args, dir, &err) < 0)
     return create_failed(w, err.code, err.text);
   w->timer = kg_timer(o->ctx, CREATE_DEADLINE_MS, 0, on_create_late, w);

@@ -83,6 +83,7 @@ struct oci {
   char *dir, *run, *runc, *conmon, *cgroup_root; /* runc: path of the OCI runtime; cgroup_root: "/kogge-..." */
   char *kind, *version;                          /* of the OCI runtime: "runc" or "crun"; NULL: not known yet */
   bool unified;                                  /* cgroup v2 only */
+  bool moving;                                   /* a move between control groups is under way */
   int64_t least_oom_score;                       /* a container can get */
   images_t *images;
   sandbox_t *sandboxes;

@@ -9,7 +9,7 @@
 #include <sys/statfs.h>
 #include <unistd.h>
 
-#include "oci.h"
+#include "cgroup_move.h"
 
 #define NSFS_MAGIC_NUMBER 0x6e736673
 
@@ -332,6 +332,7 @@ static int run_begin(oci_t *o, const sandbox_t *s, making_t *w, kg_error_t *err)
     return kg_error_set(err, KG_EINVAL, "the host name has more than %zu letters", sizeof w->hostname - 1);
   memcpy(w->hostname, hostname.p ? hostname.p : "", hostname.n);
   cgroup_pod(o, s);
+  cgroup_move_soon(o);
   if (prepare_paths(o, s, w, err) < 0 || prepare_pid(o, s, w, err) < 0 || record_sandbox(o, s, err) < 0) return -1;
   /* A forked child costs the page tables of the whole process. Only the process that holds a name space of processes
    * needs it: it must be nobody's child when it ends. */
