@@ -185,6 +185,25 @@ static void lift_quota(const oci_t *o, const char *pod) {
   put(dir, "cpu.cfs_quota_us", "-1");
 }
 
+/* Nor may the group of a container that has ended, which stays until that is removed. */
+static void lift_ended(const oci_t *o, const char *pod) {
+  char dir[PATH_SIZE * 2], part[PATH_SIZE * 2 + NAME_MAX];
+  snprintf(dir, sizeof dir, CGROUPS "/cpu%s", pod);
+  DIR *d = opendir(dir);
+  for (struct dirent *e; d && (e = readdir(d));) {
+    const container_t *c = container_find(o, kg_str(e->d_name));
+    if (e->d_type != DT_DIR || e->d_name[0] == '.' || !c || c->state != C_EXITED) continue;
+    snprintf(part, sizeof part, "%s/%s", dir, e->d_name);
+    put(part, "cpu.cfs_quota_us", "-1");
+  }
+  if (d) closedir(d);
+}
+
+static int set_pod_limits(const oci_t *o, const char *pod, kg_view_t r, kg_error_t *err) {
+  if (!o->unified) lift_ended(o, pod);
+  return set_limits(o, pod, r, err);
+}
+
 static int64_t read_number(const char *controller, bool unified, const char *group, const char *file,
                            const char *field) {
   char path[PATH_SIZE * 2];
@@ -214,7 +233,7 @@ int cgroup_update(const oci_t *o, const container_t *c, const sandbox_t *s, kg_v
   if (uses_more(o, group, kg_view_int(kg_view_get(r, "memory"), 0), err)) return -1;
   if (!o->unified) lift_quota(o, pod);
   if (set_limits(o, group, r, err) < 0) return -1;
-  if (kg_view_type(whole) == KG_V_MAP) set_limits(o, pod, whole, NULL);
+  if (kg_view_type(whole) == KG_V_MAP) set_pod_limits(o, pod, whole, NULL);
   return 0;
 }
 
@@ -235,7 +254,7 @@ void sandbox_update(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   kg_view_t args = kg_msg_args(m);
   const sandbox_t *s = sandbox_find(o, kg_view_str(kg_view_get(args, "id")));
   if (!s || !s->ready) return kg_fail(ctx, m, KG_ENOTFOUND, "sandbox.update: no such sandbox runs");
-  if (set_limits(o, pod_group(o, s, pod), kg_view_get(args, "resources"), &err) < 0)
+  if (set_pod_limits(o, pod_group(o, s, pod), kg_view_get(args, "resources"), &err) < 0)
     return kg_fail(ctx, m, err.code, "%s", err.text);
   kg_reply(ctx, m, NULL, NULL, 0);
 }

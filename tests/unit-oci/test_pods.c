@@ -232,6 +232,8 @@ Test(pods, memory_that_is_too_much) {
 Test(pods, what_it_may_use_changes_while_it_runs) {
   node_t *n = node_new();
   sandbox(n, "s1");
+  container(n, "c0", "s1", "exit 1", ", 'resources': {'cpuQuota': 40000, 'cpuPeriod': 100000}");
+  await(n, "c0", "\"exited\"");
   container(n, "c1", "s1", "sleep 1000", "");
   await(n, "c1", "\"running\"");
   must(n, "runtime.container.update",
@@ -242,6 +244,10 @@ Test(pods, what_it_may_use_changes_while_it_runs) {
             "2>/dev/null | grep -qx 67108864") == 0);
   cr_expect(shell("cat /sys/fs/cgroup/cpu/*/poduid-s1/c1/cpu.cfs_quota_us /sys/fs/cgroup/*/poduid-s1/c1/cpu.max "
                   "2>/dev/null | grep -qwx -e 5000 -e '5000 100000'") == 0);
+  cr_expect(shell("cat /sys/fs/cgroup/cpu/*/poduid-s1/cpu.cfs_quota_us /sys/fs/cgroup/*/poduid-s1/cpu.max "
+                  "2>/dev/null | grep -qwx -e 5000 -e '5000 100000'") == 0,
+            "what ended holds the whole up");
+  must(n, "runtime.container.remove", "{'id': 'c0'}");
   char *why = must_fail(n, 409, "runtime.container.update",
                         "{'id': 'c1', 'resources': {'cpuShares': 51, 'cpuPeriod': 100000, 'memory': 4096}}");
   cr_expect(strstr(why, "more than the new limit"), "%s", why);
