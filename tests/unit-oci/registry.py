@@ -51,12 +51,11 @@ LAYERS = {
 
 @functools.cache
 def bomb():
-    """A gzip of zeros, made in pieces: 600 MiB from 600 KiB."""
-    h, c, out = hashlib.sha256(), zlib.compressobj(9, zlib.DEFLATED, 31), []
-    for piece in [tar(lambda t: None)] + [ZEROS] * 600:
-        h.update(piece)
-        out.append(c.compress(piece))
-    return "sha256:" + h.hexdigest(), b"".join(out) + c.flush()
+    """A gzip of zeros: 600 MiB from 600 KiB. Its pieces are one, compressed once; nobody comes as far as its sums."""
+    c, pieces = zlib.compressobj(9, zlib.DEFLATED, 31), []
+    for piece in [tar(lambda t: None), ZEROS]:
+        pieces.append(c.compress(piece) + c.flush(zlib.Z_FULL_FLUSH))
+    return digest(b"never looked at"), pieces[0] + pieces[1] * 600 + c.flush()
 
 
 @functools.cache
