@@ -17,6 +17,10 @@ container_t *container_find(const oci_t *o, kg_str_t id) {
   return NULL;
 }
 
+const char *container_program(const container_t *c) {
+  return access(c->program, X_OK) == 0 ? c->program : c->oci->runc;
+}
+
 void container_dir(const oci_t *o, const char *id, char path[PATH_SIZE]) {
   snprintf(path, PATH_SIZE - 64, "%s/containers/%s", o->dir, id);
 }
@@ -52,8 +56,8 @@ void container_free(container_t *c) {
     kg_msg_unref(w->request);
     free(w);
   }
-  char *const owned[] = {c->id,        c->sandbox,  c->name,        c->image,  c->image_id,
-                         c->image_ref, c->log_path, c->stop_signal, c->reason, c->more_images};
+  char *const owned[] = {c->id,       c->sandbox,     c->name,   c->image,       c->image_id, c->image_ref,
+                         c->log_path, c->stop_signal, c->reason, c->more_images, c->program,  c->kind};
   for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) free(owned[i]);
   kg_doc_unref(c->user);
   free(c);
@@ -284,7 +288,7 @@ static int spawn_monitor(oci_t *o, creating_t *w, kg_view_t args, const char *di
                           "-n",
                           c->name,
                           "-r",
-                          o->runc,
+                          c->program,
                           "-b",
                           dir,
                           "-p",
@@ -341,6 +345,8 @@ static container_t *container_new(oci_t *o, kg_view_t args, const image_t *image
   c->name = text_of(args, "name");
   c->image = text_of(args, "image");
   c->log_path = text_of(args, "logPath");
+  c->program = strdup(o->runc);
+  c->kind = strdup(o->kind);
   c->image_id = strdup(image->id);
   c->image_ref = images_reference(o->images, image->id, kg_str(c->image));
   c->stop_signal = text_of(args, "stopSignal");

@@ -128,7 +128,7 @@ static int signal_number(const char *name) {
  * signal for itself. */
 bool container_is_runc(const container_t *c) {
   char path[64];
-  const char *kind = c->oci->kind;
+  const char *kind = c->kind;
   size_t n = kind ? strlen(kind) : 0;
   snprintf(path, sizeof path, "/proc/%d/comm", (int)c->pid);
   char *comm = read_whole(path, 64, NULL);
@@ -240,7 +240,7 @@ void container_remove(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
     return kg_fail(ctx, m, KG_ECONFLICT, "container %s runs: stop it first", c->id);
   snprintf(root, sizeof root, "%s/runc", o->run);
   container_kill(c, SIGKILL);
-  const char *const argv[] = {o->runc, "--root", root, "delete", "--force", c->id, NULL};
+  const char *const argv[] = {container_program(c), "--root", root, "delete", "--force", c->id, NULL};
   kg_msg_t *kept = kg_msg_ref(m);
   c->removing = proc_run(o, argv, NULL, deleted, kept, &err) == 0;
   if (c->removing) return;

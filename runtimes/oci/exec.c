@@ -292,7 +292,7 @@ static int exec_begin(exec_stream_t *x, const container_t *c, kg_view_t args) {
   oci_t *o = x->oci;
   ends_t child = {-1, -1, -1};
   char root[PATH_SIZE], terminal[64] = "";
-  const char *argv[300] = {o->runc, "--root", root, "exec"};
+  const char *argv[300] = {container_program(c), "--root", root, "exec"};
   size_t n = 4;
   snprintf(root, sizeof root, "%s/runc", o->run);
   if (x->tty) argv[n++] = "-t";
@@ -329,7 +329,7 @@ void runtime_exec(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   x->tty = kg_view_bool(kg_view_get(args, "tty"), false);
   o->execs = x;
   if (exec_begin(x, c, args) < 0) {
-    kg_fail(ctx, m, KG_EINTERNAL, "exec: %s could not be started: %s", o->runc, strerror(errno));
+    kg_fail(ctx, m, KG_EINTERNAL, "exec: %s could not be started: %s", container_program(c), strerror(errno));
     return exec_free(x);
   }
   kg_stream_open(ctx, m, &EVENTS, x);

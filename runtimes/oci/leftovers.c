@@ -46,8 +46,9 @@ static void files_gone(oci_t *o, const proc_end_t *end, void *arg) {
 static void deleted(oci_t *o, const proc_end_t *end, void *arg) {
   (void)end;
   undoing_t *u = arg;
-  char path[PATH_SIZE + 16];
-  const char *const argv[] = {"rm", "-rf", "--one-file-system", "--", u->dir, NULL};
+  char path[PATH_SIZE + 16], state[PATH_SIZE];
+  snprintf(state, sizeof state, "%s/runc/%s", o->run, u->id);
+  const char *const argv[] = {"rm", "-rf", "--one-file-system", "--", u->dir, state, NULL};
   container_mounts_drop(u->dir);
   snprintf(path, sizeof path, "%s/exits/%s", o->dir, u->id);
   unlink(path);
@@ -77,7 +78,8 @@ static void undo(oci_t *o, const char *id) {
   u->id = strdup(id);
   container_dir(o, id, u->dir);
   snprintf(root, sizeof root, "%s/runc", o->run);
-  const char *const argv[] = {o->runc, "--root", root, "delete", "--force", u->id, NULL};
+  const container_t *c = container_find(o, kg_str(id));
+  const char *const argv[] = {c ? container_program(c) : o->runc, "--root", root, "delete", "--force", u->id, NULL};
   if (proc_run(o, argv, NULL, deleted, u, NULL) < 0) deleted(o, NULL, u);
 }
 

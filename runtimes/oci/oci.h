@@ -51,6 +51,7 @@ struct container {
   char *id, *sandbox, *name, *image, *log_path, *stop_signal;
   char *image_id, *image_ref; /* "sha256:..." of its configuration; "repository@sha256:...", or the same */
   char *more_images;          /* ids of those it has mounted, each with a newline after it; NULL: none */
+  char *program, *kind;       /* the OCI runtime that made it, as oci_t.runc and oci_t.kind: no other knows it */
   kg_doc_t *user;             /* {uid, gid, additionalGids} of its first process; NULL: not known */
   int64_t attempt;
   state_t state;
@@ -148,6 +149,7 @@ void container_create(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void container_free(container_t *c);
 void container_unlink(container_t *c);
 pid_t container_pid_file(const container_t *c, const char *name); /* in its directory; 0: not there */
+const char *container_program(const container_t *c); /* of the OCI runtime that made it, if that is still installed */
 void container_dir(const oci_t *o, const char *id, char path[PATH_SIZE]);
 void container_uses(container_t *c, const char *image_id); /* keeps one more image from going */
 void container_unuse_images(const container_t *c);         /* its own and those */

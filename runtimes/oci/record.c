@@ -98,6 +98,8 @@ int record_container(oci_t *o, const container_t *c, kg_error_t *err) {
   kg_pack_map(&p);
   pack_container(&p, c);
   kg_pack_kv_str(&p, "stored", c->image_id);
+  kg_pack_kv_str(&p, "program", c->program);
+  kg_pack_kv_str(&p, "kind", c->kind);
   kg_pack_kv_str(&p, "logPath", c->log_path);
   kg_pack_kv_str(&p, "stopSignal", c->stop_signal);
   kg_pack_kv_bool(&p, "tty", c->tty);
@@ -175,6 +177,11 @@ static void catch_up(container_t *c) {
   container_ended(c, 137, "ContainerStatusUnknown");
 }
 
+static void set_text(char **at, const char *text) {
+  free(*at);
+  *at = strdup(text);
+}
+
 static void read_container(oci_t *o, const char *path) {
   kg_doc_t *doc = read_record(path);
   kg_view_t v = kg_view_of(doc);
@@ -190,6 +197,12 @@ static void read_container(oci_t *o, const char *path) {
   c->image = text_of(v, "image");
   c->image_ref = text_of(v, "imageID");
   c->image_id = text_of(v, kg_view_there(kg_view_get(v, "stored")) ? "stored" : "imageID");
+  c->program = text_of(v, "program");
+  c->kind = text_of(v, "kind");
+  if (!c->program || !c->kind) { /* recorded before there was a choice */
+    set_text(&c->program, o->runc);
+    set_text(&c->kind, o->kind);
+  }
   c->log_path = text_of(v, "logPath");
   c->stop_signal = text_of(v, "stopSignal");
   c->reason = text_of(v, "reason");

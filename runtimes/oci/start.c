@@ -94,9 +94,9 @@ static int start_begin(container_t *c, kg_error_t *err) {
   fifo_path(c, fifo);
   snprintf(root, sizeof root, "%s/runc", o->run);
   snprintf(pid, sizeof pid, "%d", (int)c->pid);
-  const char *const by_runc[] = {o->runc, "--root", root, "start", c->id, NULL};
+  const char *const by_runc[] = {container_program(c), "--root", root, "start", c->id, NULL};
   const char *const by_pause[] = {pause, fifo, pid, NULL};
-  bool own = !strcmp(o->kind, "runc") && access(fifo, F_OK) == 0 && pause_find(pause, NULL) == 0;
+  bool own = !strcmp(c->kind, "runc") && access(fifo, F_OK) == 0 && pause_find(pause, NULL) == 0;
   if (id && proc_run(o, own ? by_pause : by_runc, NULL, started, id, err) == 0) return 0;
   free(id);
   return -1;

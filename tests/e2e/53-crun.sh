@@ -25,6 +25,7 @@ kogge image build-rootfs kogge/busybox:latest
 
 say "a pod runs, logs and takes commands"
 k run web --image=kogge/busybox:latest --image-pull-policy=Never -- sh -c 'trap "echo asked to stop; exit 3" TERM; echo begun; while :; do sleep 0.1; done'
+k run first --image=kogge/busybox:latest --image-pull-policy=Never -- sleep 1000
 running() { [ "$(k get pod web -o jsonpath='{.status.phase}')" = Running ]; }
 eventually 20 running
 logged() { [ "$(k logs web)" = begun ]; }
@@ -44,6 +45,24 @@ eventually 30 node_ready
 sleep 1
 [ "$(k get pod web -o jsonpath='{.status.containerStatuses[0].containerID}{.status.containerStatuses[0].restartCount}')" = "$before" ] || fail "it was made anew"
 running || fail "it does not run any more"
+
+say "with runc configured what crun made is still crun's"
+restart_with() { # CONFIGURATION KIND
+  kill_kogge
+  CONFIG=$1 start_kogge
+  eventually 30 node_ready
+  expect "$2://" "$(k get nodes -o jsonpath='{.items[0].status.nodeInfo.containerRuntimeVersion}')"
+}
+restarts() { k get pod web -o jsonpath='{.status.containerStatuses[0].restartCount}'; }
+restart_with "$BUILD/kogge.yaml" runc
+[ "$(k exec web -- hostname)" = web ] || fail "exec: $(k exec web -- hostname)"
+k delete pod first --grace-period=1 >/dev/null
+k run other --image=kogge/busybox:latest --image-pull-policy=Never -- sleep 1000
+k wait --for=condition=Ready pod/other --timeout=20s >/dev/null
+restart_with "$WORK/crun.yaml" crun
+[ "$(k exec other -- hostname)" = other ] || fail "exec: $(k exec other -- hostname)"
+k delete pod other --grace-period=1 >/dev/null
+[ "$(restarts)" = 0 ] || fail "it was made anew"
 
 say "it is asked to stop, and its exit code is known"
 k logs -f web >"$WORK/followed" &
