@@ -60,7 +60,7 @@ static unsigned helped_by(kg_view_t old, kg_view_t now) {
   static const struct {
     const char *part, *key;
     unsigned why;
-  } parts[] = {{"metadata", "labels", SCHED_WHY_NODE | SCHED_WHY_SPREAD | SCHED_WHY_AFFINITY},
+  } parts[] = {{"metadata", "labels", SCHED_WHY_NODE | SCHED_WHY_SPREAD | SCHED_WHY_AFFINITY | SCHED_WHY_VOLUME},
                {"spec", "taints", SCHED_WHY_NODE | SCHED_WHY_SPREAD},
                {"spec", "unschedulable", SCHED_WHY_NODE},
                {"status", "allocatable", SCHED_WHY_ROOM}};
@@ -142,6 +142,7 @@ static void read_pod(sched_t *s, sched_pod_t *p) {
   p->ports = kube_wants_host_port(p->spec);
   p->choosy = kg_view_count(kg_view_get(p->spec, "nodeSelector")) > 0 ||
               kg_view_there(kg_view_path(p->spec, "affinity", "nodeAffinity", NULL));
+  p->claims = sched_has_claims(v);
   p->terms = terms_read(v);
   if (p->terms) s->with_terms++;
   p->owner = sched_owner_join(s, kg_view_str(kg_view_get(kube_controller_ref(v), "uid")));

@@ -102,5 +102,5 @@ static bool filter_resources(const sched_t *s, const sched_pod_t *pod, const sch
 bool sched_filter(const sched_t *s, const sched_pod_t *pod, const sched_node_t *node, sched_verdict_t *v) {
   v->why = 0, v->final = false, v->n = 0;
   return filter_node(pod, node, v) && filter_ports(pod, node, v) && filter_resources(s, pod, node, v) &&
-         sched_filter_relations(s, pod, node, v);
+         sched_filter_volumes(s, pod, node, v) && sched_filter_relations(s, pod, node, v);
 }

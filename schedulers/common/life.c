@@ -58,6 +58,7 @@ void sched_maybe_drained(kg_ctx_t *ctx, sched_t *s) {
 void sched_drain(kg_ctx_t *ctx, void *self) {
   sched_t *s = self;
   s->draining = true;
+  sched_volumes_release(ctx, s);
   sched_maybe_drained(ctx, s);
 }
 
@@ -163,6 +164,7 @@ void sched_destroy(kg_ctx_t *ctx, void *self) {
   kube_informer_stop(ctx, s->pod_informer);
   sched_free_relations(s);
   sched_free_cluster(s);
+  sched_free_volumes(ctx, s);
   kube_informer_stop(ctx, s->ns_informer);
   kube_informer_stop(ctx, s->budget_informer);
   sched_free_flights(s);

@@ -9,6 +9,7 @@
 enum { AT_ONCE = 64 }; /* bindings in flight */
 
 typedef struct search {
+  const char *barred; /* why it goes nowhere, whatever the nodes say; NULL: it may */
   reasons_t reasons;
   unsigned why;
   size_t nodes, fit, maybe; /* how many were looked at; fit (s->fit); might if other pods went (s->maybe) */
@@ -95,7 +96,10 @@ static void place_nowhere(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, search_t *f
     give_up(ctx, s, p, SCHED_WHY_ANY, "no nodes available to schedule pods", NULL);
     return;
   }
-  reasons_say(&found->reasons, found->nodes, message, sizeof message);
+  if (found->barred)
+    snprintf(message, sizeof message, "0/%zu nodes are available: %s.", found->nodes, found->barred);
+  else
+    reasons_say(&found->reasons, found->nodes, message, sizeof message);
   preempt(ctx, s, p, found, message, sizeof message);
   nominees_release(s);
   if (found->victims.of)
@@ -106,8 +110,23 @@ static void place_nowhere(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, search_t *f
   free(found->victims.of);
 }
 
+/* What its claims say before any node is asked. true: it does not go on. */
+static bool barred(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p) {
+  if (!p->claims) return false;
+  if (!sched_volumes_known(ctx, s)) {
+    sched_park(ctx, s, p, SCHED_WHY_VOLUME);
+    return true;
+  }
+  search_t found = {.barred = sched_volumes_look(s, p), .why = SCHED_WHY_VOLUME};
+  if (!found.barred) return false;
+  for (size_t i = 0; i < s->n_nodes; i++) found.nodes += s->nodes[i].doc != NULL;
+  place_nowhere(ctx, s, p, &found);
+  return true;
+}
+
 static void schedule(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p) {
   search_t found = {.nodes = 0};
+  if (barred(ctx, s, p)) return;
   bool promised = nominees_assume(s, p);
   if (!sched_relate(s, p)) {
     nominees_release(s);
@@ -124,7 +143,7 @@ static void schedule(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p) {
     return;
   }
   size_t choice = s->pick(ctx, s, p, s->fit, found.fit);
-  sched_bind(ctx, s, p, s->fit[choice < found.fit ? choice : 0]);
+  sched_settle(ctx, s, p, s->fit[choice < found.fit ? choice : 0]);
 }
 
 void sched_work(kg_ctx_t *ctx, void *self, void *arg) {

@@ -45,6 +45,7 @@ void sched_enqueue(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p) {
 }
 
 void sched_dequeue(sched_t *s, sched_pod_t *p) {
+  sched_volumes_leave(s, p);
   if (p->state == SCHED_BINDING) return; /* its answer is under way and decides */
   if (p->state == SCHED_QUEUED) unlink_from(&s->queue, p);
   if (p->state == SCHED_PARKED) unlink_from(&s->parked, p);

@@ -44,6 +44,7 @@ typedef struct sched_pod {
   kg_view_t spec, labels;         /* borrowed from doc, as is space */
   kg_str_t space;                 /* its namespace */
   bool choosy, ports, deleting;   /* selects nodes; wants host ports; is being deleted */
+  bool claims;                    /* has volumes by claims */
   bool asks_more;                 /* of a resource for which there is no place in `request` */
   struct sched_pod *left, *right; /* among the guests of its node */
   sched_amounts_t request;
@@ -51,6 +52,7 @@ typedef struct sched_pod {
   int64_t priority;
   struct sched_terms *terms; /* its affinity to other pods; NULL: none */
   struct sched_owner *owner; /* its controller; NULL: none */
+  struct sched_wait *wait;   /* it has its node, its claims are not bound yet; NULL: no */
   unsigned why;              /* parked: SCHED_WHY_... of the nodes that refused it */
   int32_t node;              /* index it is counted on, -1: none */
   int32_t nominee;           /* index of the node promised to it, -1: none */
@@ -92,8 +94,9 @@ enum {
   SCHED_WHY_ROOM = 2, /* resources and ports */
   SCHED_WHY_SPREAD = 4,
   SCHED_WHY_AFFINITY = 8, /* of pods to each other */
-  SCHED_WHY_OTHER = 16,
-  SCHED_WHY_ANY = 31
+  SCHED_WHY_VOLUME = 16,
+  SCHED_WHY_OTHER = 32,
+  SCHED_WHY_ANY = 63
 };
 
 /* What the filters say of a pod on a node. */
@@ -122,6 +125,7 @@ struct sched {
   sched_pod_t *pods[SCHED_BUCKETS];
   sched_owner_t *owners[SCHED_OWNERS];
   struct sched_relations *relations; /* of the pod at hand with others */
+  struct sched_volumes *volumes;     /* NULL: no pod with a claim was seen yet */
   size_t with_terms;                 /* pods that have affinity terms */
   sched_list_t queue;                /* by priority and arrival */
   sched_list_t parked;               /* those that found no place */
@@ -183,6 +187,21 @@ void sched_park(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, unsigned why);
 /* Something changed that may help pods refused for one of these reasons (SCHED_WHY_...). */
 void sched_unpark(kg_ctx_t *ctx, sched_t *s, unsigned why);
 void sched_kick(kg_ctx_t *ctx, sched_t *s);
+
+/* --- volumes.c: the claims of pods --- */
+bool sched_has_claims(kg_view_t pod);
+/* Claims, volumes and classes are at hand; false: not yet, pods with claims that are parked come again then. */
+bool sched_volumes_known(kg_ctx_t *ctx, sched_t *s);
+/* Before the filters of one pod with claims: why it goes nowhere (of s, until the next one), or NULL. */
+const char *sched_volumes_look(sched_t *s, const sched_pod_t *pod);
+bool sched_filter_volumes(const sched_t *s, const sched_pod_t *pod, const sched_node_t *node, sched_verdict_t *v);
+void sched_free_volumes(kg_ctx_t *ctx, sched_t *s);
+
+/* --- volumes_wait.c --- */
+/* The pod has its node: its claims are bound for that, if they are not, and then the pod is. */
+void sched_settle(kg_ctx_t *ctx, sched_t *s, sched_pod_t *pod, uint32_t node);
+void sched_volumes_leave(sched_t *s, sched_pod_t *pod); /* it waits no more, and is counted nowhere */
+void sched_volumes_release(kg_ctx_t *ctx, sched_t *s);  /* all that wait are queued again */
 
 /* --- bind.c --- */
 void sched_bind(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, uint32_t node);

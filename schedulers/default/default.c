@@ -33,7 +33,8 @@ static int create(kg_ctx_t *ctx, void **self, kg_error_t *err) {
 
 static const char *const services[] = {"scheduler", NULL};
 static const kg_handler_t handlers[] = {{"scheduler.status", sched_status}, {0}};
-KG_PLUGIN(.name = "scheduler-default", .config_keys = "schedulerName", .role = "scheduler", .version = "0.2.0",
+KG_PLUGIN(.name = "scheduler-default", .config_keys = "schedulerName bindTimeoutSeconds", .role = "scheduler",
+          .version = "0.2.0",
           .summary = "Places pods where Kubernetes' own scheduler would: by scores of room, affinity and spreading.",
           .services = services, .handlers = handlers, .create = create, .start = sched_start,
           .activate = sched_activate, .drain = sched_drain, .hand_over = sched_hand_over, .accept = sched_accept,

@@ -14,8 +14,8 @@ static int create(kg_ctx_t *ctx, void **self, kg_error_t *err) {
 
 static const char *const services[] = {"scheduler", NULL};
 static const kg_handler_t handlers[] = {{"scheduler.status", sched_status}, {0}};
-KG_PLUGIN(.name = "scheduler-random", .config_keys = "schedulerName", .role = "scheduler", .version = "0.1.0",
-          .summary = "Places pods on a random node that fits.", .services = services, .handlers = handlers,
-          .create = create, .start = sched_start, .activate = sched_activate, .drain = sched_drain,
-          .hand_over = sched_hand_over, .accept = sched_accept, .resume = sched_resume, .stats = sched_stats,
-          .destroy = sched_destroy);
+KG_PLUGIN(.name = "scheduler-random", .config_keys = "schedulerName bindTimeoutSeconds", .role = "scheduler",
+          .version = "0.1.0", .summary = "Places pods on a random node that fits.", .services = services,
+          .handlers = handlers, .create = create, .start = sched_start, .activate = sched_activate,
+          .drain = sched_drain, .hand_over = sched_hand_over, .accept = sched_accept, .resume = sched_resume,
+          .stats = sched_stats, .destroy = sched_destroy);

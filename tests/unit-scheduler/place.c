@@ -48,10 +48,10 @@ bool runs_on(cluster_t *c, const char *name, const char *want) {
   return strcmp(got, want) == 0;
 }
 
-/* In the harness's JSON a ' is a quote: one of the text is written as its code. */
+/* In the harness's JSON a ' is a quote: quotes of the text are written as their codes. */
 void expect_waits(cluster_t *c, const char *name, const char *why) {
   char want[600] = "'";
-  for (; *why; why++) snprintf(want + strlen(want), 8, *why == '\'' ? "\\u0027" : "%c", *why);
+  for (; *why; why++) snprintf(want + strlen(want), 8, strchr("'\"", *why) ? "\\u%04x" : "%c", *why);
   strcat(want, "'");
   expect(c, PODS, "default", name, "status>conditions>type=PodScheduled>message", want);
 }
