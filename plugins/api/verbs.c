@@ -156,6 +156,8 @@ static void warn_of_what_rests(write_t *w, const kube_node_t *object) {
     warn_once(w, kube_arena_fmt(w->arena, "%s: it is kept, but not asked by this server", kind));
   } else if (is_resource(w->q.r, "networking.k8s.io", "networkpolicies")) {
     warn_once(w, "NetworkPolicy: it is kept, but the network of this server lets all through");
+  } else if (is_resource(w->q.r, "autoscaling", "horizontalpodautoscalers")) {
+    warn_once(w, "HorizontalPodAutoscaler: it is kept, but nothing of this server scales by it");
   } else if (is_resource(w->q.r, "apiregistration.k8s.io", "apiservices")) {
     if (kube_path(object, "spec", "service", NULL))
       warn_once(w, "APIService: it is kept, but this server passes no request on to its service");

@@ -52,6 +52,7 @@ creates() {
   sees "priorityclass.scheduling.k8s.io/pc-$NS created" k create priorityclass "pc-$NS" --value=100
   sees "pod/p1 created" k run p1 --image=busybox --labels=tier=x -- sleep 100
   sees "service/web exposed" k expose deployment web --port=80
+  old || sees "HorizontalPodAutoscaler: it is kept, but nothing of this server scales by it" k autoscale deployment web --min=1 --max=5 --cpu-percent=50 --dry-run=server
   sees "horizontalpodautoscaler.autoscaling/web autoscaled" k autoscale deployment web --min=1 --max=5 --cpu-percent=50
   is 50 k get horizontalpodautoscalers.v1.autoscaling web -o jsonpath='{.spec.targetCPUUtilizationPercentage}'
   sees patched k patch horizontalpodautoscalers.v1.autoscaling web -p '{"spec":{"targetCPUUtilizationPercentage":60}}'
