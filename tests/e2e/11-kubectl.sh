@@ -165,6 +165,7 @@ changes() {
   sees "resource requirements updated" k set resources deployment/web --limits=cpu=100m,memory=64Mi
   sees "serviceaccount updated" k set serviceaccount deployment/web robot
   sees "selector updated" k set selector svc/c1 app=web
+  ! newest || refuse 'spec.ephemeralContainers[0].targetContainerName: Not found: "nope"' k debug p1 --image=busybox --profile=general --target=nope
   sees "subjects updated" k set subject rolebinding/rb1 --serviceaccount="$NS:robot"
 }
 

@@ -8,6 +8,23 @@ static void note_names(kube_check_t *c, const kube_node_t *list, kube_node_t *se
   for (uint32_t i = 0; i < kube_count(list); i++) kube_setn(c->a, seen, kube_text(list->c.items[i], "name"), seen);
 }
 
+/* What an ephemeral container looks into is one of the others; its mounts are not of a part of a volume. */
+static void ephemeral_parts(kube_check_t *c, const kube_node_t *box, const kube_node_t *others) {
+  static const char *const parts[] = {"subPath", "subPathExpr"};
+  const kube_node_t *mounts = kube_get(box, "volumeMounts");
+  kg_str_t target = kube_text(box, "targetContainerName");
+  if (target.n && !kube_getn(others, target))
+    kube_not_found(c, "targetContainerName", kube_get(box, "targetContainerName"));
+  for (uint32_t i = 0; i < kube_count(mounts); i++) {
+    size_t n = kube_path_push(c, "volumeMounts");
+    kube_path_index(c, i);
+    for (int k = 0; k < 2; k++)
+      if (kube_text(mounts->c.items[i], parts[k]).n)
+        kube_forbidden(c, parts[k], "cannot be set for an Ephemeral Container");
+    kube_path_pop(c, n);
+  }
+}
+
 /* Init containers may not be called as containers are, ephemeral ones not as either. */
 KUBE_CALL(container_names) {
   (void)r, (void)old;
@@ -19,10 +36,10 @@ KUBE_CALL(container_names) {
     if (l) note_names(c, kube_get(v, "initContainers"), seen);
     for (uint32_t i = 0; i < kube_count(list); i++) {
       kg_str_t name = kube_text(list->c.items[i], "name");
-      if (!name.n || !kube_getn(seen, name)) continue;
       size_t n = kube_path_push(c, later[l]);
       kube_path_index(c, i);
-      kube_duplicate(c, "name", kube_get(list->c.items[i], "name"));
+      if (name.n && kube_getn(seen, name)) kube_duplicate(c, "name", kube_get(list->c.items[i], "name"));
+      if (l) ephemeral_parts(c, list->c.items[i], seen);
       kube_path_pop(c, n);
     }
   }
