@@ -323,8 +323,7 @@ void box_exited(box_t *b, int64_t exit, bool oom, int64_t started_us, int64_t fi
   b->retry_ms = 0;
   if (known) log_link(b); /* it ended before its start was told */
   forget_message(b);
-  b->end.message =
-      known ? box_termination_message(b) : strdup("The container could not be located when the pod was terminated");
+  b->end.message = known ? box_termination_message(b) : strdup(LOST_MESSAGE);
   pod_kick(b->pod);
 }
 

@@ -34,6 +34,8 @@ typedef struct box_end {
   char *message;
 } box_end_t;
 
+#define LOST_MESSAGE "The container could not be located when the pod was terminated"
+
 typedef enum { PROBE_STARTUP, PROBE_LIVENESS, PROBE_READINESS, PROBE_KINDS } probe_kind_t;
 
 typedef struct probe_net probe_net_t; /* probe_net.c: a connection under way */

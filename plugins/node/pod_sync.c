@@ -257,6 +257,7 @@ static void delete_answered(pod_t *p, box_t *b, const kg_msg_t *m) {
 
 /* Everything has ended and the API knows how: the object may go. */
 static void finish_deletion(pod_t *p) {
+  status_send(p);
   if (!kube_deleting(pod_object(p)) || p->delete_asked || !status_settled(p)) return;
   p->delete_asked = true;
   op_t *op = pod_op(p, NULL, delete_answered);

@@ -74,8 +74,21 @@ static bool is_hooking(const box_t *b) {
   return b->state == BOX_RUNNING && !b->hook_done && !b->stopping;
 }
 
+/* Of a deleted pod, and nothing runs any more. */
+static bool is_over(const pod_t *p) {
+  return kube_deleting(pod_object(p)) && p->sandbox >= SB_STOPPED;
+}
+
+static bool never_begun(const box_t *b) {
+  const pod_t *p = b->pod;
+  return b->state == BOX_NONE && b->kind == BOX_MAIN && !p->fail_reason && is_over(p) &&
+         (p->initialized || !has_init(p));
+}
+
 static kube_node_t *state_of(kube_arena_t *ar, const box_t *b, kube_node_t **last) {
+  static const box_end_t unknown = {.exit = 137, .reason = "ContainerStatusUnknown", .message = LOST_MESSAGE};
   *last = b->last.there ? terminated(ar, b, &b->last) : kube_map(ar);
+  if (never_begun(b)) return terminated(ar, b, &unknown);
   if (b->state == BOX_NONE || is_hooking(b)) return waiting(ar, b);
   if (b->state == BOX_RUNNING) return running(ar, b);
   kube_node_t *ended = terminated(ar, b, &b->end);
@@ -187,10 +200,11 @@ const char *pod_phase(const pod_t *p) {
     if (b->kind == BOX_EPHEMERAL) continue;
     (b->kind == BOX_MAIN ? count_main : b->kind == BOX_INIT ? count_init : count_sidecar)(b, &n);
   }
+  const char *idle = is_over(p) ? "Failed" : "Pending";
   if (n.init_failed) return n.running ? "Pending" : "Failed";
-  if (n.init_pending || n.waiting) return "Pending";
+  if (n.init_pending || n.waiting) return idle;
   if (n.running) return "Running";
-  if (!n.stopped) return "Pending";
+  if (!n.stopped) return idle;
   if (n.restarts && !pod_ending(p)) return "Running";
   return n.stopped == n.succeeded ? "Succeeded" : "Failed";
 }

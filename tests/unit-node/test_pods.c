@@ -42,6 +42,29 @@ Test(pods, a_pod_runs_and_shows_it) {
   finish(&w);
 }
 
+/* Who holds a deleted pod sees its last status, as a kubelet, which lets none go in another phase. */
+Test(pods, one_that_never_ran_has_failed_before_it_goes) {
+  world_t w;
+  begin(&w);
+  create_pod(&w, "p", "\"containers\":[{\"name\":\"c\",\"image\":\"nope\",\"imagePullPolicy\":\"Never\"}]");
+  create_pod(&w, "i",
+             "\"initContainers\":[{\"name\":\"i\",\"image\":\"nope\",\"imagePullPolicy\":\"Never\"}],"
+             "\"containers\":[" CONTAINER("c", "\"run\"") "]");
+  for (int i = 0; i < 2; i++) {
+    const char *args = i ? POD_ARGS("i") : POD_ARGS("p");
+    expect_object(&w, args, "ErrImageNeverPull");
+    must(&w, "api.patch",
+         i ? "{\"g\":\"\",\"v\":\"v1\",\"r\":\"pods\",\"ns\":\"default\",\"name\":\"i\",\"patch\":\"merge\"}"
+           : "{\"g\":\"\",\"v\":\"v1\",\"r\":\"pods\",\"ns\":\"default\",\"name\":\"p\",\"patch\":\"merge\"}",
+         "{\"metadata\":{\"finalizers\":[\"example.com/held\"]}}");
+    must(&w, "api.delete", args, NULL);
+    expect_object(&w, args, "\"phase\":\"Failed\"");
+    expect_object(&w, args,
+                  i ? "\"waiting\":{\"reason\":\"PodInitializing\"" : "\"reason\":\"ContainerStatusUnknown\"");
+  }
+  finish(&w);
+}
+
 Test(pods, a_container_that_ends_is_restarted_with_backoff) {
   world_t w;
   begin(&w);
