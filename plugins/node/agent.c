@@ -7,7 +7,8 @@ enum { RETRY_MS = 1000, SUCCESSOR_MS = 10 };
 
 static const kube_gvr_t PODS = {"", "v1", "pods"}, SERVICES = {"", "v1", "services"}, NODES = {"", "v1", "nodes"},
                         CONFIGMAPS = {"", "v1", "configmaps"}, SECRETS = {"", "v1", "secrets"},
-                        CLASSES = {"node.k8s.io", "v1", "runtimeclasses"};
+                        CLASSES = {"node.k8s.io", "v1", "runtimeclasses"},
+                        CLAIMS = {"", "v1", "persistentvolumeclaims"}, PERSISTENT = {"", "v1", "persistentvolumes"};
 
 void agent_call(agent_t *a, const char *service, const char *topic, kg_doc_t *args, kg_reply_fn fn) {
   kg_send(a->ctx, &(kg_request_t){.service = service, .topic = topic, .args = args, .fn = fn});
@@ -67,23 +68,42 @@ static void config_synced(kg_ctx_t *ctx, void *self, void *arg) {
   }
 }
 
-static kube_informer_t *informer(agent_t *a, kube_informer_t **at, kube_gvr_t gvr) {
+/* A claim or a volume: those that could not be mounted are tried again. */
+static void on_claim(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg) {
+  (void)ctx, (void)change, (void)old, (void)now, (void)arg;
+  const agent_t *a = self;
+  for (pod_t *p = a->active ? a->list : NULL; p; p = p->next) {
+    if (p->volumes || !p->volumes_retry_ms) continue;
+    p->volumes_retry_ms = 0;
+    pod_kick(p);
+  }
+}
+
+static kube_informer_t *informer(agent_t *a, kube_informer_t **at, kube_gvr_t gvr, kube_change_fn on_change) {
   if (!*at)
     *at = kube_informer_start(
-        a->ctx, &(kube_informer_config_t){.gvr = gvr, .on_change = on_config, .on_synced = config_synced});
+        a->ctx, &(kube_informer_config_t){.gvr = gvr, .on_change = on_change, .on_synced = config_synced});
   return *at;
 }
 
 kube_informer_t *agent_configmaps(agent_t *a) {
-  return informer(a, &a->configmaps, CONFIGMAPS);
+  return informer(a, &a->configmaps, CONFIGMAPS, on_config);
 }
 
 kube_informer_t *agent_secrets(agent_t *a) {
-  return informer(a, &a->secrets, SECRETS);
+  return informer(a, &a->secrets, SECRETS, on_config);
 }
 
 kube_informer_t *agent_runtime_classes(agent_t *a) {
-  return informer(a, &a->classes, CLASSES);
+  return informer(a, &a->classes, CLASSES, on_config);
+}
+
+kube_informer_t *agent_claims(agent_t *a) {
+  return informer(a, &a->claims, CLAIMS, on_claim);
+}
+
+kube_informer_t *agent_persistent_volumes(agent_t *a) {
+  return informer(a, &a->persistent, PERSISTENT, on_claim);
 }
 
 /* --- the pods of this node

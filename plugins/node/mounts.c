@@ -185,6 +185,7 @@ static int image_mount(kg_view_t mount, kg_str_t image, const char *sub, kg_pack
 
 bool mount_is_read_only(kg_view_t mount, kg_view_t volume) {
   return kg_view_bool(kg_view_get(mount, "readOnly"), false) || volume_is_source(volume) ||
+         kg_view_bool(kg_view_path(volume, "persistentVolumeClaim", "readOnly", NULL), false) ||
          kg_view_there(kg_view_get(volume, "image"));
 }
 

@@ -148,7 +148,8 @@ struct pod {
   char *sandbox_id, *ip, *netns; /* netns: path; NULL: the host's, or not known */
   bool initialized;              /* init containers are done in the present sandbox */
   int64_t sandbox_attempt, sandbox_retry_ms, sandbox_backoff_ms;
-  int volumes; /* 0: not ready, 1: ready */
+  int volumes;            /* 0: not ready, 1: ready */
+  struct claimed *claims; /* where the volumes behind its claims are, those that were found */
   int64_t volumes_retry_ms, volumes_backoff_ms;
   token_t *tokens;
   box_t **boxes; /* in the order of the spec, ephemeral ones last; each has its place for good */
@@ -185,6 +186,7 @@ struct agent {
   int64_t max_pods;
   kube_recorder_t *recorder;
   kube_informer_t *pods, *services, *node, *configmaps, *secrets, *classes; /* node: this one alone */
+  kube_informer_t *claims, *persistent;                                     /* NULL: no pod here had a claim yet */
   pod_t *list;
   char *runtime_name, *runtime_version; /* NULL until it answered */
   bool runtime_up, network_up, active;
@@ -219,6 +221,8 @@ void agent_call(agent_t *a, const char *service, const char *topic, kg_doc_t *ar
 kube_informer_t *agent_configmaps(agent_t *a); /* started at first use; may not be synced yet */
 kube_informer_t *agent_secrets(agent_t *a);
 kube_informer_t *agent_runtime_classes(agent_t *a);
+kube_informer_t *agent_claims(agent_t *a);
+kube_informer_t *agent_persistent_volumes(agent_t *a);
 pod_t *agent_pod(agent_t *a, kg_str_t ns, kg_str_t name); /* with an API object */
 void agent_config_changed(agent_t *a, kg_str_t ns);       /* a configMap or secret: files and containers that wait */
 void agent_stop(agent_t *a);                              /* forgets pods and calls; nothing is ended */
@@ -376,6 +380,14 @@ bool mount_is_recursive(const pod_t *p, kg_view_t mount, kg_view_t volume);
 bool volume_is_source(kg_view_t volume); /* configMap, secret, downwardAPI, projected: read-only for containers */
 void volumes_remove_strange(agent_t *a); /* files of pods that nobody knows */
 void volumes_sweep(agent_t *a);          /* what was left in the trash, bit by bit */
+
+int host_path_check(kg_view_t volume, kg_error_t *err); /* makes it, if its type says so */
+
+/* claims.c: a volume behind a claim, persistentVolumeClaim or ephemeral */
+bool volume_is_claim(kg_view_t volume);
+int claim_prepare(pod_t *p, kg_view_t volume, bool as_device, kg_error_t *err); /* as volumes_prepare */
+const char *claim_path(const pod_t *p, kg_view_t volume); /* on the host; NULL: not prepared yet */
+void claims_free(pod_t *p);
 
 kg_view_t volume_named(const pod_t *p, kg_str_t name); /* of its spec; absent: there is none */
 

@@ -21,7 +21,8 @@ static char *host_name(void) {
 static void destroy(kg_ctx_t *ctx, void *self) {
   agent_t *a = self;
   agent_stop(a);
-  kube_informer_t *const informers[] = {a->pods, a->services, a->node, a->configmaps, a->secrets, a->classes};
+  kube_informer_t *const informers[] = {a->pods,    a->services, a->node,   a->configmaps,
+                                        a->secrets, a->classes,  a->claims, a->persistent};
   for (size_t i = 0; i < sizeof informers / sizeof informers[0]; i++) kube_informer_stop(ctx, informers[i]);
   kube_recorder_free(a->recorder);
   kg_doc_unref(a->images);

@@ -89,6 +89,7 @@ void pod_free(pod_t *p) {
   kg_timer_cancel(a->ctx, p->wake_timer);
   kg_timer_cancel(a->ctx, p->status_retry);
   tokens_free(p);
+  claims_free(p);
   for (size_t i = 0; i < CONDITIONS; i++) free(p->cond[i].message);
   kg_doc_unref(p->doc);
   kg_doc_unref(p->allocated);

@@ -44,6 +44,10 @@ const char *volume_path(const pod_t *p, kg_view_t volume, char *buf, size_t n) {
   const kind_t *k = kind_of(volume);
   char top[PATH_SIZE / 2];
   if (host.p) return snprintf(buf, n, KG_STR_FMT, KG_STR_ARG(host)), buf;
+  if (volume_is_claim(volume)) {
+    const char *claimed = claim_path(p, volume);
+    return claimed ? (snprintf(buf, n, "%s", claimed), buf) : NULL;
+  }
   if (!k) return NULL;
   if (k->secret) {
     beside(p->agent, "pod-secrets", top, sizeof top);
@@ -140,7 +144,7 @@ static const host_type_t host_types[] = {{"", 0, "", make_host_dir},
                                          {"CharDevice", S_IFCHR, "a character device", NULL},
                                          {"BlockDevice", S_IFBLK, "a block device", NULL}};
 
-static int host_path(kg_view_t volume, kg_error_t *err) {
+int host_path_check(kg_view_t volume, kg_error_t *err) {
   kg_str_t type = VIEW_STR(volume, "hostPath", "type");
   const host_type_t *t = NULL;
   char path[PATH_SIZE];
@@ -204,12 +208,12 @@ static int source_volume(pod_t *p, kg_view_t volume, kg_error_t *err) {
 /* --- all of a pod's
  * -------------------------------------------------------------------------------------------------- */
 
-/* Volumes that no container mounts are not made. */
-static bool is_used(kg_view_t spec, kg_str_t name) {
+/* Volumes that no container mounts are not made. `how`: volumeMounts or volumeDevices. */
+static bool is_used(kg_view_t spec, const char *how, kg_str_t name) {
   static const char *const lists[] = {"containers", "initContainers", "ephemeralContainers"};
   for (size_t i = 0; i < 3; i++)
     for (kg_iter_t c = kg_iter(kg_view_get(spec, lists[i])); kg_iter_next(&c);)
-      if (kg_view_there(kube_list_find(kg_view_get(c.value, "volumeMounts"), "name", name))) return true;
+      if (kg_view_there(kube_list_find(kg_view_get(c.value, how), "name", name))) return true;
   return false;
 }
 
@@ -221,8 +225,9 @@ static kg_str_t first_source(kg_view_t volume) {
 
 static int prepare(pod_t *p, kg_view_t volume, kg_error_t *err) {
   int r;
+  if (volume_is_claim(volume)) return claim_prepare(p, volume, false, err);
   if (kg_view_type(kg_view_get(volume, "hostPath")) == KG_V_MAP)
-    r = host_path(volume, err);
+    r = host_path_check(volume, err);
   else if (kg_view_type(kg_view_get(volume, "emptyDir")) == KG_V_MAP)
     r = empty_dir(p, volume, err);
   else if (volume_is_source(volume))
@@ -245,8 +250,10 @@ int volumes_prepare(pod_t *p, kg_error_t *err) {
   pod_dir(p, dir, sizeof dir);
   if (make_dirs(dir, 0750, err)) return -1;
   for (kg_iter_t it = kg_iter(kg_view_get(spec, "volumes")); kg_iter_next(&it);) {
-    if (!is_used(spec, kg_view_str(kg_view_get(it.value, "name")))) continue;
-    int r = prepare(p, it.value, err);
+    kg_str_t name = VIEW_STR(it.value, "name");
+    bool device = volume_is_claim(it.value) && is_used(spec, "volumeDevices", name);
+    if (!device && !is_used(spec, "volumeMounts", name)) continue;
+    int r = device ? claim_prepare(p, it.value, true, err) : prepare(p, it.value, err);
     if (r < 0) return r;
     waits |= r; /* what is missing is asked for at once */
   }
@@ -257,7 +264,7 @@ void volumes_refresh(pod_t *p) {
   kg_view_t spec = pod_spec(p);
   for (kg_iter_t it = kg_iter(kg_view_get(spec, "volumes")); kg_iter_next(&it);) {
     kg_error_t err = {0};
-    if (!volume_is_source(it.value) || !is_used(spec, kg_view_str(kg_view_get(it.value, "name")))) continue;
+    if (!volume_is_source(it.value) || !is_used(spec, "volumeMounts", VIEW_STR(it.value, "name"))) continue;
     if (prepare(p, it.value, &err) < 0) pod_event(p, "Warning", "FailedMount", "%s", err.text);
   }
 }
