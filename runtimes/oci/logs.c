@@ -1,6 +1,7 @@
 /* Log files in the CRI format ("TIME stdout|stderr F|P text") as streams; followed with inotify. */
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
@@ -110,6 +111,12 @@ static bool flush(log_stream_t *l) {
   kg_pack_map(&p);
   kg_pack_key(&p, "data");
   kg_pack_bin(&p, l->out.p, l->out.n);
+  struct stat st;
+  if (l->follow && !fstat(l->fd, &st)) {
+    kg_pack_kv_int(&p, "file", (int64_t)st.st_ino);
+    kg_pack_kv_int(&p, "at", lseek(l->fd, 0, SEEK_CUR) - (off_t)l->rest.n);
+    kg_pack_kv_bool(&p, "open", l->line_open);
+  }
   kg_pack_end(&p);
   kg_doc_t *item = kg_pack_doc(&p);
   l->no_credit = kg_stream_item(l->oci->ctx, l->request, item, NULL, 0) < 0;
@@ -268,6 +275,36 @@ static void seek_tail(int fd, int64_t lines) {
   lseek(fd, 0, SEEK_SET);
 }
 
+/* The file that was renamed, if it still is beside the new one. -1: it is not. */
+static int open_renamed(const char *path, int64_t file) {
+  char pattern[PATH_SIZE + 4];
+  glob_t g = {0};
+  struct stat st;
+  int fd = -1;
+  snprintf(pattern, sizeof pattern, "%s.*", path);
+  if (!glob(pattern, 0, NULL, &g))
+    for (size_t i = 0; i < g.gl_pathc && fd < 0; i++)
+      if (!stat(g.gl_pathv[i], &st) && (int64_t)st.st_ino == file) fd = open(g.gl_pathv[i], O_RDONLY | O_CLOEXEC);
+  globfree(&g);
+  return fd;
+}
+
+/* Where a predecessor had come to; in a new file, if that was removed meanwhile, at its beginning. */
+static void go_on_from(log_stream_t *l, kg_view_t from) {
+  int64_t file = kg_view_int(kg_view_get(from, "file"), 0);
+  struct stat st;
+  bool same = !fstat(l->fd, &st) && (int64_t)st.st_ino == file;
+  int old = same ? -1 : open_renamed(l->path, file);
+  if (old >= 0) {
+    close(l->fd);
+    l->fd = old;
+    l->moved = true;
+  }
+  if (!same && old < 0) return;
+  lseek(l->fd, kg_view_int(kg_view_get(from, "at"), 0), SEEK_SET);
+  l->line_open = kg_view_bool(kg_view_get(from, "open"), false);
+}
+
 static bool being_written(const oci_t *o, const char *path) {
   for (const container_t *c = o->containers; c; c = c->next)
     if (c->log_path && !strcmp(c->log_path, path)) return c->state != C_EXITED;
@@ -301,7 +338,11 @@ void runtime_logs(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   *l = (log_stream_t){.next = o->logs, .oci = o, .request = kg_msg_ref(m), .path = path, .fd = fd, .watch = -1};
   o->logs = l;
   read_options(l, args);
-  if (kg_view_type(tail) == KG_V_INT && kg_view_int(tail, 0) >= 0) seek_tail(fd, kg_view_int(tail, 0));
+  kg_view_t from = kg_view_get(args, "from");
+  if (kg_view_there(from))
+    go_on_from(l, from);
+  else if (kg_view_type(tail) == KG_V_INT && kg_view_int(tail, 0) >= 0)
+    seek_tail(fd, kg_view_int(tail, 0));
   if (l->follow && !l->writer_gone && follow_file(o, l, &err) < 0) {
     kg_fail(ctx, m, err.code, "%s", err.text);
     return log_free(l);

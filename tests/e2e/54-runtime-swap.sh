@@ -22,12 +22,17 @@ churn() {
     [ $i -le 2 ] || k delete pod "churn$((i - 2))" --grace-period=1 --wait=false >/dev/null
   done
 }
+k logs -f deployment/web >"$WORK/followed" 2>"$WORK/follower" &
+follower=$!
 churn &
 churner=$!
 for _ in $(seq 20); do kogge plugin swap runtime oci >>"$WORK/swaps"; sleep 0.1; done
 touch "$WORK/enough"
 wait $churner
 [ "$(same)" = "$before" ] || fail "the pods changed: $before -- $(same)"
+kill $follower
+awk '$2 != n++ { print "line " NR ": " $0; exit 1 }' <(head -n -1 "$WORK/followed") || fail "lines of the log are missing or came twice"
+[ "$(wc -l <"$WORK/followed")" -gt 30 ] || fail "the log was not followed: $(cat "$WORK/followed" "$WORK/follower")"
 settled() { [ -z "$(k get pods --no-headers | grep -vE ' (Running|Completed) +0 ')" ]; }
 eventually 20 settled
 [ "$(ready_since)" = "$since" ] || fail "the node was not ready for a while"
