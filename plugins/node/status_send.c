@@ -256,12 +256,12 @@ static bool is_history(const pod_t *p) {
   return p->sent_final || p->gone || !p->doc || (p->is_static && !p->mirror_uid);
 }
 
-/* The next one is made at once: what is between two containers is not told, as a kubelet, which replaces in one pass,
- * does not see it. A wait that has a reason (no image, it does not start) is. */
+/* It runs in a moment, or the next one is made at once: what is in between is not told, as a kubelet, which does this
+ * in one pass, does not see it. A wait that has a reason (no image, it does not start) is. */
 static bool changes_over(const box_t *b) {
   if (b->wait_reason) return false;
   return (b->state == BOX_EXITED && b->renewing && b->step != STEP_PULL) ||
-         (b->state == BOX_NONE && b->step == STEP_START && b->attempt > 0);
+         (b->state == BOX_NONE && b->step == STEP_START);
 }
 
 static bool is_in_between(const pod_t *p) {

@@ -7,10 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST = 64, CALLS = 4096 };
+enum { MOST = 64, CALLS = 4096, START_MS = 200 };
 
 typedef struct thing {
-  bool used, running, ended, sandbox, stubborn, gentle, exits;
+  bool used, running, ended, sandbox, stubborn, gentle, slow, exits;
   int attempt, code;
   char id[200], in[200], name[100], uid[64], pod[100], ns[64], image[100];
   int64_t started, finished;
@@ -167,6 +167,7 @@ static void create_container(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
     t->exits = kg_str_is(word, "exit");
     t->stubborn = kg_str_is(word, "stubborn");
     t->gentle = kg_str_is(word, "gentle");
+    t->slow = kg_str_is(word, "slow");
     if (code.n) t->code = atoi(code.p);
   }
   pthread_mutex_unlock(&mutex);
@@ -176,11 +177,8 @@ static void create_container(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   reply(ctx, m, &p);
 }
 
-static void start_container(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
-  (void)self;
+static void start_now(kg_ctx_t *ctx, const kg_msg_t *m, thing_t *t) {
   kg_pack_t p = kg_pack();
-  thing_t *t = find(note(m));
-  if (!t) return kg_fail(ctx, m, KG_ENOTFOUND, "no such container");
   bool first = !t->started;
   pthread_mutex_lock(&mutex);
   if (first) t->running = true, t->started = kg_wall_us(ctx);
@@ -191,6 +189,22 @@ static void start_container(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
   if (!first) return;
   tell(t, "started");
   if (t->exits) end(t, t->code);
+}
+
+static void start_late(kg_ctx_t *ctx, void *self, void *arg) {
+  (void)self;
+  kg_msg_t *m = arg;
+  thing_t *t = find(kg_view_str(kg_view_get(kg_msg_args(m), "id")));
+  if (t) start_now(ctx, m, t);
+  kg_msg_unref(m);
+}
+
+static void start_container(kg_ctx_t *ctx, void *self, const kg_msg_t *m) {
+  (void)self;
+  thing_t *t = find(note(m));
+  if (!t) return kg_fail(ctx, m, KG_ENOTFOUND, "no such container");
+  if (!t->slow) return start_now(ctx, m, t);
+  kg_timer(ctx, START_MS, 0, start_late, kg_msg_ref(m));
 }
 
 typedef struct stopping {

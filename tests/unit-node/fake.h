@@ -2,8 +2,9 @@
 #define FAKE_H
 /*
  * A runtime and network without containers. The first word of a container's command says how it goes: "run" runs until
- * it is stopped, "gentle", too, and then ends with 0, "stubborn" until it is killed, "nope" cannot be run, "exit N"
- * ends at once with N. What there is outlives the plugins, as real containers do.
+ * it is stopped, "gentle", too, and then ends with 0, "stubborn" until it is killed, "slow" as "run", but takes a while
+ * to start, "nope" cannot be run, "exit N" ends at once with N. What there is outlives the plugins, as real containers
+ * do.
  */
 #include "kogge/plugin.h"
 

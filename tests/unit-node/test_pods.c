@@ -65,6 +65,27 @@ Test(pods, one_that_never_ran_has_failed_before_it_goes) {
   finish(&w);
 }
 
+/* A container that is made and not yet started is no news: the word that it runs would have to wait for it. */
+Test(pods, nothing_is_told_between_creation_and_start) {
+  world_t w;
+  bool runs = false;
+  begin(&w);
+  stream_t *s =
+      driver_stream(w.d, "api", "api.watch", "{\"g\":\"\",\"v\":\"v1\",\"r\":\"pods\",\"ns\":\"default\"}", 64, false);
+  create_pod(&w, "p", "\"containers\":[" CONTAINER("c", "\"slow\"") "]");
+  while (!runs) {
+    kg_msg_t *m = stream_next(s, 5000);
+    cr_assert(m);
+    kg_view_t status = kg_view_get(kg_view_of(kg_msg_doc(m, 0)), "status");
+    kg_view_t c = kg_view_at(kg_view_get(status, "containerStatuses"), 0), state = kg_view_get(c, "state");
+    cr_expect(!kg_view_str(kg_view_get(c, "containerID")).n || !kg_view_there(kg_view_get(state, "waiting")));
+    runs = kg_view_there(kg_view_get(state, "running"));
+    kg_msg_unref(m);
+  }
+  stream_close(s);
+  finish(&w);
+}
+
 Test(pods, a_container_that_ends_is_restarted_with_backoff) {
   world_t w;
   begin(&w);
