@@ -1,4 +1,4 @@
-# Start of kogge, pod start latency beside a bare `runc run` in the same run, 50 and 200 pods at once, idle cost with 50 pods and
+# Start of kogge, pod start latency beside a bare `runc run` in the same run (tests/bench/starts.c), 50 and 200 pods at once, idle cost with 50 pods and
 # with none, and a Service's first endpoint beside 10,000 Services (tests/bench/services.sh).
 . "$(dirname "$0")/lib.sh"
 PODS=${PODS:-30}
@@ -39,16 +39,9 @@ bundle=$WORK/bundle
 mkdir -p "$bundle/rootfs/bin" "$bundle/rootfs/proc" "$bundle/rootfs/dev" "$bundle/rootfs/sys"
 cp /bin/busybox "$bundle/rootfs/bin/"
 (cd "$bundle" && runc spec && jq '.process.args = ["/bin/busybox", "true"] | .process.terminal = false' config.json >c && mv c config.json)
-for i in $(seq "$PODS"); do
-  t=$(now_us)
-  api POST /api/v1/namespaces/default/pods "$(pod_json "p$i")" >/dev/null
-  echo $(($(wait_running "p$i") - t)) >>"$WORK/pod_us"
-  sleep 0.05
-  t=$(now_us)
-  runc run -b "$bundle" "bench-$$-$i" </dev/null
-  echo $(($(now_us) - t)) >>"$WORK/runc_us"
-  sleep 0.05
-done
+"$BUILD/tests/bench-starts" "$DATA" "$PORT" "$(pod_json @)" "$PODS" "$bundle" >"$WORK/starts"
+cut -d' ' -f1 "$WORK/starts" >"$WORK/pod_us"
+cut -d' ' -f2 "$WORK/starts" >"$WORK/runc_us"
 pods_gone() { [ "$(api GET '/api/v1/namespaces/default/pods' | jq '.items | length')" = 0 ]; }
 delete_pods() { api DELETE "/api/v1/namespaces/default/pods" >/dev/null; eventually 120 pods_gone; }
 # burst LETTER COUNT: so many pods at once; microseconds until all of them run.
