@@ -8,9 +8,9 @@ kg_kernel_t *new_kernel(void) {
       kg_kernel_new(&(kg_kernel_options_t){.log_level = KG_LOG_ERROR,
                                            .plugin_path = KOGGE_BUILD_DIR "/plugins:" KOGGE_BUILD_DIR "/tests/plugins",
                                            .trial_command = KOGGE_BUILD_DIR "/kogge",
-                                           .start_timeout_ms = 2000,
-                                           .drain_timeout_ms = 300,
-                                           .trial_timeout_ms = 1500,
+                                           .start_timeout_ms = 3000,
+                                           .drain_timeout_ms = 2000,
+                                           .trial_timeout_ms = 2500,
                                            .budget_ms = 5000},
                     &err);
   cr_assert(k, "%s", err.text);

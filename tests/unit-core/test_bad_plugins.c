@@ -43,7 +43,7 @@ Test(bad_plugins, one_that_hangs_in_destroy_is_given_up) {
   refused("hang-on-destroy", "hung while it was destroyed");
 }
 Test(bad_plugins, one_that_is_half_made_leaves_nothing) {
-  refused("half-made", "it was not ready within 2000 ms");
+  refused("half-made", "it was not ready within 3000 ms");
 }
 Test(bad_plugins, one_that_leaks_is_refused) {
   refused("leaks", "leaks: each time it was created and destroyed at least");
@@ -61,7 +61,7 @@ Test(bad_plugins, one_that_refuses_to_start_is_refused) {
   refused("refuses-start", "I do not like it here");
 }
 Test(bad_plugins, one_that_is_never_ready_misses_its_deadline) {
-  refused("never-ready", "it was not ready within 2000 ms");
+  refused("never-ready", "it was not ready within 3000 ms");
 }
 Test(bad_plugins, one_that_refuses_the_state_is_rolled_back) {
   refused("refuses-state", "this state is of no use to me");

@@ -37,21 +37,26 @@ static held_t held(const char *run_dir) {
                   .files = entries(run_dir)};
 }
 
+static bool more(held_t now, held_t before) {
+  return now.descriptors > before.descriptors || now.files > before.files || now.threads > before.threads;
+}
+
 /* ZeroMQ closes sockets in a thread of its own. */
 static held_t settled(const char *run_dir, held_t before) {
   held_t now = held(run_dir);
-  for (int i = 0; i < 200 && (now.descriptors > before.descriptors || now.files > before.files); i++) {
+  for (int i = 0; i < 1000 && more(now, before); i++) {
     usleep(10000);
     now = held(run_dir);
   }
   return now;
 }
 
-/* Mappings move a little with the allocator's arenas; a leaked file would be four a life. */
+/* Mappings move a little with the allocator's arenas; a leaked file would be four a life. Before there may have been
+ * some more, not yet closed. */
 static void same(const char *what, held_t before, held_t now, int rounds) {
-  cr_assert_eq(now.descriptors, before.descriptors, "%s: descriptors %zu -> %zu", what, before.descriptors,
-               now.descriptors);
-  cr_assert_eq(now.threads, before.threads, "%s: threads %zu -> %zu", what, before.threads, now.threads);
+  cr_assert_leq(now.descriptors, before.descriptors, "%s: descriptors %zu -> %zu", what, before.descriptors,
+                now.descriptors);
+  cr_assert_leq(now.threads, before.threads, "%s: threads %zu -> %zu", what, before.threads, now.threads);
   cr_assert_leq(now.mappings, before.mappings + 8, "%s: mappings %zu -> %zu after %d rounds", what, before.mappings,
                 now.mappings, rounds);
   cr_assert_leq(now.files, before.files, "%s: files %zu -> %zu", what, before.files, now.files);
@@ -73,7 +78,7 @@ static kg_kernel_t *make_kernel(bool tried, int64_t start_ms) {
                                            .trial_command = tried ? KOGGE_BUILD_DIR "/kogge" : NULL,
                                            .start_timeout_ms = start_ms,
                                            .drain_timeout_ms = 300,
-                                           .trial_timeout_ms = 300},
+                                           .trial_timeout_ms = start_ms < 300 ? 300 : start_ms},
                     &err);
   cr_assert(k, "%s", err.text);
   return k;
@@ -91,7 +96,7 @@ enum { LIVES = 1000, BAD = 50, WARM = 50 };
 #endif
 
 Test(leaks, a_thousand_lives_leave_nothing) {
-  kg_kernel_t *k = make_kernel(false, 20);
+  kg_kernel_t *k = make_kernel(false, 5000);
   held_t before = {0};
   for (int i = 0; i < WARM + LIVES; i++) {
     kg_error_t err = {0};
@@ -104,7 +109,7 @@ Test(leaks, a_thousand_lives_leave_nothing) {
 }
 
 Test(leaks, a_thousand_swaps_leave_nothing) {
-  kg_kernel_t *k = make_kernel(false, 20);
+  kg_kernel_t *k = make_kernel(false, 5000);
   held_t before = {0};
   kg_error_t err = {0};
   cr_assert_eq(kg_kernel_load(k, &(kg_plugin_spec_t){.name = "hello", .file = "hello.so"}, &err), 0, "%s", err.text);
@@ -119,7 +124,10 @@ Test(leaks, a_thousand_swaps_leave_nothing) {
 static void refuse_often(bool tried, int rounds, const char *const *files) {
   kg_kernel_t *k = make_kernel(tried, 20);
   kg_error_t err = {0};
-  cr_assert_eq(kg_kernel_load(k, &(kg_plugin_spec_t){.name = "hello", .file = "hello.so"}, &err), 0, "%s", err.text);
+  int rc = -1;
+  for (int i = 0; i < 50 && rc < 0; i++) /* 20 ms are for the bad ones; on a busy machine a good one may need more */
+    rc = kg_kernel_load(k, &(kg_plugin_spec_t){.name = "hello", .file = "hello.so"}, &err);
+  cr_assert_eq(rc, 0, "%s", err.text);
   for (const char *const *file = files; *file; file++) {
     held_t before = {0};
     for (int i = 0; i < rounds + 2; i++) {
@@ -128,7 +136,9 @@ static void refuse_often(bool tried, int rounds, const char *const *files) {
     }
     same(*file, before, settled(run_dir, before), rounds);
   }
-  cr_assert_eq(kg_kernel_swap(k, "hello", "hello", NULL, NULL, &err), 0, "%s", err.text);
+  rc = -1;
+  for (int i = 0; i < 50 && rc < 0; i++) rc = kg_kernel_swap(k, "hello", "hello", NULL, NULL, &err);
+  cr_assert_eq(rc, 0, "%s", err.text);
   finish(k);
 }
 

@@ -232,7 +232,7 @@ Test(swap, an_old_one_that_hands_nothing_over_stays) {
 }
 Test(swap, an_old_one_that_does_not_finish_in_time_stays) {
   rolled_back(&sticky, &good, 1,
-              "numbers had not finished its work after 300 ms: swap refused, numbers (sticky 1) goes on");
+              "numbers had not finished its work after 2000 ms: swap refused, numbers (sticky 1) goes on");
 }
 Test(swap, a_successor_that_is_not_ready_never_gets_a_message) {
   rolled_back(&good, &unready, 0, "the well is dry: swap refused, numbers (good 1) goes on");
