@@ -292,17 +292,9 @@ static bool not_ready(write_t *w, kube_node_t *object) {
 static kg_str_t default_storage_class(const write_t *w) {
   collection_t *c = cache_find(w->q.api, "storage.k8s.io", "storageclasses");
   sorted_pos_t pos = {0, 0};
-  kg_str_t name = {0}, newest = {0};
-  for (object_t *o; c && (o = sorted_at(&c->objects, &pos));) {
-    kg_view_t v = object_view(o);
-    kg_str_t made = kg_view_str(kg_view_path(v, "metadata", "creationTimestamp", NULL));
-    bool is = kg_str_is(kg_view_str(kube_annotation(v, "storageclass.kubernetes.io/is-default-class")), "true") ||
-              kg_str_is(kg_view_str(kube_annotation(v, "storageclass.beta.kubernetes.io/is-default-class")), "true");
-    if (!is || (name.n && kg_str_cmp(made, newest) <= 0)) continue;
-    name = object_key(o);
-    newest = made;
-  }
-  return name;
+  kg_view_t class = {0};
+  for (object_t *o; c && (o = sorted_at(&c->objects, &pos));) class = kube_default_class(class, object_view(o));
+  return kube_name(class);
 }
 
 static bool admit_claim(write_t *w, kube_node_t *object) {

@@ -429,7 +429,10 @@ kube_node_t *csr_approval(write_t *w, kube_node_t *object, kube_node_t *old);
 
 /* --- protect.c: volumes and claims in use --------------------------------------------------------------------- */
 void protect_created(write_t *w, kube_node_t *object);
-void protect_seen(api_t *api, const collection_t *c, const object_t *now); /* now NULL: it was deleted */
+bool protect_grown(write_t *w, const kube_node_t *object,
+                   const kube_node_t *old);                                  /* a claim's size: false with a fault */
+void protect_phase(write_t *w, kube_node_t *object, const kube_node_t *old); /* tells when it changed */
+void protect_seen(api_t *api, const collection_t *c, const object_t *now);   /* now NULL: it was deleted */
 
 /* --- boot.c
  * ------------------------------------------------------------------------------------------------------------ */

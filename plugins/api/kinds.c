@@ -138,5 +138,6 @@ void kind_created(write_t *w, kube_node_t *object) {
   } else if (is_resource(r, "", "persistentvolumes") || is_resource(r, "", "persistentvolumeclaims")) {
     kube_set(a, status, "phase", kube_str(a, "Pending"));
     protect_created(w, object);
+    protect_phase(w, object, NULL);
   }
 }

@@ -23,6 +23,50 @@ void protect_created(write_t *w, kube_node_t *object) {
   kube_push(w->arena, list, kube_str(w->arena, mark));
 }
 
+/* --- growing (PersistentVolumeClaimResize) ------------------------------------------------------------------------ */
+
+static int64_t asked(const kube_node_t *claim) {
+  int64_t milli = 0;
+  kube_quantity_milli(kube_node_str(kube_path(claim, "spec", "resources", "requests", "storage", NULL)), &milli);
+  return milli;
+}
+
+static kg_str_t class_name(const kube_node_t *claim) {
+  kg_str_t s =
+      kube_node_str(kube_path(claim, "metadata", "annotations", "volume.beta.kubernetes.io/storage-class", NULL));
+  return s.n ? s : kube_node_str(kube_path(claim, "spec", "storageClassName", NULL));
+}
+
+static bool may_grow(const write_t *w, const kube_node_t *object, const kube_node_t *old) {
+  kg_str_t name = class_name(object);
+  collection_t *c = cache_find(w->q.api, "storage.k8s.io", "storageclasses");
+  const object_t *class = name.n && c ? sorted_get(&c->objects, name) : NULL;
+  return class && kg_str_eq(name, class_name(old)) &&
+         kg_view_bool(kg_view_get(object_view(class), "allowVolumeExpansion"), false);
+}
+
+bool protect_grown(write_t *w, const kube_node_t *object, const kube_node_t *old) {
+  if (!is_resource(w->q.r, "", "persistentvolumeclaims") || asked(object) <= asked(old)) return true;
+  if (!node_is(kube_path(old, "status", "phase", NULL), "Bound"))
+    return fault_forbidden(&w->fault, w->q.r, w->q.name, "Only bound persistent volume claims can be expanded");
+  return may_grow(w, object, old) ||
+         fault_forbidden(&w->fault, w->q.r, w->q.name,
+                         "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc "
+                         "must support resize");
+}
+
+/* --- when a volume's phase changed -------------------------------------------------------------------------------- */
+
+void protect_phase(write_t *w, kube_node_t *object, const kube_node_t *old) {
+  char now[32];
+  const kube_node_t *phase = kube_path(object, "status", "phase", NULL);
+  if (!is_resource(w->q.r, "", "persistentvolumes") || !phase ||
+      kube_tree_equal(phase, kube_path(old, "status", "phase", NULL)))
+    return;
+  kube_time_format(kg_wall_us(w->q.ctx), now);
+  kube_set(w->arena, kube_sub(w->arena, object, "status"), "lastPhaseTransitionTime", kube_str(w->arena, now));
+}
+
 /* --- who uses a claim -------------------------------------------------------------------------------------------- */
 
 static bool runs(kg_view_t pod) {

@@ -307,7 +307,9 @@ static bool update_tracked(write_t *w, kube_node_t *object, kube_node_t *old, bo
   if (!status) kind_updated(w, object, old);
   meta_generation(w, object, old);
   if (base != old) kube_del(kube_get(base, "metadata"), "resourceVersion");
+  if (status) protect_phase(w, object, old);
   if (!validate(w, object, base)) return false;
+  if (!status && !protect_grown(w, object, old)) return false;
   if (!status && !quota_admit(w, object, object_view(w->old))) return false;
   w->next_state = object;
   w->removes = is_over(object);

@@ -262,7 +262,7 @@ static void remove_old(box_t *b) {
   log_unlink(b, id);
   pod_call(b->pod, b, "runtime.container.remove", id_args(id), 0, ignored);
   box_message_path(b, b->attempt - OLDEST_KEPT, path, sizeof path);
-  remove_tree(path);
+  kube_remove_tree(path);
 }
 
 static void post_started(box_t *b, const char *error) {

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -61,84 +60,11 @@ bool path_is_local(kg_str_t path) {
   return true;
 }
 
-/* --- removing, never through a mount
- * ------------------------------------------------------------------------------------ */
-
-static uint64_t mount_of(int fd) {
-  struct statx st;
-  return statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &st) ? 0 : st.stx_mnt_id;
-}
-
 bool is_mounted(const char *path) {
   struct stat here, above;
   char up[4096];
   snprintf(up, sizeof up, "%s/..", path);
   return !lstat(path, &here) && S_ISDIR(here.st_mode) && !stat(up, &above) && here.st_dev != above.st_dev;
-}
-
-/* Takes off whatever is mounted at `name`; false if nothing was. */
-static bool unmount_at(int dir, const char *name) {
-  char path[512];
-  snprintf(path, sizeof path, "/proc/self/fd/%d/%s", dir, name);
-  return !umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW);
-}
-
-static void unlink_at(int dir, const char *name, int flags) {
-  while (unlinkat(dir, name, flags) && errno == EBUSY && unmount_at(dir, name)) {
-  }
-}
-
-static bool remove_at(int dir, const char *name, uint64_t mount, unsigned *budget);
-
-static bool remove_inside(int fd, uint64_t mount, unsigned *budget) {
-  DIR *d = fdopendir(fd);
-  bool whole = true;
-  for (struct dirent *e; d && whole && (e = readdir(d));)
-    if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..")) whole = remove_at(fd, e->d_name, mount, budget);
-  if (d)
-    closedir(d);
-  else
-    close(fd);
-  return whole;
-}
-
-static bool remove_at(int dir, const char *name, uint64_t mount, unsigned *budget) {
-  int fd;
-  if (!*budget) return false;
-  --*budget;
-  for (;;) { /* what is mounted here is not ours to empty */
-    fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || mount_of(fd) == mount) break;
-    close(fd);
-    if (!unmount_at(dir, name)) return true;
-  }
-  if (fd < 0) {
-    unlink_at(dir, name, 0);
-    return true;
-  }
-  if (!remove_inside(fd, mount, budget)) return false;
-  unlink_at(dir, name, AT_REMOVEDIR);
-  return true;
-}
-
-bool remove_some(const char *path, unsigned *budget) {
-  char *copy = strdup(path), *slash = copy ? strrchr(copy, '/') : NULL;
-  bool whole = true;
-  if (slash) {
-    *slash = 0;
-    int dir = open(copy, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (dir >= 0) {
-      whole = remove_at(dir, slash + 1, mount_of(dir), budget);
-      close(dir);
-    }
-  }
-  free(copy);
-  return whole;
-}
-
-void remove_tree(const char *path) {
-  unsigned all = ~0u;
-  remove_some(path, &all);
 }
 
 /* --- a volume's files behind ..data, so that a reader sees all of them change at once
@@ -221,7 +147,7 @@ int write_atomically(const char *dir, const file_t *files, int64_t gid, int64_t 
   link_names(dir, files);
   if (*old && !strchr(old, '/')) {
     snprintf(tmp, sizeof tmp, "%s/%s", dir, old);
-    remove_tree(tmp);
+    kube_remove_tree(tmp);
   }
   return 0;
 }

@@ -41,7 +41,7 @@ char *pod_log_dir(const pod_t *p) {
 
 void log_dir_remove(const char *claim) {
   char to[PATH_MAX];
-  if (leads_to(claim, to)) remove_tree(to);
+  if (leads_to(claim, to)) kube_remove_tree(to);
 }
 
 /* --- links of containers
@@ -105,7 +105,7 @@ void log_links_sweep(const agent_t *a, const pod_t *p) {
 
 void pod_logs_remove(const pod_t *p) {
   char claim[PATH_MAX];
-  remove_tree(p->logs);
+  kube_remove_tree(p->logs);
   log_links_sweep(p->agent, p);
   snprintf(claim, sizeof claim, "%s%s", p->agent->claims_dir, strrchr(p->logs, '/'));
   unlink(claim);

@@ -71,7 +71,7 @@ static int make_target(int from, const char *target, kg_error_t *err) {
   char dir[PATH_SIZE];
   while (!umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW)) {
   }
-  remove_tree(target);
+  kube_remove_tree(target);
   if (fstat(from, &st)) return kg_error_set(err, KG_EINTERNAL, "stat: %s", strerror(errno));
   if (S_ISDIR(st.st_mode)) return make_dirs(target, 0750, err);
   snprintf(dir, sizeof dir, "%.*s", (int)(strrchr(target, '/') - target), target);

@@ -9,6 +9,7 @@
 
 #include "kogge/plugin.h"
 #include "kube/client.h"
+#include "kube/host.h"
 #include "kube/informer.h"
 #include "kube/json.h"
 #include "kube/tree.h"
@@ -416,10 +417,6 @@ void files_free(file_t *f);
 int make_dirs(const char *path, int mode, kg_error_t *err);
 int write_file(const char *path, const void *data, size_t n, int mode, kg_error_t *err); /* whole or not at all */
 int write_atomically(const char *dir, const file_t *files, int64_t gid, int64_t now_us, kg_error_t *err);
-/* Never goes into mounts: they are taken off. remove_some: at most *budget entries, counted down; true: nothing left.
- */
-void remove_tree(const char *path);
-bool remove_some(const char *path, unsigned *budget);
 bool is_mounted(const char *path); /* a file system of its own */
 bool path_is_local(kg_str_t path); /* relative, without .. */
 

@@ -1,4 +1,3 @@
-#include <ctype.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -9,13 +8,6 @@ enum { MAX_PODS = 110 };
 static char *text_of(kg_view_t config, const char *key, const char *fallback) {
   kg_str_t s = kg_view_str(kg_view_get(config, key));
   return s.n ? kg_str_dup(s) : fallback ? strdup(fallback) : NULL;
-}
-
-static char *host_name(void) {
-  char host[256] = "node";
-  gethostname(host, sizeof host - 1);
-  for (char *c = host; *c; c++) *c = (char)tolower((unsigned char)*c);
-  return strdup(host);
 }
 
 static void destroy(kg_ctx_t *ctx, void *self) {
@@ -48,9 +40,8 @@ static void destroy(kg_ctx_t *ctx, void *self) {
 }
 
 static void read_config(agent_t *a, kg_view_t c) {
-  char *host = host_name();
-  a->name = text_of(c, "nodeName", host);
-  free(host);
+  char host[KUBE_HOST_NAME_SIZE];
+  a->name = text_of(c, "nodeName", kube_host_name(host));
   a->runtime = text_of(c, "runtime", "runtime");
   a->network = text_of(c, "network", "network");
   a->pod_cidr = text_of(c, "podCIDR", "10.42.0.0/24");

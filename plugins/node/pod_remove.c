@@ -83,7 +83,7 @@ static void listed(pod_t *p, box_t *b, const kg_msg_t *m) {
 static void remove_files(const pod_t *p) {
   char dir[4096];
   pod_dir(p, dir, sizeof dir);
-  remove_tree(dir);
+  kube_remove_tree(dir);
   pod_logs_remove(p);
 }
 

@@ -188,7 +188,7 @@ static void secrets_remove(const pod_t *p) {
   char top[PATH_SIZE / 2], own[PATH_SIZE];
   beside(p->agent, "pod-secrets", top, sizeof top);
   snprintf(own, sizeof own, "%s/%s", top, p->uid);
-  remove_tree(own);
+  kube_remove_tree(own);
   secrets_unmount(top);
 }
 
@@ -288,7 +288,7 @@ void volumes_sweep(agent_t *a) {
   for (struct dirent *e; d && whole && (e = readdir(d));) {
     if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
     snprintf(path, sizeof path, "%s/%s", trash, e->d_name);
-    whole = remove_some(path, &budget);
+    whole = kube_remove_some(path, &budget);
   }
   if (d) closedir(d);
   if (whole)
@@ -317,7 +317,7 @@ static void remove_strange(const agent_t *a, const char *dir, const char *to) {
     snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
     snprintf(away, sizeof away, "%s/%s-%lld", to ? to : "", e->d_name, (long long)kg_wall_us(a->ctx));
     log_dir_remove(path);
-    if (!to || rename(path, away)) remove_tree(path);
+    if (!to || rename(path, away)) kube_remove_tree(path);
   }
   if (d) closedir(d);
 }
@@ -342,6 +342,6 @@ void volumes_remove(pod_t *p) {
   if (access(dir, F_OK)) return;
   beside(p->agent, "pod-trash", trash, sizeof trash);
   snprintf(to, sizeof to, "%s/%s-%lld", trash, p->uid, (long long)kg_wall_us(p->agent->ctx));
-  if (make_dirs(trash, 0700, NULL) || rename(dir, to)) return remove_tree(dir);
+  if (make_dirs(trash, 0700, NULL) || rename(dir, to)) return kube_remove_tree(dir);
   volumes_sweep(p->agent);
 }

@@ -2,10 +2,10 @@
  * The service proxy of one node. Configuration: nodeName (host name), serviceCIDR (10.43.0.0/16), clusterCIDR (pods of
  * all nodes; absent: of this node). Bridge and pod network are what the network role says.
  */
-#include <ctype.h>
 #include <stdio.h>
 #include <unistd.h>
 
+#include "kube/host.h"
 #include "kube/services.h"
 #include "kube/values.h"
 #include "netfilter/nft.h"
@@ -269,16 +269,14 @@ static bool network_is_safe(const char *text) {
 }
 
 static int create(kg_ctx_t *ctx, void **self, kg_error_t *err) {
-  char host[256] = "localhost";
+  char host[KUBE_HOST_NAME_SIZE];
   proxy_t *p = calloc(1, sizeof *p);
   if (!p) return kg_error_set(err, KG_EINTERNAL, "out of memory");
-  if (gethostname(host, sizeof host - 1) < 0) kg_log(ctx, KG_LOG_WARN, "this machine has no name");
-  for (char *c = host; *c; c++) *c = (char)tolower((unsigned char)*c); /* as the node agent does */
   kg_view_t config = kg_config(ctx);
   char *services = text_or(config, "serviceCIDR", "10.43.0.0/16");
   p->ctx = ctx;
   p->whole = true;
-  p->node = text_or(config, "nodeName", host);
+  p->node = text_or(config, "nodeName", kube_host_name(host));
   p->cluster_cidr = text_or(config, "clusterCIDR", NULL);
   bool fine = services && network_is_safe(services) && (!p->cluster_cidr || network_is_safe(p->cluster_cidr));
   snprintf(p->frame.services, sizeof p->frame.services, "%s", services ? services : "");

@@ -44,3 +44,18 @@ kg_view_t kube_condition_of(kg_view_t object, const char *type) {
 bool kube_condition_holds(kg_view_t object, const char *type) {
   return kg_str_is(kg_view_str(kg_view_get(kube_condition_of(object, type), "status")), "True");
 }
+
+static bool is_default_class(kg_view_t class) {
+  return kg_str_is(kg_view_str(kube_annotation(class, "storageclass.kubernetes.io/is-default-class")), "true") ||
+         kg_str_is(kg_view_str(kube_annotation(class, "storageclass.beta.kubernetes.io/is-default-class")), "true");
+}
+
+static kg_str_t made_at(kg_view_t object) {
+  return kg_view_str(kg_view_path(object, "metadata", "creationTimestamp", NULL));
+}
+
+kg_view_t kube_default_class(kg_view_t best, kg_view_t other) {
+  if (!is_default_class(best)) best = (kg_view_t){0};
+  if (!is_default_class(other)) return best;
+  return kg_view_there(best) && kg_str_cmp(made_at(other), made_at(best)) <= 0 ? best : other;
+}

@@ -64,7 +64,12 @@ static void strip_requests(kube_node_t *spec) {
   kube_del(spec, "volumeAttributesClassName");
 }
 
-/* A claim may ask for more, and be given its volume, nothing else. */
+static bool has_class(const kube_node_t *spec, const kube_node_t *claim) {
+  return kube_get(spec, "storageClassName") ||
+         kube_path(claim, "metadata", "annotations", "volume.beta.kubernetes.io/storage-class", NULL);
+}
+
+/* A claim may ask for more, be given its volume, and a class if it had none, nothing else. */
 KUBE_CALL(claim_update) {
   (void)r;
   if (!c->old_root || !old) return;
@@ -74,6 +79,7 @@ KUBE_CALL(claim_update) {
                     *had = kube_node_look(old, "resources.requests.storage");
   int64_t a, b;
   if (!kube_text(old, "volumeName").n) kube_del(now, "volumeName"), kube_del(was, "volumeName");
+  if (!has_class(old, c->old_root)) kube_del(now, "storageClassName");
   if (bound) strip_requests(now), strip_requests(was);
   if (!kube_tree_equal(now, was))
     kube_forbidden(c, NULL,

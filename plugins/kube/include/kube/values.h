@@ -61,5 +61,11 @@ kg_view_t kube_controller_ref(kg_view_t object); /* the ownerReference with cont
 kg_view_t kube_list_find(kg_view_t list, const char *key, kg_str_t text);
 kg_view_t kube_condition_of(kg_view_t object, const char *type); /* in its status; absent if there is none */
 bool kube_condition_holds(kg_view_t object, const char *type);   /* it is there and "True" */
+/* Of two StorageClasses the one that a claim without a class gets: the newer of those that say they are the default, of
+ * equals `best`; absent: neither says so. Either may be absent. */
+kg_view_t kube_default_class(kg_view_t best, kg_view_t other);
+/* Of two StorageClasses the one that a claim without a class gets: the newer of those that say they are the default, of
+ * equals `best`; absent: neither says so. Either may be absent. */
+kg_view_t kube_default_class(kg_view_t best, kg_view_t other);
 
 #endif
