@@ -56,3 +56,109 @@ empty() { [ -z "$(ls -A "$DATA/storage")" ]; }
 eventually 10 empty
 [ -e "$WORK/mine/file" ] || fail "what the volume linked to is gone"
 rm -r "$WORK/mine"
+
+say "a pod whose claim is missing waits, and says so in kube-scheduler's words"
+kogge image build-rootfs kogge/busybox:latest >/dev/null
+pod() { # NAME CLAIM [more of the volume's source]
+  k create -f - <<<"{apiVersion: v1, kind: Pod, metadata: {name: $1}, spec: {terminationGracePeriodSeconds: 0, containers: [{name: c, image: kogge/busybox, imagePullPolicy: Never, command: [sh, -c, 'sleep 3600'], volumeMounts: [{name: v, mountPath: /v}]}], volumes: [{name: v, persistentVolumeClaim: {claimName: $2 ${3:-}}}]}}" >/dev/null
+}
+pod early late
+eventually 10 told early FailedScheduling '0/1 nodes are available: persistentvolumeclaim "late" not found. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.'
+phase_is pod early Pending || fail "$(k get pods)"
+claim late - 10Mi
+k wait --for=condition=Ready pod/early --timeout=40s >/dev/null
+[ "$(k get pvc late -o jsonpath="{.metadata.annotations['volume\.kubernetes\.io/selected-node']}")" = "$NODE" ] || fail "$(k get pvc late -o yaml)"
+k exec early -- sh -c 'echo here >/v/file'
+expect here "$(cat "$(k get pv "$(k get pvc late -o jsonpath='{.spec.volumeName}')" -o jsonpath='{.spec.hostPath.path}')/file")"
+expect "late" "$(k describe pod early | grep ClaimName)"
+k delete pvc late --wait=false >/dev/null # in use: it stays until the pod goes
+k get pvc late >/dev/null
+k delete pod early >/dev/null
+late_gone() { ! k get pvc late && empty; }
+eventually 20 late_gone
+
+say "a volume made by hand for a class of its own: bound when the first pod comes, read-only for one that says so, kept"
+mkdir -p "$WORK/disk" && echo old >"$WORK/disk/file"
+k create -f - <<YAML >/dev/null
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: disks}
+provisioner: kubernetes.io/no-provisioner
+volumeBindingMode: WaitForFirstConsumer
+---
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: disk}
+spec:
+  storageClassName: disks
+  capacity: {storage: 1Gi}
+  accessModes: [ReadWriteOnce]
+  local: {path: $WORK/disk}
+  nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [$NODE]}]}]}}
+YAML
+claim mine disks 500Mi
+pod reader mine ', readOnly: true'
+k wait --for=condition=Ready pod/reader --timeout=30s >/dev/null
+expect old "$(k exec reader -- cat /v/file)"
+refuse "Read-only file system" k exec reader -- touch /v/new
+k delete pod reader >/dev/null
+k delete pvc mine >/dev/null
+eventually 10 phase_is pv disk Released
+[ "$(cat "$WORK/disk/file")" = old ] || fail "the data of a volume made by hand is gone"
+
+say "a generic ephemeral volume: its claim is the pod's, and goes with it"
+k create -f - <<<"{apiVersion: v1, kind: Pod, metadata: {name: own}, spec: {terminationGracePeriodSeconds: 0, containers: [{name: c, image: kogge/busybox, imagePullPolicy: Never, command: [sh, -c, 'sleep 3600'], volumeMounts: [{name: v, mountPath: /v}]}], volumes: [{name: v, ephemeral: {volumeClaimTemplate: {spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 5Mi}}}}}}]}}" >/dev/null
+k wait --for=condition=Ready pod/own --timeout=40s >/dev/null
+k exec own -- touch /v/file
+phase_is pvc own-v Bound || fail "$(k get pvc)"
+k delete pod own >/dev/null
+own_gone() { ! k get pvc own-v && empty; }
+eventually 30 own_gone
+
+say "a StatefulSet's data outlives its pods, and kogge; with the claim it goes"
+k create -f - <<YAML >/dev/null
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  replicas: 2
+  serviceName: db
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - name: c
+        image: kogge/busybox
+        imagePullPolicy: Never
+        command: [sh, -c, 'echo \$HOSTNAME started >>/data/log; trap "exit 0" TERM; sleep 3600 & wait']
+        volumeMounts: [{name: data, mountPath: /data}]
+  volumeClaimTemplates:
+  - metadata: {name: data}
+    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 10Mi}}}
+YAML
+eventually 40 k rollout status statefulset/db --timeout=30s
+uid() { k get pod db-1 -o jsonpath='{.metadata.uid}'; }
+was=$(uid)
+k delete pod db-1 >/dev/null
+new_pod() { [ "$(uid)" != "$was" ] && k wait --for=condition=Ready pod/db-1 --timeout=10s; }
+eventually 30 new_pod
+[ "$(k exec db-1 -- cat /data/log)" = "db-1 started
+db-1 started" ] || fail "$(k exec db-1 -- cat /data/log)"
+id=$(k get pod db-0 -o jsonpath='{.status.containerStatuses[0].containerID}')
+kill_kogge
+start_kogge
+eventually 30 node_ready
+k exec db-0 -- sh -c 'echo after >>/data/log'
+[ "$(k get pod db-0 -o jsonpath='{.status.containerStatuses[0].containerID}')" = "$id" ] || fail "db-0 was started again"
+k exec db-0 -- kill 1 || true
+again() { [ "$(k exec db-0 -- cat /data/log)" = "db-0 started
+after
+db-0 started" ]; }
+eventually 30 again
+k delete statefulset db --wait >/dev/null
+[ "$(k get pvc --no-headers | awk '{print $1, $2}')" = "data-db-0 Bound
+data-db-1 Bound" ] || fail "$(k get pvc)"
+k delete pvc data-db-0 data-db-1 >/dev/null
+eventually 20 empty
