@@ -67,7 +67,7 @@ static void take_away(oci_t *o) {
     char *uid = text_of(kg_view_of(s->args), "uid");
     if (uid) cgroup_kill(o, uid, NULL);
     free(uid);
-    if (s->host_net || !s->ready) continue;
+    if (s->host_net) continue;
     o->detaching++;
     sandbox_detach(o, s, let_go, NULL);
   }
@@ -83,8 +83,18 @@ static void await_ends(kg_ctx_t *ctx, void *self, void *arg) {
     take_away(o);
 }
 
+/* Written down before anything ends: should kogge be killed meanwhile, nobody takes up a sandbox without an address. */
+static void none_is_ready(oci_t *o) {
+  kg_error_t err;
+  for (sandbox_t *s = o->sandboxes; s; s = s->next) {
+    s->ready = false;
+    if (record_sandbox(o, s, &err) < 0) kg_log(o->ctx, KG_LOG_WARN, "sandbox %s: %s", s->id, err.text);
+  }
+}
+
 static void end_all(oci_t *o) {
   size_t n = 0;
+  none_is_ready(o);
   watchers_end(o); /* what ends now is no container's own doing */
   for (container_t *c = o->containers; c; c = c->next) {
     if (c->state == C_EXITED) continue;

@@ -82,7 +82,7 @@ no_container_processes() { [ -z "$(container_processes "$1")" ]; }
 node_has() {
   local p group
   for p in $(pgrep -f -- "^[^ ]*conmon -c .*$WORK/"); do
-    tr '\0' ' ' <"/proc/$p/cmdline" 2>/dev/null | sed -n 's/^[^ ]*conmon -c \(.\{36\}\)-.*/\1 process conmon/p'
+    { tr '\0' ' ' <"/proc/$p/cmdline" && echo; } 2>/dev/null | sed -n 's/^[^ ]*conmon -c \(.\{36\}\)-.*/\1 process conmon/p'
   done
   sed -n "s:.* $WORK/[^ ]*/\([0-9a-f-]\{36\}\)[-/][^ ]* .*:\1 mount:p" /proc/self/mountinfo
   find "$DATA/pods" "$DATA/pod-secrets" "$DATA/logs" "$WORK/log/pods" "$DATA/runtime/sandboxes" "$DATA/runtime/containers" "$DATA/runtime/exits" \
