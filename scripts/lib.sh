@@ -29,9 +29,9 @@ install_packages() {
   need_root
   step "installing from Debian: $missing"
   local log=${TMPDIR:-/tmp}/kogge-apt.log
-  apt-get update -qq >"$log" 2>&1 || true # one source of several may be broken
+  apt-get -o Acquire::Retries=3 update -qq >"$log" 2>&1 || true # one source of several may be broken
   # shellcheck disable=SC2086
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >>"$log" 2>&1 || {
+  DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 install -y -qq --no-install-recommends $missing >>"$log" 2>&1 || {
     grep -E '^[EW]: ' "$log" | sort -u | tail -5 >&2
     die "apt-get install failed: is the machine online? All it said is in $log"
   }

@@ -9,7 +9,7 @@ SOURCE=$BUILD/clients/podinfo-$VERSION.zip
 
 say "the manifests, from their publisher"
 if [ ! -e "$SOURCE" ]; then
-  curl -sSfL --retry 3 --max-time 60 -o "$SOURCE.part" "https://proxy.golang.org/github.com/stefanprodan/podinfo/@v/$VERSION.zip"
+  curl -sSfL --retry 3 --retry-all-errors --max-time 60 -o "$SOURCE.part" "https://proxy.golang.org/github.com/stefanprodan/podinfo/@v/$VERSION.zip"
   mv "$SOURCE.part" "$SOURCE"
 fi
 echo "$SHA256  $SOURCE" | sha256sum -c --quiet || { rm -f "$SOURCE"; fail "podinfo's manifests are not those this story was written for"; }
