@@ -192,7 +192,7 @@ bool revision_read(req_t *q, int64_t *rev);
 typedef struct fault {
   int code; /* 0: none */
   const char *reason;
-  char message[1400];
+  char message[4096];
   kg_str_t name, group, kind; /* details; kind is the resource's plural, or the kind for Invalid. Borrowed */
   kg_str_t uid;
   const kube_node_t *causes; /* array of {reason, message, field}; NULL: none */
@@ -401,6 +401,9 @@ kg_str_t path_str(const kube_node_t *object, const char *a, const char *b);
  * ----------------------------------------------------------------------------------------------- */
 
 bool admit_create(write_t *w, kube_node_t *object);
+void warn_once(write_t *w, const char *line); /* a warning to the client; one that it has already is left out */
+/* After everything else agreed: the levels of the namespace's labels (podsecurity.h). old NULL: a create. */
+bool podsecurity_admit(write_t *w, const kube_node_t *object, const kube_node_t *old);
 bool admit_update(write_t *w, kube_node_t *object, const kube_node_t *old);
 bool is_resource(const kube_resource_t *r, const char *group, const char *resource);
 

@@ -71,7 +71,7 @@ bool fault_modified(fault_t *f, const kube_resource_t *r, kg_str_t name) {
 }
 
 bool fault_forbidden(fault_t *f, const kube_resource_t *r, kg_str_t name, const char *fmt, ...) {
-  char why[900];
+  char why[3600]; /* what a level of pod security or a role forbids is told whole */
   va_list args;
   va_start(args, fmt);
   vsnprintf(why, sizeof why, fmt, args);

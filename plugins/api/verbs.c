@@ -7,7 +7,7 @@
 /* --- the body ---------------------------------------------------------------------------------------------------- */
 
 /* An apply is decoded twice, and says the same both times. */
-static void warn_once(write_t *w, const char *line) {
+void warn_once(write_t *w, const char *line) {
   for (uint32_t i = 0; i < w->warnings->c.n; i++)
     if (node_is(w->warnings->c.items[i], line)) return;
   kube_push(w->arena, w->warnings, kube_str(w->arena, line));
@@ -177,7 +177,7 @@ static bool create_object(write_t *w, kube_node_t *object) {
   meta_created(w, object);
   kind_created(w, object);
   if (!admit_create(w, object) || !validate(w, object, NULL)) return false;
-  if (!quota_admit(w, object, (kg_view_t){0})) return false;
+  if (!podsecurity_admit(w, object, NULL) || !quota_admit(w, object, (kg_view_t){0})) return false;
   w->next_state = object;
   return true;
 }
@@ -310,6 +310,7 @@ static bool update_tracked(write_t *w, kube_node_t *object, kube_node_t *old, bo
   if (status) protect_phase(w, object, old);
   if (!validate(w, object, base)) return false;
   if (!status && !protect_grown(w, object, old)) return false;
+  if (!status && !podsecurity_admit(w, object, old)) return false;
   if (!status && !quota_admit(w, object, object_view(w->old))) return false;
   w->next_state = object;
   w->removes = is_over(object);
@@ -361,6 +362,7 @@ bool body_changed(write_t *w, kube_node_t *object) {
   if (old) kube_del(kube_get(old, "metadata"), "resourceVersion");
   if (old) meta_generation(w, object, old);
   if (!validate(w, object, old)) return false;
+  if (!status && !podsecurity_admit(w, object, old)) return false;
   quota_discharge(w);
   if (!status && !quota_admit(w, object, w->old ? object_view(w->old) : (kg_view_t){0})) return false;
   w->next_state = object;

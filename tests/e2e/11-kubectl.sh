@@ -259,6 +259,30 @@ nodes() {
   sees "node/sim-0 uncordoned" k uncordon sim-0
 }
 
+# Pod Security: what is refused, what is warned of, what is said of pods that are there already.
+levels() {
+  local ns=$NS-levels
+  say "levels of pod security"
+  k create namespace "$ns" >/dev/null
+  refuse "metadata.labels[pod-security.kubernetes.io/enforce]: Invalid value: \"strict\": must be one of privileged, baseline, restricted" \
+    k label namespace "$ns" pod-security.kubernetes.io/enforce=strict
+  k -n "$ns" run there --image=busybox >/dev/null
+  sees "there: allowPrivilegeEscalation != false, unrestricted capabilities, runAsNonRoot != true, seccompProfile" \
+    k label namespace "$ns" pod-security.kubernetes.io/enforce=restricted
+  refuse 'pods "p" is forbidden: violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "p" must set securityContext.allowPrivilegeEscalation=false), unrestricted capabilities (container "p" must set securityContext.capabilities.drop=["ALL"]), runAsNonRoot != true (pod or container "p" must set securityContext.runAsNonRoot=true), seccompProfile (pod or container "p" must set securityContext.seccompProfile.type to "RuntimeDefault" or "Localhost")' \
+    k -n "$ns" run p --image=busybox
+  sees 'Warning: would violate PodSecurity "restricted:latest": allowPrivilegeEscalation' k -n "$ns" create deployment d --image=busybox --dry-run=server
+  sees created k -n "$ns" create --dry-run=server -f "$ROOT/tests/e2e/data/pod-security/restricted.yaml"
+  refuse 'PodSecurity "restricted:latest": host namespaces (hostNetwork=true, hostPID=true, hostIPC=true), hostPort (container "c" uses hostPort 80), probe or lifecycle host (container "c" uses probe or lifecycle host "a.b"), privileged (container "c" must not set securityContext.privileged=true), procMount (container "c" must not set securityContext.procMount to "Unmasked"), seLinuxOptions (pod set forbidden securityContext.seLinuxOptions: type "x"; user may not be set), forbidden sysctls (kernel.msgmax), allowPrivilegeEscalation != false (containers "c", "d" must set securityContext.allowPrivilegeEscalation=false), unrestricted capabilities (containers "c", "d" must set securityContext.capabilities.drop=["ALL"]; container "c" must not include "SYS_ADMIN" in securityContext.capabilities.add), restricted volume types (volumes "files", "host" use restricted volume types "hostPath", "nfs"), runAsNonRoot != true (pod and container "d" must not set securityContext.runAsNonRoot=false), runAsUser=0 (pod must not set runAsUser=0), seccompProfile (pod must not set securityContext.seccompProfile.type to "Unconfined")' \
+    k -n "$ns" create -f "$ROOT/tests/e2e/data/pod-security/all-wrong.yaml"
+  sees labeled k label namespace "$ns" --overwrite pod-security.kubernetes.io/enforce=baseline pod-security.kubernetes.io/enforce-version=v1.33 pod-security.kubernetes.io/warn=restricted
+  refuse 'PodSecurity "baseline:v1.33": non-default capabilities (container "c" must not include "SYS_ADMIN" in securityContext.capabilities.add), host namespaces (hostNetwork=true, hostPID=true, hostIPC=true), hostPath volumes (volume "host"), hostPort (container "c" uses hostPort 80), privileged' \
+    k -n "$ns" create -f "$ROOT/tests/e2e/data/pod-security/all-wrong.yaml"
+  sees 'Warning: would violate PodSecurity "restricted:latest"' k -n "$ns" run p --image=busybox
+  refuse 'violates PodSecurity "baseline:v1.33": privileged' k -n "$ns" debug p --image=busybox --profile=sysadmin
+  k delete namespace "$ns" --timeout=30s
+}
+
 finds() {
   say "version, discovery, explain, access, certificates, completion"
   sees "v1.37" k version
@@ -331,6 +355,7 @@ client() {
 session() {
   creates; outputs; changes; applies; waits; finds
   [ "$1" = 1.32 ] || { describes; rollouts; }
+  ! newest || levels
 }
 sessions=()
 for version in 1.35 1.32 1.20; do
