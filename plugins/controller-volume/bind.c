@@ -14,7 +14,7 @@ static kube_node_t *note(pass_t *p, kube_node_t *patch, const char *key) {
 static bool point_volume(pass_t *p) {
   kube_arena_t *a = p->arena;
   kg_view_t ref = kg_view_path(p->volume, "spec", "claimRef", NULL);
-  bool ours = claim_is_of(p->claim, p->volume);
+  bool ours = kube_volume_is_of(p->volume, p->claim);
   if (ours && kg_str_eq(kg_view_str(kg_view_get(ref, "uid")), kube_uid(p->claim))) return false;
   kube_node_t *patch = kube_map(a), *to = kube_sub(a, kube_sub(a, patch, "spec"), "claimRef");
   kube_set(a, to, "apiVersion", kube_str(a, "v1"));
@@ -24,7 +24,7 @@ static bool point_volume(pass_t *p) {
   kube_set(a, to, "uid", kube_strn(a, kube_uid(p->claim)));
   kube_set(a, to, "resourceVersion",
            kube_strn(a, kg_view_str(kg_view_path(p->claim, "metadata", "resourceVersion", NULL))));
-  if (!ours) note(p, patch, NOTE_BOUND_BY_CONTROLLER);
+  if (!ours) note(p, patch, KUBE_BOUND_BY_CONTROLLER);
   pass_patch(p, GVR_VOLUMES, p->volume, NULL, patch, took_volume);
   return true;
 }
@@ -49,10 +49,10 @@ static bool point_claim(pass_t *p) {
   kube_arena_t *a = p->arena;
   kg_str_t had = kg_view_str(kg_view_path(p->claim, "spec", "volumeName", NULL));
   bool named = kg_str_eq(had, kube_name(p->volume));
-  if (named && kg_view_there(kube_annotation(p->claim, NOTE_BIND_COMPLETED))) return false;
-  kube_node_t *patch = note(p, kube_map(a), NOTE_BIND_COMPLETED);
+  if (named && kg_view_there(kube_annotation(p->claim, KUBE_BIND_COMPLETED))) return false;
+  kube_node_t *patch = note(p, kube_map(a), KUBE_BIND_COMPLETED);
   if (!named) {
-    note(p, patch, NOTE_BOUND_BY_CONTROLLER);
+    note(p, patch, KUBE_BOUND_BY_CONTROLLER);
     kube_set(a, kube_sub(a, patch, "spec"), "volumeName", kube_strn(a, kube_name(p->volume)));
   }
   pass_patch(p, GVR_CLAIMS, p->claim, NULL, patch, took_claim);

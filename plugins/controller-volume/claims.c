@@ -49,11 +49,11 @@ static void sync_named(pass_t *p, kg_str_t name) {
     return;
   }
   const char *why = NULL;
-  if (claim_is_of(p->claim, p->volume)) return bind(p);
+  if (kube_volume_is_of(p->volume, p->claim)) return bind(p);
   if (kg_view_there(kg_view_path(p->volume, "spec", "claimRef", NULL)))
     claim_event(p, "Warning", "FailedBinding", "volume \"" KG_STR_FMT "\" already bound to a different claim.",
                 KG_STR_ARG(name));
-  else if ((why = mismatch(p->volume, p->claim)))
+  else if ((why = kube_volume_lacks(p->volume, p->claim)))
     claim_event(p, "Warning", "VolumeMismatch", "Cannot bind to requested volume \"" KG_STR_FMT "\": %s",
                 KG_STR_ARG(name), why);
   else
@@ -64,8 +64,9 @@ static void sync_named(pass_t *p, kg_str_t name) {
 /* --- of any ------------------------------------------------------------------------------------------------------- */
 
 static bool uses(kg_view_t pod, kg_str_t claim) {
+  char name[KUBE_CLAIM_NAME];
   for (kg_iter_t it = kg_iter(kg_view_path(pod, "spec", "volumes", NULL)); kg_iter_next(&it);)
-    if (kg_str_eq(kg_view_str(kg_view_path(it.value, "persistentVolumeClaim", "claimName", NULL)), claim)) return true;
+    if (kube_claim_of(pod, it.value, name) && kg_str_is(claim, name)) return true;
   return false;
 }
 
@@ -119,7 +120,7 @@ static void ask_provisioner(pass_t *p, kg_str_t provisioner) {
 static bool take_default_class(pass_t *p) {
   kube_arena_t *a = p->arena;
   kg_view_t class = default_class(p);
-  if (class_name(p->claim).p || !kg_view_there(class)) return false;
+  if (kube_storage_class_of(p->claim).p || !kg_view_there(class)) return false;
   kube_node_t *patch = kube_map(a);
   kube_set(a, kube_sub(a, patch, "spec"), "storageClassName", kube_strn(a, kube_name(class)));
   pass_patch(p, GVR_CLAIMS, p->claim, NULL, patch, took_claim);
@@ -127,7 +128,7 @@ static bool take_default_class(pass_t *p) {
 }
 
 static void sync_any(pass_t *p) {
-  kg_str_t name = class_name(p->claim);
+  kg_str_t name = kube_storage_class_of(p->claim);
   kg_view_t class = class_of(p, name);
   kg_str_t provisioner = field(class, "provisioner");
   bool waits = kg_str_is(field(class, "volumeBindingMode"), "WaitForFirstConsumer");
@@ -137,7 +138,7 @@ static void sync_any(pass_t *p) {
     return bind(p);
   }
   if (take_default_class(p)) return;
-  if (waits && !kg_view_there(kube_annotation(p->claim, NOTE_SELECTED_NODE))) return wait_for_pod(p);
+  if (waits && !kg_view_there(kube_annotation(p->claim, KUBE_SELECTED_NODE))) return wait_for_pod(p);
   if (!name.n) {
     claim_event(p, "Normal", "FailedBinding",
                 "no persistent volumes available for this claim and no storage class is set");
@@ -160,7 +161,7 @@ void claim_sync(pass_t *p, const char *key) {
   if (!doc) return;
   p->claim = kg_view_of(ctl_keep(p->sync, doc));
   kg_str_t volume = kg_view_str(kg_view_path(p->claim, "spec", "volumeName", NULL));
-  if (kg_view_there(kube_annotation(p->claim, NOTE_BIND_COMPLETED))) return sync_bound(p, volume);
+  if (kg_view_there(kube_annotation(p->claim, KUBE_BIND_COMPLETED))) return sync_bound(p, volume);
   if (volume.n) return sync_named(p, volume);
   sync_any(p);
 }

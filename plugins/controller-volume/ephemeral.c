@@ -59,10 +59,11 @@ static void provide(pass_t *p, kg_view_t pod, kg_view_t volume) {
   order_t *o = kube_arena_alloc(p->arena, sizeof *o);
   kg_str_t ns = kube_namespace(pod);
   *o = (order_t){p, pod, kg_view_str(kg_view_get(volume, "name"))};
-  char *name = kube_arena_fmt(p->arena, KG_STR_FMT "-" KG_STR_FMT, KG_STR_ARG(kube_name(pod)), KG_STR_ARG(o->volume));
+  char name[KUBE_CLAIM_NAME];
+  kube_claim_of(pod, volume, name);
   kg_doc_t *there = kube_informer_get(p->c->base.informers[CLAIMS], ns, kg_str(name));
   if (!there) return create(o, template_of(volume), name);
-  if (ctl_owned_by(kg_view_of(there), pod)) return;
+  if (kube_claim_is_of_pod(kg_view_of(there), pod)) return;
   complain(o, kube_arena_fmt(p->arena,
                              "PVC " KG_STR_FMT "/%s was not created for pod " KG_STR_FMT "/" KG_STR_FMT
                              " (pod is not owner)",

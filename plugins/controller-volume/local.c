@@ -44,8 +44,8 @@ static void KG_PRINTF(2, 3) refuse(pass_t *p, const char *fmt, ...) {
   vsnprintf(why, sizeof why, fmt, ap);
   va_end(ap);
   kube_event(p->ctx, p->c->provisioner, p->claim, "Warning", "ProvisioningFailed",
-             "failed to provision volume with StorageClass \"" KG_STR_FMT "\": %s", KG_STR_ARG(class_name(p->claim)),
-             why);
+             "failed to provision volume with StorageClass \"" KG_STR_FMT "\": %s",
+             KG_STR_ARG(kube_storage_class_of(p->claim)), why);
 }
 
 static char *volume_name(pass_t *p) {
@@ -90,7 +90,7 @@ static kube_node_t *claim_ref(kube_arena_t *a, kg_view_t claim) {
 
 static kube_node_t *volume_spec(pass_t *p, kg_str_t host) {
   kube_arena_t *a = p->arena;
-  kg_view_t claim = kg_view_get(p->claim, "spec"), class = class_of(p, class_name(p->claim));
+  kg_view_t claim = kg_view_get(p->claim, "spec"), class = class_of(p, kube_storage_class_of(p->claim));
   kube_node_t *spec = kube_map(a), *path = kube_sub(a, spec, "hostPath");
   kube_set(a, path, "path", kube_strf(a, "%s/%s", p->c->dir, directory_name(p)));
   kube_set(a, path, "type", kube_str(a, "DirectoryOrCreate"));
@@ -98,7 +98,7 @@ static kube_node_t *volume_spec(pass_t *p, kg_str_t host) {
            kube_strn(a, kg_view_str(kg_view_path(claim, "resources", "requests", "storage", NULL))));
   kube_set(a, spec, "accessModes", kube_tree_parse(a, kg_view_get(claim, "accessModes")));
   kube_set(a, spec, "volumeMode", kube_str(a, "Filesystem"));
-  kube_set(a, spec, "storageClassName", kube_strn(a, class_name(p->claim)));
+  kube_set(a, spec, "storageClassName", kube_strn(a, kube_storage_class_of(p->claim)));
   kube_set(a, spec, "persistentVolumeReclaimPolicy", kube_strn(a, kg_view_str(kg_view_get(class, "reclaimPolicy"))));
   if (kg_view_count(kg_view_get(class, "mountOptions")))
     kube_set(a, spec, "mountOptions", kube_tree_parse(a, kg_view_get(class, "mountOptions")));
@@ -147,7 +147,7 @@ static void saw_node(kg_ctx_t *ctx, void *self, ctl_sync_t *s, const kg_msg_t *m
   }
   if (kg_msg_code(m) != KG_ENOTFOUND) return;
   kube_node_t *patch = kube_map(a);
-  kube_set(a, kube_sub(a, kube_sub(a, patch, "metadata"), "annotations"), NOTE_SELECTED_NODE, kube_nil(a));
+  kube_set(a, kube_sub(a, kube_sub(a, patch, "metadata"), "annotations"), KUBE_SELECTED_NODE, kube_nil(a));
   refuse(p, "node \"%s\" not found", p->c->node);
   pass_patch(p, GVR_CLAIMS, p->claim, NULL, patch, took_claim);
 }
@@ -167,8 +167,8 @@ static const char *unsupported(kg_view_t claim, kg_view_t class) {
 }
 
 void local_provision(pass_t *p) {
-  kg_str_t node = kg_view_str(kube_annotation(p->claim, NOTE_SELECTED_NODE));
-  const char *why = unsupported(p->claim, class_of(p, class_name(p->claim)));
+  kg_str_t node = kg_view_str(kube_annotation(p->claim, KUBE_SELECTED_NODE));
+  const char *why = unsupported(p->claim, class_of(p, kube_storage_class_of(p->claim)));
   if (kube_deleting(p->claim) ||
       kube_informer_get(p->c->base.informers[VOLUMES], (kg_str_t){0}, kg_str(volume_name(p))))
     return;

@@ -108,7 +108,7 @@ static kg_str_t volume_name(kg_view_t claim) {
 static void add_waiting(kg_ctx_t *ctx, vc_t *c) {
   kg_doc_t *doc;
   for (size_t i = 0; (doc = kube_informer_at(c->base.informers[CLAIMS], i)); i++)
-    if (!kg_view_there(kube_annotation(kg_view_of(doc), NOTE_BIND_COMPLETED)))
+    if (!kg_view_there(kube_annotation(kg_view_of(doc), KUBE_BIND_COMPLETED)))
       add(ctx, c, kube_namespace(kg_view_of(doc)), kube_name(kg_view_of(doc)));
 }
 
@@ -116,7 +116,7 @@ static void add_waiting(kg_ctx_t *ctx, vc_t *c) {
 static void add_promised(kg_ctx_t *ctx, vc_t *c, kg_view_t claim) {
   kg_doc_t *doc;
   for (size_t i = 0; (doc = kube_informer_at(c->base.informers[VOLUMES], i)); i++)
-    if (claim_is_of(claim, kg_view_of(doc))) add(ctx, c, (kg_str_t){0}, kube_name(kg_view_of(doc)));
+    if (kube_volume_is_of(kg_view_of(doc), claim)) add(ctx, c, (kg_str_t){0}, kube_name(kg_view_of(doc)));
 }
 
 static void on_claim(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg) {

@@ -6,17 +6,15 @@
  * of a pod, "+" for the class that is made at the start.
  */
 #include "control.h"
+#include "kube/claims.h"
 
 enum { CLAIMS, VOLUMES, CLASSES, PODS };
 
 #define LOCAL_PROVISIONER "rancher.io/local-path"
 #define LOCAL_CLASS "local-path"
-#define NOTE_BIND_COMPLETED "pv.kubernetes.io/bind-completed"
-#define NOTE_BOUND_BY_CONTROLLER "pv.kubernetes.io/bound-by-controller"
 #define NOTE_PROVISIONED_BY "pv.kubernetes.io/provisioned-by"
 #define NOTE_PROVISIONER "volume.kubernetes.io/storage-provisioner"
 #define NOTE_PROVISIONER_BETA "volume.beta.kubernetes.io/storage-provisioner"
-#define NOTE_SELECTED_NODE "volume.kubernetes.io/selected-node"
 #define NOTE_DEFAULT_CLASS "storageclass.kubernetes.io/is-default-class"
 
 typedef struct vc {
@@ -56,10 +54,6 @@ bool volume_phase(pass_t *p, const char *phase, const char *message); /* false: 
 bool claim_phase(pass_t *p, const char *phase, bool bound);           /* bound: to p->volume */
 
 /* match.c */
-kg_str_t class_name(kg_view_t claim_or_volume);
-int64_t storage_of(kg_view_t amounts);                       /* {storage: quantity} */
-bool claim_is_of(kg_view_t claim, kg_view_t volume);         /* the volume's claimRef means that claim */
-const char *mismatch(kg_view_t volume, kg_view_t claim);     /* why it does not satisfy it; NULL: it does */
 kg_doc_t *volume_for(const pass_t *p, bool wait_for_a_node); /* borrowed; NULL: none */
 
 /* volumes.c */

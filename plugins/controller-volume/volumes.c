@@ -74,9 +74,9 @@ static void freed(kg_ctx_t *ctx, void *self, ctl_sync_t *s, void *arg) {
 static void unbind(pass_t *p) {
   kube_arena_t *a = p->arena;
   kube_node_t *patch = kube_map(a), *spec = kube_sub(a, patch, "spec");
-  if (kg_view_there(kube_annotation(p->volume, NOTE_BOUND_BY_CONTROLLER))) {
+  if (kg_view_there(kube_annotation(p->volume, KUBE_BOUND_BY_CONTROLLER))) {
     kube_set(a, spec, "claimRef", kube_nil(a));
-    kube_set(a, kube_sub(a, kube_sub(a, patch, "metadata"), "annotations"), NOTE_BOUND_BY_CONTROLLER, kube_nil(a));
+    kube_set(a, kube_sub(a, kube_sub(a, patch, "metadata"), "annotations"), KUBE_BOUND_BY_CONTROLLER, kube_nil(a));
   } else {
     kube_set(a, kube_sub(a, spec, "claimRef"), "uid", kube_nil(a));
   }

@@ -86,14 +86,23 @@ static bool free_for(kg_view_t volume, kg_view_t claim) {
   return kg_str_is(text(volume, "status", "phase"), "Available");
 }
 
+static bool is_same(kg_view_t volume, kg_view_t claim, const char *key) {
+  return kg_str_eq(text(volume, "spec", key), text(claim, "spec", key));
+}
+
+const char *kube_volume_lacks(kg_view_t volume, kg_view_t claim) {
+  if (kube_volume_bytes(volume) < kube_storage_bytes(claim)) return "requested PV is too small";
+  if (!kg_str_eq(kube_storage_class_of(volume), kube_storage_class_of(claim))) return "storageClassName does not match";
+  if (!is_same(volume, claim, "volumeAttributesClassName")) return "volumeAttributesClassName does not match";
+  if (!kg_str_eq(mode_of(volume), mode_of(claim))) return "incompatible volumeMode";
+  return has_modes(volume, claim) ? NULL : "incompatible accessMode";
+}
+
 bool kube_volume_suits(kg_view_t volume, kg_view_t claim) {
-  if (kube_deleting(volume) || !free_for(volume, claim) || !kg_str_eq(mode_of(volume), mode_of(claim)) ||
-      kube_volume_bytes(volume) < kube_storage_bytes(claim) ||
-      !kg_str_eq(text(volume, "spec", "volumeAttributesClassName"), text(claim, "spec", "volumeAttributesClassName")))
-    return false;
-  if (kube_volume_is_of(volume, claim)) return true;
-  return kg_str_eq(kube_storage_class_of(volume), kube_storage_class_of(claim)) && has_modes(volume, claim) &&
-         selected(volume, claim);
+  if (kube_deleting(volume) || !free_for(volume, claim)) return false;
+  if (!kube_volume_is_of(volume, claim)) return !kube_volume_lacks(volume, claim) && selected(volume, claim);
+  return kg_str_eq(mode_of(volume), mode_of(claim)) && kube_volume_bytes(volume) >= kube_storage_bytes(claim) &&
+         is_same(volume, claim, "volumeAttributesClassName");
 }
 
 bool kube_volume_reaches(kg_view_t volume, kg_view_t node_labels) {

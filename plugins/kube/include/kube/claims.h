@@ -26,6 +26,8 @@ int64_t kube_volume_bytes(kg_view_t volume);
 bool kube_claim_is_bound(kg_view_t claim);
 /* The volume's claimRef is this claim (the reference of somebody who did not know the uid counts). */
 bool kube_volume_is_of(kg_view_t volume, kg_view_t claim);
+/* What the volume lacks of what the claim asks for, as Kubernetes tells it; NULL: nothing. Selectors do not count. */
+const char *kube_volume_lacks(kg_view_t volume, kg_view_t claim);
 /* It is free and has all that the claim asks for; whether a node reaches it is another question. */
 bool kube_volume_suits(kg_view_t volume, kg_view_t claim);
 /* Can a node with these labels use the volume (its nodeAffinity)? */
