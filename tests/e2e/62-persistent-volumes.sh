@@ -3,6 +3,7 @@
 . "$(dirname "$0")/lib.sh"
 start_kogge
 eventually 30 node_ready
+kogge image build-rootfs kogge/busybox:latest
 NODE=$(k get nodes -o jsonpath='{.items[0].metadata.name}')
 phase_is() { [ "$(k get "$1" "$2" -o jsonpath='{.status.phase}')" = "$3" ]; }
 told() { k get events --field-selector "involvedObject.name=$1,reason=$2" -o jsonpath='{.items[*].message}' | grep -F -- "$3"; }
@@ -17,17 +18,49 @@ say "the class that k3s has is there, the default, and its owner may change it"
   fail "$(k get storageclass)"
 k label storageclass local-path mine=yes >/dev/null
 
-say "a claim without a class gets it and waits for a pod; on the chosen node it gets a directory"
+# pod NAME VOLUME-SOURCE: one that writes its name into its volume, as nobody in particular.
+pod() {
+  k create -f - <<Y >/dev/null
+apiVersion: v1
+kind: Pod
+metadata: {name: $1}
+spec:
+  terminationGracePeriodSeconds: 0
+  securityContext: {runAsUser: 1234}
+  containers:
+  - name: main
+    image: kogge/busybox
+    imagePullPolicy: Never
+    command: [sh, -c, 'echo $1 >>/data/names && exec sleep 3600']
+    volumeMounts: [{name: v, mountPath: /data}]
+  volumes: [{name: v, $2}]
+Y
+}
+names() { [ "$(k exec "$1" -- cat /data/names | tr '\n' ' ')" = "$2 " ]; }
+
+say "a claim without a class gets it and waits for a pod, which gets a directory of its node; the next pod has what the first one wrote"
 claim data - 100Mi
 eventually 10 told data WaitForFirstConsumer "waiting for first consumer to be created before binding"
-k annotate pvc data volume.kubernetes.io/selected-node="$NODE" >/dev/null
-eventually 10 phase_is pvc data Bound
+pod first 'persistentVolumeClaim: {claimName: data}'
+eventually 30 names first first
+phase_is pvc data Bound || fail "$(k get pvc data)"
+k delete pod first >/dev/null
+pod second 'persistentVolumeClaim: {claimName: data}'
+eventually 30 names second "first second"
 volume=$(k get pvc data -o jsonpath='{.spec.volumeName}')
 dir=$(k get pv "$volume" -o jsonpath='{.spec.hostPath.path}')
 [ "$dir" = "$DATA/storage/${volume}_default_data" ] && [ "$(stat -c %a "$dir")" = 777 ] || fail "the directory $dir"
 expect "kubernetes.io/hostname in [$NODE]" "$(k describe pv "$volume" | tr -s ' ' | grep -A9 'Node Affinity')"
 expect "100Mi" "$(k get pvc data --no-headers)"
 refuse "only dynamically provisioned pvc can be resized" k patch pvc data -p '{"spec":{"resources":{"requests":{"storage":"1Gi"}}}}'
+
+say "a pod's ephemeral volume comes and goes with it"
+pod own 'ephemeral: {volumeClaimTemplate: {spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 10Mi}}}}}'
+eventually 30 names own own
+[ "$(ls "$DATA/storage" | grep -c '_default_own-v$')" = 1 ] || fail "$(ls "$DATA/storage")"
+k delete pod own >/dev/null
+own_is_gone() { ! k get pvc own-v && ! ls -d "$DATA"/storage/*own-v; }
+eventually 10 own_is_gone
 
 say "volumes made by hand: the smallest that suits, kept when its claim goes"
 for size in 3Gi 2Gi; do
@@ -43,13 +76,18 @@ phase_is pv by-hand-3gi Available || fail "$(k get pv)"
 say "kogge killed and started again: all as it was"
 kill_kogge
 start_kogge
+names second "first second" || fail "the pod has not what it had"
 phase_is pvc data Bound && [ -d "$dir" ] || fail "$(k get pvc)"
 [ "$(k get storageclass local-path -o jsonpath='{.metadata.labels.mine}')" = yes ] || fail "the class was written anew"
+
+say "a claim in use stays until its pod is gone"
+k delete pvc data --wait=false >/dev/null
+[ "$(k get pvc data --no-headers | awk '{print $2}')" = Terminating ] && [ -d "$dir" ] || fail "$(k get pvc)"
 
 say "the claim goes: its directory and volume with it, however much is in it, and nothing that it links to"
 mkdir "$WORK/mine" && touch "$WORK/mine/file" && ln -s "$WORK/mine" "$dir/link"
 mkdir -p "$dir/deep/er" && (cd "$dir/deep" && seq 2000 | xargs touch)
-k delete pvc data >/dev/null
+k delete pod second >/dev/null
 no_volume() { ! k get pv "$volume" 2>/dev/null; }
 eventually 10 no_volume
 empty() { [ -z "$(ls -A "$DATA/storage")" ]; }
