@@ -1,5 +1,5 @@
-# Start of kogge, pod start latency beside a bare `runc run` in the same run (tests/bench/starts.c), 50 and 200 pods at once, idle cost with 50 pods and
-# with none, and a Service's first endpoint beside 10,000 Services (tests/bench/services.sh).
+# Start of kogge, pod start latency beside a bare `runc run` in the same run and 50 and 200 pods at once (tests/bench/starts.c), idle
+# cost with 50 pods and with none, and a Service's first endpoint beside 10,000 Services (tests/bench/services.sh).
 . "$(dirname "$0")/lib.sh"
 PODS=${PODS:-30}
 bash "$ROOT/tests/bench/services.sh" >/dev/null
@@ -7,17 +7,7 @@ bash "$ROOT/tests/bench/services.sh" >/dev/null
 pod_json() {
   printf '{"apiVersion":"v1","kind":"Pod","metadata":{"name":"%s"},"spec":{"terminationGracePeriodSeconds":0,"containers":[{"name":"c","image":"kogge/busybox","imagePullPolicy":"IfNotPresent","command":["sleep","1000000"]}]}}' "$1"
 }
-# The watch: one line per event "NAME RUNNING_AT_US", written as it comes.
-start_watch() {
-  curl -sN --cacert "$DATA/tls/ca.crt" --cert "$DATA/tls/admin.crt" --key "$DATA/tls/admin.key" \
-    "https://127.0.0.1:$PORT/api/v1/namespaces/default/pods?watch=true" |
-    while read -r line; do
-      [[ $line == *'"phase":"Running"'* && $line == *'"MODIFIED"'* ]] || continue
-      n=${line#*\"metadata\":\{}; n=${n#*\"name\":\"}; echo "${n%%\"*} ${EPOCHREALTIME/./}"
-    done >"$WORK/running" &
-}
-running_at() { awk -v n="$1" '$1 == n {print $2; exit}' "$WORK/running"; }
-wait_running() { local at; until at=$(running_at "$1"); [ -n "$at" ]; do sleep 0.005; done; echo "$at"; }
+starts() { "$BUILD/tests/bench-starts" "$DATA" "$PORT" "$(pod_json @)" "$@"; } # COUNT [BUNDLE]
 
 t0=$(now_us)
 mkdir -p "$DATA" "$RUN"
@@ -29,29 +19,18 @@ until api GET /api/v1/nodes | grep -q '"reason":"KubeletReady","status":"True"\|
 node_ready_us=$(($(now_us) - t0))
 kogge image build-rootfs kogge/busybox:latest >/dev/null
 until api GET /api/v1/namespaces/default/serviceaccounts/default | grep -q '"uid"'; do sleep 0.005; done
-start_watch
-t1=$(now_us)
-api POST /api/v1/namespaces/default/pods "$(pod_json first)" >/dev/null
-first_us=$(($(wait_running first) - t1 + node_ready_us))
+first_us=$(($(starts 1) + node_ready_us))
 
 # Bare runc with a namespace of its own and the same root file system.
 bundle=$WORK/bundle
 mkdir -p "$bundle/rootfs/bin" "$bundle/rootfs/proc" "$bundle/rootfs/dev" "$bundle/rootfs/sys"
 cp /bin/busybox "$bundle/rootfs/bin/"
 (cd "$bundle" && runc spec && jq '.process.args = ["/bin/busybox", "true"] | .process.terminal = false' config.json >c && mv c config.json)
-"$BUILD/tests/bench-starts" "$DATA" "$PORT" "$(pod_json @)" "$PODS" "$bundle" >"$WORK/starts"
+starts "$PODS" "$bundle" >"$WORK/starts"
 cut -d' ' -f1 "$WORK/starts" >"$WORK/pod_us"
 cut -d' ' -f2 "$WORK/starts" >"$WORK/runc_us"
 pods_gone() { [ "$(api GET '/api/v1/namespaces/default/pods' | jq '.items | length')" = 0 ]; }
 delete_pods() { api DELETE "/api/v1/namespaces/default/pods" >/dev/null; eventually 120 pods_gone; }
-# burst LETTER COUNT: so many pods at once; microseconds until all of them run.
-burst() {
-  local t i
-  t=$(now_us)
-  for i in $(seq "$2"); do api POST /api/v1/namespaces/default/pods "$(pod_json "$1$i")" >/dev/null; done
-  until [ "$(grep -o "^$1[0-9]*" "$WORK/running" | sort -u | wc -l)" = "$2" ]; do sleep 0.01; done
-  echo $(($(now_us) - t))
-}
 # idle: MiB resident and per cent of a core, over 20 s that begin when it has settled.
 idle() {
   sleep 5
@@ -61,11 +40,11 @@ idle() {
   awk -v t=$(($(cpu_ticks) - c0)) -v hz="$(getconf CLK_TCK)" -v k="$(rss_kb)" 'BEGIN {printf "%.1f %.2f", k / 1024, t / hz / 20 * 100}'
 }
 delete_pods
-burst50_us=$(burst b 50)
+burst50_us=$(starts 50)
 read -r idle50_rss idle50_cpu <<<"$(idle)"
 delete_pods
 read -r idle_rss idle_cpu <<<"$(idle)"
-burst200_us=$(burst c 200)
+burst200_us=$(starts 200)
 
 pod50=$(percentile 50 "$WORK/pod_us") pod99=$(percentile 99 "$WORK/pod_us")
 runc50=$(percentile 50 "$WORK/runc_us") runc99=$(percentile 99 "$WORK/runc_us")

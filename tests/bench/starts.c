@@ -1,7 +1,8 @@
 /*
- * bench-starts DATA PORT POD COUNT BUNDLE: starts COUNT pods, one after the other, each beside a bare `runc run` of
- * BUNDLE, and prints a line "POD RUNC" each, in microseconds. A pod's time begins with its POST and ends when a watch
- * tells that it runs; both connections are open before, as those of a controller are. POD: its JSON, @ for its name.
+ * bench-starts DATA PORT POD COUNT [BUNDLE]: starts COUNT pods, and prints microseconds: one after the other, each
+ * beside a bare `runc run` of BUNDLE, a line "POD RUNC" each; without BUNDLE all at once, a line for when the last one
+ * runs. A pod's time begins with its POST and ends when a watch tells that it runs; both connections are open before,
+ * as those of a controller are. POD: its JSON, @ for its name.
  */
 #include <fcntl.h>
 #include <openssl/ssl.h>
@@ -25,7 +26,9 @@ typedef struct client {
   SSL_CTX *tls;
   BIO *post, *watch;
   const char *pod;
-  char line[LINE];
+  char prefix[32]; /* of the pods' names; a number follows */
+  char line[LINE], event[2 * LINE];
+  size_t have; /* of the watch, in event */
 } client_t;
 
 static void die(const char *what) {
@@ -70,36 +73,40 @@ static void read_exactly(BIO *b, char *to, long n) {
     if ((got = BIO_read(b, to, (int)n)) <= 0) die("the API ended the connection");
 }
 
-static void create(client_t *c, const char *name) {
+static void create(client_t *c, int i) {
   char body[4096];
   const char *at = strchr(c->pod, '@');
   if (!at) die("the pod has no @ for its name");
-  snprintf(body, sizeof body, "%.*s%s%s", (int)(at - c->pod), c->pod, name, at + 1);
+  snprintf(body, sizeof body, "%.*s%s%d%s", (int)(at - c->pod), c->pod, c->prefix, i, at + 1);
   ask(c->post, "POST", PODS, body);
   long n = read_head(c, c->post, " 201 ");
   if (n < 0 || n >= LINE) die("an answer without a length, or too long");
   read_exactly(c->post, c->line, n);
 }
 
-/* The watch's bytes, chunk by chunk, until a whole event says that the pod runs. */
-static void wait_running(client_t *c, const char *name) {
-  static char event[2 * LINE];
-  static size_t have;
-  char own[96], *end;
-  snprintf(own, sizeof own, "\"name\":\"%s\"", name);
+/* Of the pod that an event of the watch says to run; -1: of none of ours. */
+static int number_in(const client_t *c, const char *event) {
+  char own[64];
+  snprintf(own, sizeof own, "\"name\":\"%s", c->prefix);
+  const char *at = strstr(event, own);
+  return at && strstr(event, "\"phase\":\"Running\"") ? atoi(at + strlen(own)) : -1;
+}
+
+/* Reads on, chunk by chunk, until a whole event says of a pod that it runs; which. */
+static int next_running(client_t *c) {
   for (;;) {
-    while ((end = memchr(event, '\n', have))) {
+    for (char *end; (end = memchr(c->event, '\n', c->have));) {
       *end = '\0';
-      bool runs = strstr(event, own) && strstr(event, "\"phase\":\"Running\"");
-      have -= (size_t)(end + 1 - event);
-      memmove(event, end + 1, have);
-      if (runs) return;
+      int number = number_in(c, c->event);
+      c->have -= (size_t)(end + 1 - c->event);
+      memmove(c->event, end + 1, c->have);
+      if (number >= 0) return number;
     }
     read_line(c, c->watch);
     long n = strtol(c->line, NULL, 16);
-    if (n <= 0 || have + (size_t)n >= sizeof event) die("the watch ended, or an event is too long");
-    read_exactly(c->watch, event + have, n);
-    have += (size_t)n;
+    if (n <= 0 || c->have + (size_t)n >= sizeof c->event) die("the watch ended, or an event is too long");
+    read_exactly(c->watch, c->event + c->have, n);
+    c->have += (size_t)n;
     read_line(c, c->watch);
   }
 }
@@ -137,23 +144,46 @@ static void open_client(client_t *c, const char *data, const char *port) {
   if (read_head(c, c->watch, " 200 ") >= 0) die("the watch has a length");
 }
 
-int main(int argc, char **argv) {
-  static client_t c;
-  char name[64];
-  if (argc != 6) die("usage: bench-starts DATA PORT POD COUNT BUNDLE");
-  c.pod = argv[3];
-  open_client(&c, argv[1], argv[2]);
-  for (int i = 0, n = atoi(argv[4]); i < n; i++) {
-    snprintf(name, sizeof name, "start-%d-%d", (int)getpid(), i);
+static void one_by_one(client_t *c, int n, const char *bundle) {
+  char id[64];
+  for (int i = 0; i < n; i++) {
     int64_t begun = now_ns();
-    create(&c, name);
-    wait_running(&c, name);
+    create(c, i);
+    while (next_running(c) != i) continue;
     int64_t pod = now_ns() - begun;
     rest();
+    snprintf(id, sizeof id, "%s%d", c->prefix, i);
     begun = now_ns();
-    run_runc(argv[5], name);
+    run_runc(bundle, id);
     printf("%lld %lld\n", (long long)pod / 1000, (long long)(now_ns() - begun) / 1000);
     rest();
   }
+}
+
+static void all_at_once(client_t *c, int n) {
+  bool *runs = calloc((size_t)n, sizeof *runs);
+  int64_t begun = now_ns();
+  for (int i = 0; i < n; i++) create(c, i);
+  for (int left = n; left > 0;) {
+    int i = next_running(c);
+    if (!runs || i >= n) die("out of memory, or a pod of somebody else");
+    left -= !runs[i];
+    runs[i] = true;
+  }
+  printf("%lld\n", (long long)(now_ns() - begun) / 1000);
+  free(runs);
+}
+
+int main(int argc, char **argv) {
+  static client_t c;
+  int n = argc > 4 ? atoi(argv[4]) : 0;
+  if (n <= 0 || argc > 6) die("usage: bench-starts DATA PORT POD COUNT [BUNDLE]");
+  c.pod = argv[3];
+  snprintf(c.prefix, sizeof c.prefix, "start-%d-", (int)getpid());
+  open_client(&c, argv[1], argv[2]);
+  if (argc == 6)
+    one_by_one(&c, n, argv[5]);
+  else
+    all_at_once(&c, n);
   return 0;
 }
