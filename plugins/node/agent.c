@@ -73,7 +73,7 @@ static void on_claim(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t 
   (void)ctx, (void)change, (void)old, (void)now, (void)arg;
   const agent_t *a = self;
   for (pod_t *p = a->active ? a->list : NULL; p; p = p->next) {
-    if (p->volumes || !p->volumes_retry_ms) continue;
+    if (p->volumes) continue;
     p->volumes_retry_ms = 0;
     pod_kick(p);
   }

@@ -5,10 +5,13 @@
 #include "kube/claims.h"
 #include "node.h"
 
+enum { QUIET_MS = 1000 };
+
 /* Found once, it stays so for the life of the pod, whatever becomes of the objects. */
 struct claimed {
   struct claimed *next;
-  char *volume, *path; /* name in the pod's spec; on the host */
+  char *volume, *pv, *path; /* name in the pod's spec, of the persistent volume; on the host */
+  ownership_t *giving;      /* it is being given to the pod's group; NULL: it is ready */
 };
 
 bool volume_is_claim(kg_view_t volume) {
@@ -16,27 +19,80 @@ bool volume_is_claim(kg_view_t volume) {
          kg_view_type(kg_view_get(volume, "ephemeral")) == KG_V_MAP;
 }
 
-const char *claim_path(const pod_t *p, kg_view_t volume) {
+static struct claimed *claimed_as(const pod_t *p, kg_view_t volume) {
   kg_str_t name = VIEW_STR(volume, "name");
-  for (const struct claimed *c = p->claims; c; c = c->next)
-    if (kg_str_is(name, c->volume)) return c->path;
-  return NULL;
+  struct claimed *c = p->claims;
+  while (c && !kg_str_is(name, c->volume)) c = c->next;
+  return c;
+}
+
+const char *claim_path(const pod_t *p, kg_view_t volume) {
+  const struct claimed *c = claimed_as(p, volume);
+  return c && !c->giving ? c->path : NULL;
+}
+
+static void claimed_free(struct claimed *c) {
+  ownership_free(c->giving);
+  free(c->volume), free(c->pv), free(c->path);
+  free(c);
 }
 
 void claims_free(pod_t *p) {
   while (p->claims) {
     struct claimed *c = p->claims;
     p->claims = c->next;
-    free(c->volume), free(c->path);
-    free(c);
+    claimed_free(c);
   }
 }
 
-static int found(pod_t *p, kg_view_t volume, kg_str_t path, kg_error_t *err) {
+/* NULL: out of memory. */
+static struct claimed *found(pod_t *p, kg_view_t volume, kg_view_t pv, kg_str_t path) {
   struct claimed *c = calloc(1, sizeof *c);
-  if (c) *c = (struct claimed){p->claims, kg_str_dup(VIEW_STR(volume, "name")), kg_str_dup(path)};
-  if (c) p->claims = c;
-  return c && c->volume && c->path ? 0 : kg_error_set(err, KG_EFULL, "out of memory");
+  if (!c) return NULL;
+  *c = (struct claimed){
+      .volume = kg_str_dup(VIEW_STR(volume, "name")), .pv = kg_str_dup(kube_name(pv)), .path = kg_str_dup(path)};
+  if (!c->volume || !c->pv || !c->path) return claimed_free(c), NULL;
+  c->next = p->claims;
+  return p->claims = c;
+}
+
+/* --- the group of a pod ------------------------------------------------------------------------------------------- */
+
+/* Who has the volume on this node already; NULL: nobody. */
+static const pod_t *other_user(const pod_t *p, const char *path) {
+  for (const pod_t *o = p->agent->list; o; o = o->next)
+    for (const struct claimed *c = o == p ? NULL : o->claims; c; c = c->next)
+      if (!strcmp(c->path, path)) return o;
+  return NULL;
+}
+
+/* A local volume becomes the group's before the first pod of the node that writes to it. */
+static void begin_giving(pod_t *p, struct claimed *c, kg_view_t volume, kg_view_t pv) {
+  struct stat st;
+  int64_t gid = pod_fs_group(p);
+  bool read_only = kg_view_bool(kg_view_path(volume, "persistentVolumeClaim", "readOnly", NULL), false);
+  if (gid < 0 || read_only || p->sandbox != SB_NONE || !kg_view_there(kg_view_path(pv, "spec", "local", NULL))) return;
+  if (!other_user(p, c->path)) {
+    kg_str_t policy = VIEW_STR(pod_spec(p), "securityContext", "fsGroupChangePolicy");
+    c->giving = ownership_new(c->path, gid, kg_str_is(policy, "OnRootMismatch"));
+  } else if (!stat(c->path, &st) && st.st_gid != (gid_t)gid) {
+    pod_event(p, "Warning", "AlreadyMountedVolume",
+              "The requested fsGroup is %lld, but the volume %s has GID %u. The volume may not be shareable.",
+              (long long)gid, c->pv, st.st_gid);
+  }
+}
+
+static int go_on(pod_t *p, struct claimed *c, kg_error_t *err) {
+  int r = c->giving ? ownership_go_on(c->giving, err) : 0;
+  if (r > 0) {
+    pod_kick(p);
+    return r;
+  }
+  if (r)
+    kg_error_prefix(err, "MountVolume.SetUp failed for volume \"%s\" : applyFSGroup failed for vol %s", c->pv, c->pv);
+  ownership_free(c->giving);
+  c->giving = r ? ownership_new(c->path, pod_fs_group(p), false) : NULL; /* from the start, later */
+  return r;
 }
 
 /* --- from the volume of the pod to the persistent volume ---------------------------------------------------------- */
@@ -143,23 +199,42 @@ static int set_up(const pod_t *p, kg_view_t pv, kg_str_t *path, const char **ste
   return host ? host_path_check(spec, err) : local_path(spec, err);
 }
 
-int claim_prepare(pod_t *p, kg_view_t volume, bool as_device, kg_error_t *err) {
+/* The binding is news, too, and may come a moment after the pod: that is not worth an event. */
+static bool is_early(pod_t *p) {
+  int64_t now = kg_now_ms(p->agent->ctx);
+  if (!p->claims_since_ms) p->claims_since_ms = now;
+  if (now - p->claims_since_ms >= QUIET_MS) return false;
+  pod_wake(p, p->claims_since_ms + QUIET_MS);
+  return true;
+}
+
+static int find_volume(pod_t *p, kg_view_t volume, bool as_device, kg_view_t *pv, kg_error_t *err) {
   char name[KUBE_CLAIM_NAME];
-  kg_view_t pv = {0};
-  kg_str_t path, own = VIEW_STR(volume, "name");
-  const char *step;
-  if (claim_path(p, volume)) return 0;
+  kg_str_t own = VIEW_STR(volume, "name");
   if (!kube_informer_synced(agent_claims(p->agent)) || !kube_informer_synced(agent_persistent_volumes(p->agent)))
     return 1;
   kube_claim_of(pod_object(p), volume, name);
-  if (bound_volume(p, volume, name, &pv, err) || check_mode(volume, pv, as_device, err))
-    return kg_error_prefix(err,
-                           "Unable to attach or mount volumes: unmounted volumes=[" KG_STR_FMT
-                           "], unattached volumes=[], failed to process volumes=[" KG_STR_FMT
-                           "]: error processing PVC %s/%s",
-                           KG_STR_ARG(own), KG_STR_ARG(own), p->ns, name);
+  if (!bound_volume(p, volume, name, pv, err) && !check_mode(volume, *pv, as_device, err)) return 0;
+  if (is_early(p)) return 1;
+  return kg_error_prefix(err,
+                         "Unable to attach or mount volumes: unmounted volumes=[" KG_STR_FMT
+                         "], unattached volumes=[], failed to process volumes=[" KG_STR_FMT
+                         "]: error processing PVC %s/%s",
+                         KG_STR_ARG(own), KG_STR_ARG(own), p->ns, name);
+}
+
+int claim_prepare(pod_t *p, kg_view_t volume, bool as_device, kg_error_t *err) {
+  kg_view_t pv = {0};
+  kg_str_t path;
+  const char *step;
+  struct claimed *c = claimed_as(p, volume);
+  int r = c ? 0 : find_volume(p, volume, as_device, &pv, err);
+  if (r) return r;
+  if (c) return go_on(p, c, err);
   if (set_up(p, pv, &path, &step, err))
     return kg_error_prefix(err, "MountVolume.%s failed for volume \"" KG_STR_FMT "\" ", step,
                            KG_STR_ARG(kube_name(pv)));
-  return found(p, volume, path, err);
+  if (!(c = found(p, volume, pv, path))) return kg_error_set(err, KG_EFULL, "out of memory");
+  begin_giving(p, c, volume, pv);
+  return go_on(p, c, err);
 }

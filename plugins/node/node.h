@@ -149,8 +149,9 @@ struct pod {
   char *sandbox_id, *ip, *netns; /* netns: path; NULL: the host's, or not known */
   bool initialized;              /* init containers are done in the present sandbox */
   int64_t sandbox_attempt, sandbox_retry_ms, sandbox_backoff_ms;
-  int volumes;            /* 0: not ready, 1: ready */
-  struct claimed *claims; /* where the volumes behind its claims are, those that were found */
+  int volumes;             /* 0: not ready, 1: ready */
+  struct claimed *claims;  /* where the volumes behind its claims are, those that were found */
+  int64_t claims_since_ms; /* since when it waits for others; 0: it did not have to */
   int64_t volumes_retry_ms, volumes_backoff_ms;
   token_t *tokens;
   box_t **boxes; /* in the order of the spec, ephemeral ones last; each has its place for good */
@@ -375,6 +376,7 @@ int volumes_prepare(pod_t *p, kg_error_t *err);
 void volumes_refresh(pod_t *p); /* sources changed: write them again */
 void volumes_remove(pod_t *p);
 const char *volume_path(const pod_t *p, kg_view_t volume, char *buf, size_t n); /* on the host; NULL: not supported */
+int64_t pod_fs_group(const pod_t *p);                                           /* -1: none */
 bool mount_is_read_only(kg_view_t mount, kg_view_t volume);
 /* Read-only with all that is mounted below: it asks for it, and the runtime can. */
 bool mount_is_recursive(const pod_t *p, kg_view_t mount, kg_view_t volume);
@@ -383,6 +385,13 @@ void volumes_remove_strange(agent_t *a); /* files of pods that nobody knows */
 void volumes_sweep(agent_t *a);          /* what was left in the trash, bit by bit */
 
 int host_path_check(kg_view_t volume, kg_error_t *err); /* makes it, if its type says so */
+
+/* ownership.c: all that is in `root` is given to a group, which may read and write it */
+typedef struct ownership ownership_t;
+/* unless_root_is: nothing is to be done if the root is the group's already. NULL: nothing is (or no memory). */
+ownership_t *ownership_new(const char *root, int64_t gid, bool unless_root_is);
+int ownership_go_on(ownership_t *o, kg_error_t *err); /* 1: there is more to do; 0: all is done; -1 */
+void ownership_free(ownership_t *o);                  /* NULL is allowed */
 
 /* claims.c: a volume behind a claim, persistentVolumeClaim or ephemeral */
 bool volume_is_claim(kg_view_t volume);

@@ -59,7 +59,7 @@ const char *volume_path(const pod_t *p, kg_view_t volume, char *buf, size_t n) {
   return buf;
 }
 
-static int64_t fs_group(const pod_t *p) {
+int64_t pod_fs_group(const pod_t *p) {
   return kg_view_int(kg_view_path(pod_spec(p), "securityContext", "fsGroup", NULL), -1);
 }
 
@@ -92,7 +92,7 @@ static int empty_dir(const pod_t *p, kg_view_t volume, kg_error_t *err) {
   char path[PATH_SIZE], done[PATH_SIZE + 8];
   kg_view_t empty = kg_view_get(volume, "emptyDir");
   kg_str_t medium = kg_view_str(kg_view_get(empty, "medium"));
-  int64_t gid = fs_group(p);
+  int64_t gid = pod_fs_group(p);
   volume_path(p, volume, path, sizeof path);
   snprintf(done, sizeof done, "%s.ready", path);
   if (medium.n && !kg_str_is(medium, "Memory"))
@@ -200,7 +200,7 @@ static int source_volume(pod_t *p, kg_view_t volume, kg_error_t *err) {
   if (!r && secret) r = secrets_mount(p->agent, err);
   volume_path(p, volume, path, sizeof path);
   if (!r) r = make_dirs(path, secret ? 01777 : 0777, err);
-  if (!r) r = write_atomically(path, files, fs_group(p), kg_wall_us(p->agent->ctx), err);
+  if (!r) r = write_atomically(path, files, pod_fs_group(p), kg_wall_us(p->agent->ctx), err);
   files_free(files);
   return r;
 }

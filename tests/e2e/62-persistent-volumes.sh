@@ -195,6 +195,7 @@ again() { [ "$(k exec db-0 -- cat /data/log)" = "db-0 started
 after
 db-0 started" ]; }
 eventually 30 again
+[ -z "$(k get events --field-selector reason=FailedMount -o name)" ] || fail "$(k get events --field-selector reason=FailedMount)"
 k delete statefulset db --wait >/dev/null
 [ "$(k get pvc --no-headers | awk '{print $1, $2}')" = "data-db-0 Bound
 data-db-1 Bound" ] || fail "$(k get pvc)"

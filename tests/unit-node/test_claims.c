@@ -144,6 +144,40 @@ Test(claims, waits_in_the_kubelets_words_until_it_is_bound_and_the_data_stays) {
   finish(&w);
 }
 
+static void expect_group(const char *path, gid_t gid, mode_t mode) {
+  struct stat st;
+  cr_assert(!lstat(path, &st) && st.st_gid == gid, "%s: %d", path, (int)st.st_gid);
+  cr_assert(S_ISLNK(st.st_mode) || (st.st_mode & 07777) == mode, "%s: %o", path, st.st_mode);
+}
+
+Test(claims, a_local_volume_becomes_the_groups_with_all_that_is_in_it) {
+  world_t w;
+  char dir[128], path[300], outside[128], source[300];
+  begin(&w);
+  snprintf(dir, sizeof dir, "%s/disk", w.dir);
+  snprintf(outside, sizeof outside, "%s/outside", w.dir);
+  snprintf(path, sizeof path, "mkdir -p %s/a/b && cd %s/a/b && seq 5000 | xargs touch && touch %s && ln -s %s link",
+           dir, dir, outside, outside);
+  cr_assert(!system(path));
+  chmod(outside, 0600);
+  make_claim(&w, "d");
+  snprintf(source, sizeof source,
+           "'local':{'path':'%s'},'nodeAffinity':{'required':{'nodeSelectorTerms':[{'matchExpressions':[{'key':"
+           "'kubernetes.io/hostname','operator':'In','values':['n1']}]}]}}",
+           dir);
+  make_volume(&w, "pv", source);
+  bind(&w, "d", "pv");
+  run_pod(&w, "volumeMounts", MOUNT,
+          OF_CLAIM "}],'securityContext':{'fsGroup':4321},'tolerations':[{'operator':'Exists'");
+  expect_object(&w, POD_ARGS("p"), "\"phase\":\"Running\"");
+  expect_group(dir, 4321, 02775);
+  expect_group(strcat(strcpy(path, dir), "/a/b"), 4321, 02775);
+  expect_group(strcat(path, "/4999"), 4321, 0664);
+  expect_group(strcat(strcpy(path, dir), "/a/b/link"), 4321, 0);
+  expect_group(outside, getegid(), 0600);
+  finish(&w);
+}
+
 Test(claims, a_local_volume_is_there_already_and_of_this_node) {
   world_t w;
   char dir[128], source[600];
