@@ -58,8 +58,12 @@ static kg_job_t *drain_before(kg_ctx_t *old, kg_job_t *then, kg_ctx_t *to) {
   return drain;
 }
 
+/* What is given up by force takes longer than what is only finished. */
+enum { FORCED_FACTOR = 4 };
+
 static int run_drain(kg_ctx_t *old, kg_job_t *drain, kg_error_t *err) {
-  if (run_step(old, drain, err) < 0 || kg_wait_drained(old, old->k->drain_timeout_ms, err) < 0) return -1;
+  int64_t timeout_ms = old->k->drain_timeout_ms * (kg_forced(old) ? FORCED_FACTOR : 1);
+  if (run_step(old, drain, err) < 0 || kg_wait_drained(old, timeout_ms, err) < 0) return -1;
   return run_step(old, drain->then, err);
 }
 

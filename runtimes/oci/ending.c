@@ -202,7 +202,6 @@ static void remove_files(oci_t *o, const container_t *c) {
   container_mounts_drop(dir);
   exit_path(c, path);
   unlink(path);
-  remove_logs(c);
   snprintf(path, sizeof path, "%s/record", dir);
   unlink(path);
 }
@@ -225,7 +224,10 @@ static void deleted(oci_t *o, const proc_end_t *end, void *arg) {
   kg_msg_t *m = arg;
   (void)end; /* a container runc does not know is what is wanted */
   container_t *c = container_find(o, kg_view_str(kg_view_get(kg_msg_args(m), "id")));
-  if (c) container_drop(c);
+  if (c) {
+    remove_logs(c);
+    container_drop(c);
+  }
   kg_reply(o->ctx, m, NULL, NULL, 0);
   kg_msg_unref(m);
 }

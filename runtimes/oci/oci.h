@@ -177,7 +177,7 @@ void container_remove(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void container_reopen_log(kg_ctx_t *ctx, void *self, const kg_msg_t *m);
 void container_kill(container_t *c, int signal);
 void container_end(container_t *c, int64_t grace_ms); /* TERM, and KILL then; tells nobody */
-void container_drop(container_t *c); /* what has ended: its mounts and files, and what is known of it */
+void container_drop(container_t *c); /* what has ended: its mounts and files but its log, and what is known of it */
 /* Reads the exit file if it is there; true if the container has ended by it. */
 bool container_reap(container_t *c);
 void container_ended(container_t *c, int64_t code, const char *reason); /* tells watchers and those who wait */

@@ -5,7 +5,7 @@ start_kogge
 eventually 30 node_ready
 kogge image build-rootfs kogge/busybox:latest
 pods() { # NAME REPLICAS COMMAND
-  printf '{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"%s"},"spec":{"replicas":%s,"selector":{"matchLabels":{"app":"%s"}},"template":{"metadata":{"labels":{"app":"%s"}},"spec":{"terminationGracePeriodSeconds":2,"containers":[{"name":"c","image":"kogge/busybox","imagePullPolicy":"IfNotPresent","command":["sh","-c","%s"],"readinessProbe":{"exec":{"command":["true"]},"periodSeconds":1},"livenessProbe":{"exec":{"command":["true"]},"periodSeconds":1,"failureThreshold":1}}]}}}}' "$1" "$2" "$1" "$1" "$3"
+  printf '{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"%s"},"spec":{"replicas":%s,"selector":{"matchLabels":{"app":"%s"}},"template":{"metadata":{"labels":{"app":"%s"}},"spec":{"terminationGracePeriodSeconds":2,"containers":[{"name":"c","image":"kogge/busybox","imagePullPolicy":"IfNotPresent","command":["sh","-c","%s"],"readinessProbe":{"exec":{"command":["true"]},"periodSeconds":1,"timeoutSeconds":20},"livenessProbe":{"exec":{"command":["true"]},"periodSeconds":1,"timeoutSeconds":20,"failureThreshold":1}}]}}}}' "$1" "$2" "$1" "$1" "$3"
 }
 pods web 3 'trap exit TERM; i=0; while :; do echo line $i; i=$((i + 1)); sleep 0.1; done' | k apply -f -
 k rollout status deployment/web --timeout=30s
@@ -29,7 +29,7 @@ churner=$!
 for _ in $(seq 20); do kogge plugin swap runtime oci >>"$WORK/swaps"; sleep 0.1; done
 touch "$WORK/enough"
 wait $churner
-[ "$(same)" = "$before" ] || fail "the pods changed: $before -- $(same)"
+[ "$(same)" = "$before" ] || fail "the pods changed: $before -- $(same) -- $(k get events)"
 kill $follower
 awk '$2 != n++ { print "line " NR ": " $0; exit 1 }' <(head -n -1 "$WORK/followed") || fail "lines of the log are missing or came twice"
 [ "$(wc -l <"$WORK/followed")" -gt 30 ] || fail "the log was not followed: $(cat "$WORK/followed" "$WORK/follower")"
@@ -42,11 +42,15 @@ k delete pods -l run --grace-period=1 --wait=false >/dev/null
 
 say "one that does not load, and one of another kind, are refused"
 refuse "swap refused" kogge plugin swap runtime "$BUILD/tests/plugins/crash-on-create.so"
-churned() { [ -z "$(k get pods -l run -o name)" ]; }
-eventually 20 churned
-refuse "runtime sim cannot take over the 3 pods of runtime oci (default/web-" kogge plugin swap runtime sim
+refused() { refuse "runtime sim cannot take over the 3 pods of runtime oci (default/web-" kogge plugin swap runtime sim; }
+in_subshell() { ("$@"); }
+eventually 20 in_subshell refused # once the others are gone
 [ "$(same)" = "$before" ] || fail "the pods changed: $before -- $(same)"
 [ "$(k exec deployment/web -- echo yes)" = yes ] || fail "no command can be run any more"
+
+k run done --image=kogge/busybox --image-pull-policy=Never --restart=Never -- echo finished
+completed() { [ "$(k get pod done -o jsonpath='{.status.phase}')" = Succeeded ]; }
+eventually 20 completed
 
 say "by force it starts them anew, and nothing of the old ones is left"
 runs_in() { # KIND: all three, ready
@@ -61,3 +65,4 @@ kogge plugin swap runtime oci --force >/dev/null
 eventually 5 runs_in runc
 [ "$(k get pods -l app=web -o jsonpath='{.items[*].status.containerStatuses[0].restartCount}')" = "2 2 2" ] || fail "restarted: $(k get pods)"
 [ -z "$(k get events --no-headers 2>/dev/null | grep BackOff)" ] || fail "they were held back: $(k get events)"
+[ "$(k logs done)" = finished ] || fail "the log of what had ended is not there"
