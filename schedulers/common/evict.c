@@ -124,7 +124,7 @@ static void disappoint(kg_ctx_t *ctx, sched_t *s, const sched_pod_t *p, int32_t 
     next = q->next_nominee;
     if (q->nominee != node || q->priority >= p->priority) continue;
     sched_nominate(s, q, -1);
-    sched_explain(ctx, s, q, NULL, "");
+    sched_explain(ctx, s, q, UNSCHEDULABLE, NULL, "");
     if (q->state == SCHED_PARKED) sched_enqueue(ctx, s, q);
   }
 }

@@ -74,7 +74,7 @@ static void give_up(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, unsigned why, con
   s->failed++;
   p->attempts++;
   sched_park(ctx, s, p, why ? why : SCHED_WHY_ANY);
-  sched_explain(ctx, s, p, message, nominee);
+  sched_explain(ctx, s, p, UNSCHEDULABLE, message, nominee);
 }
 
 /* Others may have to go. Adds to the message what stands against it. */

@@ -18,9 +18,16 @@ bool sched_has_claims(kg_view_t pod) {
 /* --- what there is: watched from the first pod with a claim on ---------------------------------------------------- */
 
 static void changed(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg) {
-  (void)change, (void)old, (void)now, (void)arg;
-  waits_look(ctx, self);
-  sched_unpark(ctx, self, SCHED_WHY_VOLUME);
+  (void)change, (void)old, (void)arg;
+  sched_t *s = self;
+  kg_view_t ref = kg_view_path(now, "spec", "claimRef", NULL);
+  bool is_claim = kube_namespace(now).n > 0; /* volumes and classes are in none */
+  const wait_t *by;
+  kg_str_t space = is_claim ? kube_namespace(now) : kg_view_str(kg_view_get(ref, "namespace")),
+           name = is_claim ? kube_name(now) : kg_view_str(kg_view_get(ref, "name"));
+  if (wait_of_claim(s, space, name, &by) || (!is_claim && wait_has_volume(s, kube_name(now), space, name)))
+    waits_look(s);
+  sched_unpark(ctx, s, SCHED_WHY_VOLUME);
 }
 
 static bool known(const struct sched_volumes *v) {
@@ -110,17 +117,33 @@ static const char *bar(struct sched_volumes *v, kg_view_t pod, kg_view_t volume,
   return NULL;
 }
 
+/* Most volumes that are not everywhere are on one host: with a thousand of them no selector is made for each node. */
+static kg_str_t only_host(kg_view_t volume) {
+  kg_view_t terms = kg_view_path(volume, "spec", "nodeAffinity", "required", "nodeSelectorTerms", NULL),
+            term = kg_view_at(terms, 0), wishes = kg_view_get(term, "matchExpressions"), wish = kg_view_at(wishes, 0),
+            hosts = kg_view_get(wish, "values");
+  bool one = kg_view_count(terms) == 1 && kg_view_count(wishes) == 1 && kg_view_count(hosts) == 1 &&
+             !kg_view_count(kg_view_get(term, "matchFields")) &&
+             kg_str_is(kg_view_str(kg_view_get(wish, "key")), SCHED_HOSTNAME) &&
+             kg_str_is(kg_view_str(kg_view_get(wish, "operator")), "In");
+  return one ? kg_view_str(kg_view_at(hosts, 0)) : (kg_str_t){0};
+}
+
+static bool reached(const able_t *a, const sched_node_t *node) {
+  return a->host.p ? kg_str_eq(a->host, node->hostname) : kube_volume_reaches(a->volume, node->labels);
+}
+
 /* The smallest that is enough comes first, before it one that names the claim. */
 static void add_able(claim_t *c, kg_view_t volume) {
   bool named = kube_volume_is_of(volume, c->object);
   int64_t bytes = kube_volume_bytes(volume);
   size_t i = c->n_able++;
   for (; i > 0; i--) {
-    kg_view_t before = c->able[i - 1];
+    kg_view_t before = c->able[i - 1].volume;
     if (kube_volume_is_of(before, c->object) || (!named && kube_volume_bytes(before) <= bytes)) break;
-    c->able[i] = before;
+    c->able[i] = c->able[i - 1];
   }
-  c->able[i] = volume;
+  c->able[i] = (able_t){volume, only_host(volume)};
 }
 
 /* The volumes there are that an unbound claim may get; one that is promised to it already is the only one. */
@@ -262,7 +285,7 @@ bool volumes_choose(const sched_t *s, const sched_node_t *node) {
     c->chosen = (kg_view_t){0};
     if (c->bound) continue;
     for (size_t k = 0; k < c->n_able && !c->chosen.p; k++)
-      if (!taken(v, i, c->able[k]) && kube_volume_reaches(c->able[k], node->labels)) c->chosen = c->able[k];
+      if (reached(&c->able[k], node) && !taken(v, i, c->able[k].volume)) c->chosen = c->able[k].volume;
     if (c->chosen.p) continue;
     if (c->selected.n ? !kg_str_is(c->selected, node->name) : !can_be_made(c, node->labels)) return false;
   }
@@ -299,7 +322,7 @@ static bool zones_agree(kg_view_t volume, kg_view_t node_labels) {
 
 bool sched_filter_volumes(const sched_t *s, const sched_pod_t *pod, const sched_node_t *node, sched_verdict_t *v) {
   const struct sched_volumes *all = s->volumes;
-  bool reached = true, there = true, agree = true;
+  bool near = true, there = true, agree = true;
   if (!pod->claims || !all) return true;
   for (size_t i = 0; i < all->n_sharers; i++)
     if (all->sharers[i]->node >= 0)
@@ -310,11 +333,11 @@ bool sched_filter_volumes(const sched_t *s, const sched_pod_t *pod, const sched_
     const claim_t *c = &all->of[i];
     if (!c->bound) continue;
     there &= c->volume.p != NULL;
-    reached &= kube_volume_reaches(c->volume, node->labels);
+    near &= kube_volume_reaches(c->volume, node->labels);
     agree &= zones_agree(c->volume, node->labels);
   }
   bool fits = true;
-  if (!reached) fits = sched_refuse(v, SCHED_WHY_VOLUME, true, "node(s) didn't match PersistentVolume's node affinity");
+  if (!near) fits = sched_refuse(v, SCHED_WHY_VOLUME, true, "node(s) didn't match PersistentVolume's node affinity");
   if (!volumes_choose(s, node))
     fits = sched_refuse(v, SCHED_WHY_VOLUME, true, "node(s) didn't find available persistent volumes to bind");
   if (!there)

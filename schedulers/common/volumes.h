@@ -4,13 +4,18 @@
 #include "kube/claims.h"
 #include "scheduler.h"
 
+typedef struct able {
+  kg_view_t volume;
+  kg_str_t host; /* the one it can be reached from; p NULL: its node affinity has to be asked */
+} able_t;
+
 /* A claim of the pod that is being placed; the views hold no longer than that. */
 typedef struct claim {
   kg_view_t object, class; /* class: absent if there is none */
   kg_view_t volume;        /* of a bound one; absent if that has gone */
   bool bound;
   kg_str_t selected; /* a node it was promised to be made for; empty: none */
-  kg_view_t *able;   /* volumes that may become its own, the best first */
+  able_t *able;      /* volumes that may become its own, the best first */
   size_t n_able;
   kg_view_t chosen; /* by the last choice: one of them, or absent: it is to be made */
 } claim_t;
@@ -48,6 +53,6 @@ bool volumes_choose(const sched_t *s, const sched_node_t *node);
 /* volumes_wait.c: what a pod that waits for its node has promised a claim; NULL: nothing. */
 const wait_claim_t *wait_of_claim(const sched_t *s, kg_str_t space, kg_str_t name, const wait_t **by);
 bool wait_has_volume(const sched_t *s, kg_str_t volume, kg_str_t space, kg_str_t claim); /* for another claim */
-void waits_look(kg_ctx_t *ctx, sched_t *s);                                              /* something changed */
+void waits_look(sched_t *s);                                                             /* something changed */
 
 #endif

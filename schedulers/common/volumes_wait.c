@@ -71,13 +71,14 @@ static void fail(wait_t *w, const char *why) {
   p->attempts++;
   sched_park(ctx, s, p, SCHED_WHY_ANY);
   sched_unpark(ctx, s, SCHED_WHY_ANY); /* and what it had taken is free again */
-  sched_explain(ctx, s, p, message, NULL);
+  sched_explain(ctx, s, p, SCHEDULER_ERROR, message, NULL);
 }
 
 static void too_late(kg_ctx_t *ctx, void *self, void *arg) {
+  (void)ctx;
   ((wait_t *)arg)->timer = 0;
   fail(arg, "context deadline exceeded");
-  waits_look(ctx, self);
+  waits_look(self);
 }
 
 void sched_volumes_release(kg_ctx_t *ctx, sched_t *s) {
@@ -164,14 +165,14 @@ static bool look(wait_t *w) {
   return *why;
 }
 
-void waits_look(kg_ctx_t *ctx, sched_t *s) {
-  (void)ctx;
+void waits_look(sched_t *s) {
   for (wait_t *w = s->volumes->waits; w;) w = look(w) ? s->volumes->waits : w->next; /* others may have followed it */
 }
 
 /* --- telling ------------------------------------------------------------------------------------------------------ */
 
 static void told(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
+  (void)ctx;
   sched_t *s = self;
   wait_claim_t *c = arg;
   wait_t *w = s->volumes->waits;
@@ -182,7 +183,7 @@ static void told(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
     c->version = version_of(kg_view_of(kg_msg_doc(m, 0)));
   else
     fail(w, kg_msg_text(m));
-  waits_look(ctx, s);
+  waits_look(s);
 }
 
 static void pack_annotation(kg_pack_t *p, kg_view_t object, const char *key, const char *value) {

@@ -253,9 +253,38 @@ Test(volumes, a_pod_that_goes_while_it_waits_and_a_wait_that_is_too_long) {
   pod(c, "q", "web", USES("slow"));
   expect_event(c, "default", "q", "FailedScheduling",
                "running PreBind plugin \"VolumeBinding\": binding volumes: context deadline exceeded");
+  expect(c, PODS, "default", "q", "status>conditions>type=PodScheduled>reason", "'SchedulerError'");
   del(c, PODS, "default", "p", NULL);
   expect_gone(c, PODS, "default", "p");
   wants(c, "big", "{'cpu':'3'}", "");
   cr_assert(runs_on(c, "big", "a"));
+  cluster_free(c);
+}
+
+Test(volumes, another_scheduler_goes_on_where_the_first_one_waited) {
+  cluster_t *c = three_nodes();
+  char node[64], file[300];
+  kg_error_t err = {0};
+  class(c, "late", "x/y", LATE);
+  class(c, "hand", "kubernetes.io/no-provisioner", LATE);
+  claim(c, "made", "late", "ReadWriteOnce", "1Gi");
+  claim(c, "hand", "hand", "ReadWriteOnce", "1Gi");
+  volume(c, "v", "hand", "1Gi", "b");
+  pod(c, "p", "web", USES("made"));
+  pod(c, "q", "web", USES("hand"));
+  selected_node(c, "made", node);
+  expect(c, VOLUMES, NULL, "v", "spec>claimRef>name", "'hand'");
+  snprintf(file, sizeof file, "%s/scheduler-random.so", PLUGINS);
+  cr_assert(kg_kernel_swap(driver_kernel(cluster_driver(c)), "scheduler-default", file, NULL, NULL, &err) == 0, "%s",
+            err.text);
+  stays_unbound(c, "p");
+  char again[64];
+  selected_node(c, "made", again);
+  cr_assert_str_eq(node, again);
+  volume(c, "new", "late", "1Gi", node);
+  bind(c, "made", "new");
+  bind(c, "hand", "v");
+  cr_assert(runs_on(c, "p", node));
+  cr_assert(runs_on(c, "q", "b"));
   cluster_free(c);
 }
