@@ -7,6 +7,8 @@
 #include "volume.h"
 
 #define NOTE_LOCAL_NODE "local.path.provisioner/selected-node"
+#define NOTE_TYPE "volumeType" /* of a claim; of its class with "default" before it */
+#define NOTE_DEFAULT_TYPE "defaultVolumeType"
 #define HOST_LABEL "kubernetes.io/hostname"
 
 /* --- the class ---------------------------------------------------------------------------------------------------- */
@@ -88,12 +90,22 @@ static kube_node_t *claim_ref(kube_arena_t *a, kg_view_t claim) {
   return ref;
 }
 
+/* hostPath, or local where the claim or its class wants that. */
+static void set_source(pass_t *p, kube_node_t *spec) {
+  kube_arena_t *a = p->arena;
+  kg_str_t type = kg_view_str(kube_annotation(p->claim, NOTE_TYPE));
+  if (!type.n) type = kg_view_str(kube_annotation(class_of(p, kube_storage_class_of(p->claim)), NOTE_DEFAULT_TYPE));
+  bool local = kg_str_is(type, "local");
+  kube_node_t *source = kube_sub(a, spec, local ? "local" : "hostPath");
+  kube_set(a, source, "path", kube_strf(a, "%s/%s", p->c->dir, directory_name(p)));
+  if (!local) kube_set(a, source, "type", kube_str(a, "DirectoryOrCreate"));
+}
+
 static kube_node_t *volume_spec(pass_t *p, kg_str_t host) {
   kube_arena_t *a = p->arena;
   kg_view_t claim = kg_view_get(p->claim, "spec"), class = class_of(p, kube_storage_class_of(p->claim));
-  kube_node_t *spec = kube_map(a), *path = kube_sub(a, spec, "hostPath");
-  kube_set(a, path, "path", kube_strf(a, "%s/%s", p->c->dir, directory_name(p)));
-  kube_set(a, path, "type", kube_str(a, "DirectoryOrCreate"));
+  kube_node_t *spec = kube_map(a);
+  set_source(p, spec);
   kube_set(a, kube_sub(a, spec, "capacity"), "storage",
            kube_strn(a, kg_view_str(kg_view_path(claim, "resources", "requests", "storage", NULL))));
   kube_set(a, spec, "accessModes", kube_tree_parse(a, kg_view_get(claim, "accessModes")));
@@ -185,35 +197,45 @@ void local_provision(pass_t *p) {
 
 /* --- reclaiming --------------------------------------------------------------------------------------------------- */
 
-static void deletion_failed(pass_t *p, const char *text) {
-  kube_event(p->ctx, p->c->provisioner, p->volume, "Warning", "VolumeFailedDelete", "%s", text);
+static void KG_PRINTF(2, 3) deletion_failed(pass_t *p, const char *fmt, ...) {
+  char why[600];
+  va_list ap;
+  va_start(ap, fmt);
+  vsnprintf(why, sizeof why, fmt, ap);
+  va_end(ap);
+  kube_event(p->ctx, p->c->provisioner, p->volume, "Warning", "VolumeFailedDelete", "%s", why);
 }
 
-/* Name of the directory if the path is one that was made for that volume: anybody who may make volumes writes paths. */
-static char *own_directory(pass_t *p) {
-  kg_str_t path = kg_view_str(kg_view_path(p->volume, "spec", "hostPath", "path", NULL)), name = kube_name(p->volume);
-  size_t n = strlen(p->c->dir);
-  if (path.n <= n + 1 || memcmp(path.p, p->c->dir, n) || path.p[n] != '/') return NULL;
+/* Name of the directory if the path is one that was made for that volume: anybody who may make volumes writes paths.
+ * Borrowed from the volume; empty: it is not. */
+static kg_str_t own_directory(const vc_t *c, kg_view_t volume) {
+  kg_view_t spec = kg_view_get(volume, "spec"), source = kg_view_get(spec, "hostPath");
+  if (!kg_view_there(source)) source = kg_view_get(spec, "local");
+  kg_str_t path = kg_view_str(kg_view_get(source, "path")), name = kube_name(volume);
+  size_t n = strlen(c->dir);
+  if (path.n <= n + 1 || memcmp(path.p, c->dir, n) || path.p[n] != '/') return (kg_str_t){0};
   kg_str_t rest = {path.p + n + 1, path.n - n - 1};
   bool ours = rest.n > name.n && !memcmp(rest.p, name.p, name.n) && rest.p[name.n] == '_' &&
               !memchr(rest.p, '/', rest.n) && !memchr(rest.p, 0, rest.n);
-  return ours ? ctl_text(p->arena, rest) : NULL;
+  return ours ? rest : (kg_str_t){0};
+}
+
+static bool is_here(const vc_t *c, kg_view_t volume) {
+  return kg_str_is(kg_view_str(kube_annotation(volume, NOTE_LOCAL_NODE)), c->node);
 }
 
 void local_reclaim(pass_t *p) {
   kg_error_t err;
-  kg_str_t node = kg_view_str(kube_annotation(p->volume, NOTE_LOCAL_NODE));
-  char *name = own_directory(p);
+  kg_str_t name = own_directory(p->c, p->volume);
   if (kube_deleting(p->volume)) return;
-  if (!kg_str_is(node, p->c->node))
-    return deletion_failed(p, kube_arena_fmt(p->arena, "the volume is on node \"" KG_STR_FMT "\", this is \"%s\"",
-                                             KG_STR_ARG(node), p->c->node));
-  if (!name)
-    return deletion_failed(
-        p, kube_arena_fmt(p->arena, "its path is no directory of this volume below %s: it is left alone", p->c->dir));
+  if (!is_here(p->c, p->volume))
+    return deletion_failed(p, "the volume is on node \"" KG_STR_FMT "\", this is \"%s\"",
+                           KG_STR_ARG(kg_view_str(kube_annotation(p->volume, NOTE_LOCAL_NODE))), p->c->node);
+  if (!name.n)
+    return deletion_failed(p, "its path is no directory of this volume below %s: it is left alone", p->c->dir);
   if (directory_remove(p->ctx, p->c, name, &err)) {
     ctl_sync_failed(p->sync);
-    return deletion_failed(p, kube_arena_fmt(p->arena, "%s", err.text));
+    return deletion_failed(p, "%s", err.text);
   }
   ctl_send(p->ctx, p->sync, CTL_DELETE,
            &(kube_call_t){.gvr = GVR_VOLUMES,
@@ -221,4 +243,17 @@ void local_reclaim(pass_t *p) {
                           .precondition_uid = ctl_text(p->arena, kube_uid(p->volume)),
                           .grace_seconds = -1},
            NULL, NULL);
+}
+
+void local_deleted(kg_ctx_t *ctx, vc_t *c, kg_view_t volume) {
+  kg_error_t err;
+  kg_view_t spec = kg_view_get(volume, "spec"), ref = kg_view_get(spec, "claimRef");
+  kg_str_t name = own_directory(c, volume), uid = kg_view_str(kg_view_get(ref, "uid"));
+  bool ours = kg_str_is(kg_view_str(kube_annotation(volume, NOTE_PROVISIONED_BY)), LOCAL_PROVISIONER) &&
+              kg_str_is(kg_view_str(kg_view_get(spec, "persistentVolumeReclaimPolicy")), "Delete");
+  kg_doc_t *claim = kube_informer_get(c->base.informers[CLAIMS], kg_view_str(kg_view_get(ref, "namespace")),
+                                      kg_view_str(kg_view_get(ref, "name")));
+  if (!ours || !name.n || !uid.n || !is_here(c, volume)) return;
+  if (claim && kg_str_eq(kube_uid(kg_view_of(claim)), uid)) return; /* lost, and pods may still be in it */
+  if (directory_remove(ctx, c, name, &err)) kg_log(ctx, KG_LOG_WARN, "%s", err.text);
 }

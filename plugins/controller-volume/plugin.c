@@ -137,7 +137,10 @@ static void on_volume(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t
   vc_t *c = self;
   kg_view_t ref = kg_view_path(now, "spec", "claimRef", NULL);
   kg_str_t name = kg_view_str(kg_view_get(ref, "name"));
-  if (change != KUBE_DELETED) add(ctx, c, (kg_str_t){0}, kube_name(now));
+  if (change != KUBE_DELETED)
+    add(ctx, c, (kg_str_t){0}, kube_name(now));
+  else if (kg_active(ctx))
+    local_deleted(ctx, c, now);
   if (name.n)
     add(ctx, c, kg_view_str(kg_view_get(ref, "namespace")), name);
   else if (change != KUBE_DELETED)
@@ -189,6 +192,7 @@ static void active(kg_ctx_t *ctx, void *self) {
   ctl_work_add(ctx, &c->base.work, "+");
   for (size_t i = 0; (doc = kube_informer_at(c->base.informers[PODS], i)); i++)
     if (pod_wants_claims(kg_view_of(doc))) add_pod(ctx, c, kube_namespace(kg_view_of(doc)), kube_name(kg_view_of(doc)));
+  directory_forget(c);
   directory_sweep(ctx, c, NULL);
 }
 

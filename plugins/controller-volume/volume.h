@@ -64,10 +64,14 @@ void local_class(pass_t *p);     /* makes the class if it is missing */
 void local_provision(pass_t *p); /* a volume for p->claim */
 void local_reclaim(pass_t *p);   /* p->volume was released */
 
+/* A volume is gone. If its claim is, too, so is the directory, even where the volume was deleted first. */
+void local_deleted(kg_ctx_t *ctx, vc_t *c, kg_view_t volume);
+
 /* directory.c: directories below c->dir, by names without a slash. */
 int directory_make(vc_t *c, const char *name, kg_error_t *err);
 /* Its name goes at once, what is in it bit by bit. */
-int directory_remove(kg_ctx_t *ctx, vc_t *c, const char *name, kg_error_t *err);
+int directory_remove(kg_ctx_t *ctx, vc_t *c, kg_str_t name, kg_error_t *err);
+void directory_forget(vc_t *c); /* empty ones that were made, but no volume for them */
 void directory_sweep(kg_ctx_t *ctx, void *self, void *arg);
 
 /* ephemeral.c */

@@ -273,6 +273,25 @@ Test(volume, what_a_volume_links_to_stays) {
   end(&w);
 }
 
+Test(volume, whose_volume_was_deleted_before_it_leaves_no_directory) {
+  world_t w = world();
+  char path[512], name[80];
+  make(w.c, CLASSES, NULL,
+       "{'metadata':{'name':'l','annotations':{'defaultVolumeType':'local'}},'provisioner':'rancher.io/local-path',"
+       "'volumeBindingMode':'WaitForFirstConsumer'}");
+  claim(w.c, "data", "1Gi", "'storageClassName':'l',");
+  select_node(w.c, "data", "n1");
+  path_of(&w, "data", path);
+  snprintf(name, sizeof name, "%.*s", 40, path + strlen(w.storage) + 1);
+  expect(w.c, VOLUMES, NULL, name, "spec>hostPath", NULL);
+  del(w.c, VOLUMES, NULL, name, NULL);
+  stays_count(w.c, VOLUMES, NULL, NULL, 1, 50); /* bound */
+  del(w.c, CLAIMS, NS, "data", NULL);
+  expect_gone(w.c, VOLUMES, NULL, name);
+  gone(path);
+  end(&w);
+}
+
 /* --- pods --------------------------------------------------------------------------------------------------------- */
 
 static void pod(cluster_t *c, const char *name, const char *volume_source) {

@@ -77,7 +77,7 @@ KUBE_CALL(claim_update) {
   bool bound = kube_is(kube_get(c->root, "status"), "phase", "Bound");
   const kube_node_t *wanted = kube_node_look(v, "resources.requests.storage"),
                     *had = kube_node_look(old, "resources.requests.storage");
-  int64_t a, b;
+  int64_t a = 0, b = 0, given = 0;
   if (!kube_text(old, "volumeName").n) kube_del(now, "volumeName"), kube_del(was, "volumeName");
   if (!has_class(old, c->old_root)) kube_del(now, "storageClassName");
   if (bound) strip_requests(now), strip_requests(was);
@@ -85,8 +85,10 @@ KUBE_CALL(claim_update) {
     kube_forbidden(c, NULL,
                    "spec is immutable after creation except resources.requests and volumeAttributesClassName for "
                    "bound claims");
-  if (had && !kube_quantity_milli(kube_node_str(had), &b) &&
-      (!wanted || kube_quantity_milli(kube_node_str(wanted), &a) || a < b))
+  kube_quantity_milli(kube_node_str(wanted), &a);
+  kube_quantity_milli(kube_node_str(had), &b);
+  kube_quantity_milli(kube_node_str(kube_node_look(c->old_root, "status.capacity.storage")), &given);
+  if (a < b && a <= given) /* what could not grow may be asked for less again */
     kube_forbidden(c, "resources.requests.storage", "field can not be less than status.capacity");
 }
 
