@@ -186,10 +186,11 @@ static void told(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   waits_look(s);
 }
 
-static void pack_annotation(kg_pack_t *p, kg_view_t object, const char *key, const char *value) {
+/* same: the field of the metadata that must be what it was, "uid" or "resourceVersion". */
+static void pack_annotation(kg_pack_t *p, kg_view_t object, const char *same, const char *key, const char *value) {
   kg_pack_key(p, "metadata");
   kg_pack_map(p);
-  kg_pack_kv_view(p, "resourceVersion", kg_view_path(object, "metadata", "resourceVersion", NULL));
+  kg_pack_kv_view(p, same, kg_view_path(object, "metadata", same, NULL));
   if (key) {
     kg_pack_key(p, "annotations");
     kg_pack_map(p);
@@ -199,7 +200,6 @@ static void pack_annotation(kg_pack_t *p, kg_view_t object, const char *key, con
   kg_pack_end(p);
 }
 
-/* Changes what nobody else changed meanwhile. */
 static void tell(wait_t *w, wait_claim_t *c, const char *resource, const char *name, kg_pack_t *p) {
   char space[256] = "";
   if (!*c->volume) snprintf(space, sizeof space, KG_STR_FMT, KG_STR_ARG(w->pod->space));
@@ -215,19 +215,21 @@ static void tell(wait_t *w, wait_claim_t *c, const char *resource, const char *n
   kg_doc_unref(patch);
 }
 
+/* A claim that is new gets an owner, a finalizer: the node is told whatever was changed meanwhile. */
 static void tell_claim(wait_t *w, wait_claim_t *c, kg_view_t claim) {
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
-  pack_annotation(&p, claim, KUBE_SELECTED_NODE, w->s->nodes[w->pod->node].name);
+  pack_annotation(&p, claim, "uid", KUBE_SELECTED_NODE, w->s->nodes[w->pod->node].name);
   kg_pack_end(&p);
   tell(w, c, "persistentvolumeclaims", c->name, &p);
 }
 
+/* A volume is nobody's still, or the claim would have two. */
 static void tell_volume(wait_t *w, wait_claim_t *c, kg_view_t claim, kg_view_t volume) {
   bool named = kube_volume_is_of(volume, claim);
   kg_pack_t p = kg_pack();
   kg_pack_map(&p);
-  pack_annotation(&p, volume, named ? NULL : KUBE_BOUND_BY_CONTROLLER, "yes");
+  pack_annotation(&p, volume, "resourceVersion", named ? NULL : KUBE_BOUND_BY_CONTROLLER, "yes");
   kg_pack_key(&p, "spec");
   kg_pack_map(&p);
   kg_pack_key(&p, "claimRef");

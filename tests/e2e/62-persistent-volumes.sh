@@ -201,3 +201,28 @@ k delete statefulset db --wait >/dev/null
 data-db-1 Bound" ] || fail "$(k get pvc)"
 k delete pvc data-db-0 data-db-1 >/dev/null
 eventually 20 empty
+
+say "claims that get their owner meanwhile are told their node all the same, and go with him"
+k create -f - <<YAML >/dev/null
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: own}
+spec:
+  replicas: 6
+  serviceName: own
+  podManagementPolicy: Parallel
+  persistentVolumeClaimRetentionPolicy: {whenDeleted: Delete}
+  selector: {matchLabels: {app: own}}
+  template:
+    metadata: {labels: {app: own}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - {name: c, image: kogge/busybox, imagePullPolicy: Never, command: [sleep, "1000"], volumeMounts: [{name: data, mountPath: /data}]}
+  volumeClaimTemplates:
+  - {metadata: {name: data}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}}
+YAML
+k rollout status statefulset/own --timeout=30s
+! k get events | grep "has been modified" || fail "pods began anew because their claims had changed"
+k delete statefulset own >/dev/null
+eventually 20 empty
