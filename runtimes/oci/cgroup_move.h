@@ -4,6 +4,7 @@
 
 /* A container is about to be started: moves between control groups shall not have to wait then. Best effort. */
 void cgroup_move_soon(oci_t *o);
+void cgroup_move_end(oci_t *o); /* its thread ends within milliseconds */
 
 /* Of the process whose /proc/PID/cgroup says `groups`: the file, below where control groups are mounted, that moves
  * processes to its group. -1: it has none. */

@@ -8,6 +8,7 @@
  * conmon.pid, pid DATA/runtime/exits/ID                 exit code, written by conmon RUN/ns/ID/{net,ipc,uts,shm} the
  * sandbox's namespaces, bind mounts RUN/runc                              runc's own state
  */
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
@@ -84,7 +85,8 @@ struct oci {
   char *dir, *run, *runc, *conmon, *cgroup_root; /* runc: path of the OCI runtime; cgroup_root: "/kogge-..." */
   char *kind, *version;                          /* of the OCI runtime: "runc" or "crun"; NULL: not known yet */
   bool unified;                                  /* cgroup v2 only */
-  bool moving;                                   /* a move between control groups is under way */
+  bool moving;                                   /* cgroup_move.c: a thread is at it, */
+  atomic_int moves;                              /* and makes so many more */
   int64_t least_oom_score;                       /* a container can get */
   images_t *images;
   sandbox_t *sandboxes;

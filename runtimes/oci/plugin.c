@@ -4,7 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "oci.h"
+#include "cgroup_move.h"
 
 /* An absolute path of the program: from the configuration or the usual places. */
 static char *find_program(kg_ctx_t *ctx, const char *name, kg_error_t *err) {
@@ -48,6 +48,7 @@ static void destroy(kg_ctx_t *ctx, void *self) {
   logs_free(o);
   execs_free(o);
   attaches_free(o);
+  cgroup_move_end(o);
   procs_free(o);
   watchers_free(o);
   exits_forget(o);
