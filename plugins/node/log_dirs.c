@@ -35,6 +35,7 @@ char *pod_log_dir(const pod_t *p) {
   snprintf(claim, sizeof claim, "%s/%s_%s_%s", a->claims_dir, p->ns, p->name, p->uid);
   if (leads_to(claim, at)) return strdup(at);
   snprintf(at, sizeof at, "%s%s", a->log_dir, strrchr(claim, '/'));
+  if (!strcmp(at, claim)) return strdup(claim); /* podLogsDir is DATA/logs */
   bool made = !symlink(at, claim) || (errno == ENOENT && !first_claim(a) && !symlink(at, claim));
   return strdup(made ? at : claim);
 }
