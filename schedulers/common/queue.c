@@ -95,12 +95,14 @@ static int64_t backoff_ms(const sched_pod_t *p) {
   return wait < PARK_LAST_MS ? wait : PARK_LAST_MS;
 }
 
+void sched_unpark_pod(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, unsigned why) {
+  int64_t due = p->tried_ms + backoff_ms(p);
+  p->moved = true;
+  if (p->evicting || !(p->why & why) || due >= p->parked_until_ms) return; /* evicting: when that is over */
+  p->parked_until_ms = due;
+  due_at(ctx, s, due);
+}
+
 void sched_unpark(kg_ctx_t *ctx, sched_t *s, unsigned why) {
-  for (sched_pod_t *p = s->parked.first; p; p = p->after) {
-    int64_t due = p->tried_ms + backoff_ms(p);
-    p->moved = true;
-    if (p->evicting || !(p->why & why) || due >= p->parked_until_ms) continue; /* evicting: when that is over */
-    p->parked_until_ms = due;
-    due_at(ctx, s, due);
-  }
+  for (sched_pod_t *p = s->parked.first; p; p = p->after) sched_unpark_pod(ctx, s, p, why);
 }

@@ -186,6 +186,7 @@ void sched_dequeue(sched_t *s, sched_pod_t *pod); /* out of the queue or the par
 void sched_park(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, unsigned why);
 /* Something changed that may help pods refused for one of these reasons (SCHED_WHY_...). */
 void sched_unpark(kg_ctx_t *ctx, sched_t *s, unsigned why);
+void sched_unpark_pod(kg_ctx_t *ctx, sched_t *s, sched_pod_t *p, unsigned why); /* this one, which is parked */
 void sched_kick(kg_ctx_t *ctx, sched_t *s);
 
 /* --- volumes.c: the claims of pods --- */

@@ -17,6 +17,20 @@ bool sched_has_claims(kg_view_t pod) {
 
 /* --- what there is: watched from the first pod with a claim on ---------------------------------------------------- */
 
+static bool has_claim(const sched_pod_t *p, kg_str_t space, kg_str_t claim) {
+  char name[KUBE_CLAIM_NAME];
+  if (!p->claims || !kg_str_eq(p->space, space)) return false;
+  for (kg_iter_t it = kg_iter(kg_view_get(p->spec, "volumes")); kg_iter_next(&it);)
+    if (kube_claim_of(kg_view_of(p->doc), it.value, name) && kg_str_is(claim, name)) return true;
+  return false;
+}
+
+/* A claim helps the pods that have it, a volume or a class any. */
+static void unpark(kg_ctx_t *ctx, sched_t *s, bool is_claim, kg_str_t space, kg_str_t name) {
+  for (sched_pod_t *p = s->parked.first; p; p = p->after)
+    if (!is_claim || has_claim(p, space, name)) sched_unpark_pod(ctx, s, p, SCHED_WHY_VOLUME);
+}
+
 static void changed(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t old, kg_view_t now, void *arg) {
   (void)change, (void)old, (void)arg;
   sched_t *s = self;
@@ -27,7 +41,7 @@ static void changed(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t o
            name = is_claim ? kube_name(now) : kg_view_str(kg_view_get(ref, "name"));
   if (wait_of_claim(s, space, name, &by) || (!is_claim && wait_has_volume(s, kube_name(now), space, name)))
     waits_look(s);
-  sched_unpark(ctx, s, SCHED_WHY_VOLUME);
+  unpark(ctx, s, is_claim, space, name);
 }
 
 static bool known(const struct sched_volumes *v) {
@@ -193,17 +207,11 @@ static bool for_one_pod(kg_view_t claim) {
   return false;
 }
 
-static bool uses(const sched_pod_t *p, kg_str_t claim) {
-  for (kg_iter_t it = kg_iter(kg_view_get(p->spec, "volumes")); kg_iter_next(&it);)
-    if (kg_str_eq(text(it.value, "persistentVolumeClaim", "claimName"), claim)) return true;
-  return false;
-}
-
 static bool add_sharers(const sched_t *s, const sched_pod_t *pod, kg_str_t claim) {
   struct sched_volumes *v = s->volumes;
   for (size_t b = 0; b < SCHED_BUCKETS; b++)
     for (sched_pod_t *p = s->pods[b]; p; p = p->next) {
-      if (p == pod || p->node < 0 || !p->claims || !kg_str_eq(p->space, pod->space) || !uses(p, claim)) continue;
+      if (p == pod || p->node < 0 || !has_claim(p, pod->space, claim)) continue;
       sched_pod_t **more = realloc(v->sharers, (v->n_sharers + 1) * sizeof *more);
       if (!more) return false;
       v->sharers = more;
