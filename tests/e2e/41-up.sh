@@ -1,7 +1,6 @@
 # Given a machine, when its owner types scripts/up --demo, types it again, or types it where another holds the port, then what works says
 # so in a line each and what does not ends at once with its reason; scripts/down finds what is to go by the run directory alone.
 . "$(dirname "$0")/lib.sh"
-umask 022 # the usual one: whoever can open the run directory can do everything
 PATH=/usr/local/bin:/usr/bin:/bin # what root has after su
 again() { KUBECTL="$KUBECTL" "$ROOT/scripts/up" --run-dir "$RUN" 2>&1; }
 up() { KUBECTL="$KUBECTL" "$ROOT/scripts/up" --run-dir "$RUN" --data-dir "$DATA" --bridge "$BRIDGE" --pod-cidr="$CIDR" --service-cidr "$SERVICES" "$@" 2>&1; }

@@ -1,5 +1,6 @@
 # For the stories; sourced. Each gets a cluster of its own (data, run directory, port, bridge), taken down at its end.
 set -euo pipefail
+umask 022 # the usual one: what stories make is for users in containers, too
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 BUILD=${KOGGE_BUILD_DIR:-$ROOT/build}
 NAME=$(basename "$0" .sh)
