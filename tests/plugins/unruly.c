@@ -90,17 +90,19 @@ static int start(kg_ctx_t *ctx, void *self, kg_error_t *err) {
   return 0;
 }
 
+/* By force it gives up what it counted. */
 static int hand_over(kg_ctx_t *ctx, void *self, kg_doc_t **state, kg_error_t *err) {
-  (void)ctx, (void)err;
+  (void)err;
   kg_pack_t p = kg_pack();
-  kg_pack_int(&p, ((unruly_t *)self)->asked);
+  kg_pack_int(&p, kg_forced(ctx) ? 0 : ((unruly_t *)self)->asked);
   *state = kg_pack_doc(&p);
   return 0;
 }
 
 static int accept(kg_ctx_t *ctx, void *self, kg_view_t state, kg_error_t *err) {
-  (void)ctx, (void)err;
+  (void)ctx;
   ((unruly_t *)self)->asked = kg_view_int(state, -1000);
+  if (((unruly_t *)self)->asked == 13) return kg_error_set(err, KG_EINVAL, "13 is unlucky");
   return 0;
 }
 

@@ -218,6 +218,18 @@ Test(process, is_swapped_with_its_state) {
   finish(k);
 }
 
+Test(process, gives_up_its_state_by_force) {
+  kg_kernel_t *k = with_process();
+  kg_error_t err = {0};
+  for (int i = 1; i <= 13; i++) ask("unruly.say", "n", i);
+  cr_assert_eq(kg_kernel_swap(k, "unruly", "unruly.so", NULL, NULL, &err), -1);
+  cr_assert_str_eq(err.text, "13 is unlucky: swap refused, unruly (unruly 1) goes on");
+  cr_assert_eq(kg_kernel_swap_by_force(k, "unruly", "unruly.so", NULL, NULL, &err), 0, "%s", err.text);
+  ask("unruly.say", "n", 1);
+  cr_assert_eq(t.count, 1);
+  finish(k);
+}
+
 Test(process, refuses_and_takes_configuration) {
   kg_kernel_t *k = with_process();
   kg_error_t err = {0};
