@@ -171,17 +171,19 @@ static kube_node_t *there(kube_node_t *n) {
   return n && n->type == KG_V_MAP ? n : NULL;
 }
 
-/* The request as its kind has it, in t's arena; NULL: answered with why not. */
-static kube_node_t *read_request(token_t *t, kg_doc_t *body) {
+/* The request as its kind has it, a document that is the caller's: t outlives what it was read with. NULL: answered
+ * with why not. */
+static kg_doc_t *read_request(token_t *t, kg_doc_t *body) {
   kube_resource_t r = {.group = "authentication.k8s.io", .version = "v1", .kind = "TokenRequest"};
   r.type = kube_type_find(KG_STR("authentication.v1.TokenRequest"));
-  if (!body) return kube_map(t->a);
+  if (!body) return kube_tree_doc(kube_map(t->a));
   write_t *w = write_of(&t->q, W_CREATE, body);
-  kube_node_t *object = NULL, *own = NULL;
+  kube_node_t *object = NULL;
+  kg_doc_t *own = NULL;
   if (!w) return NULL;
   w->arena = kube_arena_new();
   if (body_read(w, body, &r, &object))
-    own = kube_tree_clone(t->a, object);
+    own = kube_tree_doc(object);
   else
     fault_answer(&t->q, &w->fault);
   write_free(w);
@@ -198,11 +200,12 @@ void token_request(const req_t *q, kg_doc_t *body) {
   }
   token_t *t = calloc(1, sizeof *t);
   if (!t) return kg_fail(q->ctx, q->m, KG_EINTERNAL, "api: out of memory");
-  *t = (token_t){.q = *q, .a = kube_arena_new(), .body = kg_doc_ref(body)};
+  *t = (token_t){.q = *q, .a = kube_arena_new()};
   t->q.m = kg_msg_ref(q->m);
-  kube_node_t *tree = read_request(t, body), *own = kube_map(t->a);
-  if (!tree) return token_free(t);
-  t->object = complete(t, tree);
+  t->body = read_request(t, body);
+  if (!t->body) return token_free(t);
+  kube_node_t *own = kube_map(t->a);
+  t->object = complete(t, kube_tree_parse(t->a, kg_view_of(t->body)));
   kube_node_t *spec = kube_get(t->object, "spec");
   if (!check(q, t->a, spec) || !bind(q, t->a, there(kube_get(spec, "boundObjectRef")), own)) return token_free(t);
   kube_node_t *args = kube_map(t->a);
