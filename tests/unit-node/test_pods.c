@@ -46,13 +46,16 @@ Test(pods, a_pod_runs_and_shows_it) {
 Test(pods, one_that_never_ran_has_failed_before_it_goes) {
   world_t w;
   begin(&w);
-  create_pod(&w, "p", "\"containers\":[{\"name\":\"c\",\"image\":\"nope\",\"imagePullPolicy\":\"Never\"}]");
+  create_pod(&w, "p",
+             "\"terminationGracePeriodSeconds\":-1,\"containers\":[{\"name\":\"c\",\"image\":\"nope\","
+             "\"imagePullPolicy\":\"Never\"}]");
   create_pod(&w, "i",
              "\"initContainers\":[{\"name\":\"i\",\"image\":\"nope\",\"imagePullPolicy\":\"Never\"}],"
              "\"containers\":[" CONTAINER("c", "\"run\"") "]");
   for (int i = 0; i < 2; i++) {
     const char *args = i ? POD_ARGS("i") : POD_ARGS("p");
     expect_object(&w, args, "ErrImageNeverPull");
+    expect_object(&w, args, i ? "\"terminationGracePeriodSeconds\":30" : "\"terminationGracePeriodSeconds\":1");
     must(&w, "api.patch",
          i ? "{\"g\":\"\",\"v\":\"v1\",\"r\":\"pods\",\"ns\":\"default\",\"name\":\"i\",\"patch\":\"merge\"}"
            : "{\"g\":\"\",\"v\":\"v1\",\"r\":\"pods\",\"ns\":\"default\",\"name\":\"p\",\"patch\":\"merge\"}",

@@ -57,6 +57,13 @@ static void each(kube_arena_t *a, kube_node_t *list, void (*fn)(kube_arena_t *, 
   for (uint32_t i = 0; i < list->c.n; i++) fn(a, list->c.items[i]);
 }
 
+/* Negative ones count as one second; in templates they stay. */
+void kube_default_grace_period(kube_arena_t *a, kube_node_t *n) {
+  kube_node_t *spec = kube_get(n, "spec");
+  if (kube_node_int(kube_get(spec, "terminationGracePeriodSeconds"), 0) < 0)
+    kube_set(a, spec, "terminationGracePeriodSeconds", kube_int(a, 1));
+}
+
 void kube_default_pod_resources(kube_arena_t *a, kube_node_t *n) {
   kube_node_t *spec = kube_get(n, "spec");
   each(a, kube_get(spec, "containers"), requests_from_limits);

@@ -5,6 +5,7 @@
 
 void kube_default_image_pull_policy(kube_arena_t *a, kube_node_t *n);
 void kube_default_image_volume_pull_policy(kube_arena_t *a, kube_node_t *n);
+void kube_default_grace_period(kube_arena_t *a, kube_node_t *n);
 void kube_default_pod_resources(kube_arena_t *a, kube_node_t *n);
 void kube_default_host_ports(kube_arena_t *a, kube_node_t *n);
 void kube_default_service_account(kube_arena_t *a, kube_node_t *n);
