@@ -186,10 +186,18 @@ static int begin(kg_ctx_t *ctx, void *self, kg_error_t *err) {
   return -1;
 }
 
+/* It goes on for another one: this is no start. */
+static int accept(kg_ctx_t *ctx, void *self, kg_view_t state, kg_error_t *err) {
+  (void)ctx, (void)state, (void)err;
+  ((vc_t *)self)->started = true;
+  return 0;
+}
+
 static void active(kg_ctx_t *ctx, void *self) {
   vc_t *c = self;
   kg_doc_t *doc;
-  ctl_work_add(ctx, &c->base.work, "+");
+  if (!c->started) ctl_work_add(ctx, &c->base.work, "+");
+  c->started = true;
   for (size_t i = 0; (doc = kube_informer_at(c->base.informers[PODS], i)); i++)
     if (pod_wants_claims(kg_view_of(doc))) add_pod(ctx, c, kube_namespace(kg_view_of(doc)), kube_name(kg_view_of(doc)));
   directory_forget(c);
@@ -209,5 +217,5 @@ static const ctl_spec_t spec = {
     .active = active,
     .end = end};
 
-CTL_PLUGIN(spec, .name = "controller-volume", .config_keys = "storagePath nodeName",
+CTL_PLUGIN(spec, .name = "controller-volume", .config_keys = "storagePath nodeName", .accept = accept,
            .summary = "Binds PersistentVolumeClaims, reclaims volumes, provides directories of the node (local-path)");

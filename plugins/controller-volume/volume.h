@@ -21,6 +21,7 @@ typedef struct vc {
   ctl_base_t base;
   kube_recorder_t *provisioner; /* tells what a provisioner of its own would tell */
   char *dir, *node;             /* where this node has the directories of volumes */
+  bool started;                 /* the class was made if it was missing */
   uint64_t sweep;               /* timer that empties what was thrown away */
 } vc_t;
 

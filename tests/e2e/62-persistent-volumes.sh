@@ -1,10 +1,10 @@
 # Given claims as strangers' manifests have them, they are bound to volumes that suit or to directories of the node, as k3s does it;
 # what they held goes with them, and nothing else does.
 . "$(dirname "$0")/lib.sh"
-start_kogge
+start_kogge --node-name disks
 eventually 30 node_ready
 kogge image build-rootfs kogge/busybox:latest
-NODE=$(k get nodes -o jsonpath='{.items[0].metadata.name}')
+NODE=disks
 phase_is() { [ "$(k get "$1" "$2" -o jsonpath='{.status.phase}')" = "$3" ]; }
 told() { k get events --field-selector "involvedObject.name=$1,reason=$2" -o jsonpath='{.items[*].message}' | grep -F -- "$3"; }
 claim() { # NAME CLASS SIZE: CLASS - is none named
@@ -13,10 +13,9 @@ claim() { # NAME CLASS SIZE: CLASS - is none named
   k create -f - <<<"{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: $1}, spec: {accessModes: [ReadWriteOnce], $class resources: {requests: {storage: $3}}}}" >/dev/null
 }
 
-say "the class that k3s has is there, the default, and its owner may change it"
+say "the class that k3s has is there, the default"
 [ "$(k get storageclass --no-headers | awk '{print $1, $2, $3, $4, $5, $6}')" = "local-path (default) rancher.io/local-path Delete WaitForFirstConsumer false" ] ||
   fail "$(k get storageclass)"
-k label storageclass local-path mine=yes >/dev/null
 
 # pod NAME VOLUME-SOURCE: one that writes its name into its volume, as nobody in particular.
 pod() {
@@ -54,14 +53,6 @@ expect "kubernetes.io/hostname in [$NODE]" "$(k describe pv "$volume" | tr -s ' 
 expect "100Mi" "$(k get pvc data --no-headers)"
 refuse "only dynamically provisioned pvc can be resized" k patch pvc data -p '{"spec":{"resources":{"requests":{"storage":"1Gi"}}}}'
 
-say "a pod's ephemeral volume comes and goes with it"
-pod own 'ephemeral: {volumeClaimTemplate: {spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 10Mi}}}}}'
-eventually 30 names own own
-[ "$(ls "$DATA/storage" | grep -c '_default_own-v$')" = 1 ] || fail "$(ls "$DATA/storage")"
-k delete pod own >/dev/null
-own_is_gone() { ! k get pvc own-v && ! ls -d "$DATA"/storage/*own-v; }
-eventually 10 own_is_gone
-
 say "volumes made by hand: the smallest that suits, kept when its claim goes"
 for size in 3Gi 2Gi; do
   k create -f - <<<"{apiVersion: v1, kind: PersistentVolume, metadata: {name: by-hand-${size,,}}, spec: {capacity: {storage: $size}, accessModes: [ReadWriteOnce], hostPath: {path: $WORK/by-hand}}}" >/dev/null
@@ -73,12 +64,17 @@ k delete pvc hand >/dev/null
 eventually 10 phase_is pv by-hand-2gi Released
 phase_is pv by-hand-3gi Available || fail "$(k get pv)"
 
-say "kogge killed and started again: all as it was"
+say "a class that was deleted is back at the next start, not before; the rest is as it was"
+k delete storageclass local-path >/dev/null
+kogge plugin swap controller-volume controller-volume >/dev/null
+[ -z "$(k get storageclass -o name)" ] || fail "the class is back before the next start"
 kill_kogge
-start_kogge
+start_kogge --node-name disks
+class() { k get storageclass local-path; }
+eventually 10 class
+k label storageclass local-path mine=yes >/dev/null
 names second "first second" || fail "the pod has not what it had"
 phase_is pvc data Bound && [ -d "$dir" ] || fail "$(k get pvc)"
-[ "$(k get storageclass local-path -o jsonpath='{.metadata.labels.mine}')" = yes ] || fail "the class was written anew"
 
 say "a claim in use stays until its pod is gone"
 k delete pvc data --wait=false >/dev/null
@@ -186,8 +182,9 @@ eventually 30 new_pod
 db-1 started" ] || fail "$(k exec db-1 -- cat /data/log)"
 id=$(k get pod db-0 -o jsonpath='{.status.containerStatuses[0].containerID}')
 kill_kogge
-start_kogge
+start_kogge --node-name disks
 eventually 30 node_ready
+[ "$(k get storageclass local-path -o jsonpath='{.metadata.labels.mine}')" = yes ] || fail "the class was written anew"
 k exec db-0 -- sh -c 'echo after >>/data/log'
 [ "$(k get pod db-0 -o jsonpath='{.status.containerStatuses[0].containerID}')" = "$id" ] || fail "db-0 was started again"
 k exec db-0 -- kill 1 || true
