@@ -176,7 +176,11 @@ static int open_copy(kg_loaded_t *out, const char *path, const char *copy, kg_er
     /* The sentence names the private copy; people know the original. */
     const char *rest = strncmp(why, copy, strlen(copy)) == 0 ? why + strlen(copy) : why;
     while (*rest == ':' || *rest == ' ') rest++;
-    return kg_error_set(err, KG_EINVAL, "%s cannot be loaded: %s", base(path), rest);
+    char text[256];
+    snprintf(text, sizeof text, "%s", rest);
+    for (char *p = text; *p; p++) /* it quotes names out of the file, which may be damaged */
+      if (*p < ' ' || *p > '~') *p = '?';
+    return kg_error_set(err, KG_EINVAL, "%s cannot be loaded: %s", base(path), text);
   }
   if (take_handle(out, handle, err) < 0) return -1;
   out->desc = dlsym(handle, "kogge_plugin");

@@ -73,6 +73,17 @@ Test(bad_plugins, a_text_file_is_no_plugin) {
   refused("/etc/passwd", "passwd cannot be loaded");
 }
 
+/* The name of a library it needs is written over. */
+Test(bad_plugins, a_damaged_one_is_refused_in_words_that_can_be_read) {
+  char path[] = "/tmp/kogge-damaged-XXXXXX", cmd[400];
+  close(mkstemp(path));
+  snprintf(cmd, sizeof cmd, "LC_ALL=C sed 's/libc\\.so\\.6/\\x93\\x01bc.so.6/' %s/plugins/hello.so >%s",
+           KOGGE_BUILD_DIR, path);
+  cr_assert_eq(system(cmd), 0);
+  refused(path, "cannot be loaded: ??bc.so.6: cannot open shared object file");
+  unlink(path);
+}
+
 Test(loading, leaves_no_private_copies_behind_and_survives_an_overwritten_file) {
   char dir[] = "/tmp/kogge-test-XXXXXX", path[100], cmd[400];
   kg_error_t err = {0};
