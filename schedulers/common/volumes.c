@@ -36,11 +36,9 @@ static void changed(kg_ctx_t *ctx, void *self, kube_change_t change, kg_view_t o
   sched_t *s = self;
   kg_view_t ref = kg_view_path(now, "spec", "claimRef", NULL);
   bool is_claim = kube_namespace(now).n > 0; /* volumes and classes are in none */
-  const wait_t *by;
   kg_str_t space = is_claim ? kube_namespace(now) : kg_view_str(kg_view_get(ref, "namespace")),
            name = is_claim ? kube_name(now) : kg_view_str(kg_view_get(ref, "name"));
-  if (wait_of_claim(s, space, name, &by) || (!is_claim && wait_has_volume(s, kube_name(now), space, name)))
-    waits_look(s);
+  waits_look(s, space, name.p ? name : KG_STR(""), is_claim ? KG_STR("") : kube_name(now));
   unpark(ctx, s, is_claim, space, name);
 }
 

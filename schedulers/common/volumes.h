@@ -53,6 +53,7 @@ bool volumes_choose(const sched_t *s, const sched_node_t *node);
 /* volumes_wait.c: what a pod that waits for its node has promised a claim; NULL: nothing. */
 const wait_claim_t *wait_of_claim(const sched_t *s, kg_str_t space, kg_str_t name, const wait_t **by);
 bool wait_has_volume(const sched_t *s, kg_str_t volume, kg_str_t space, kg_str_t claim); /* for another claim */
-void waits_look(sched_t *s);                                                             /* something changed */
+/* Something changed about a claim, or about a volume; a name that is absent: about any. */
+void waits_look(sched_t *s, kg_str_t space, kg_str_t claim, kg_str_t volume);
 
 #endif

@@ -78,7 +78,7 @@ static void too_late(kg_ctx_t *ctx, void *self, void *arg) {
   (void)ctx;
   ((wait_t *)arg)->timer = 0;
   fail(arg, "context deadline exceeded");
-  waits_look(self);
+  waits_look(self, (kg_str_t){0}, (kg_str_t){0}, (kg_str_t){0});
 }
 
 void sched_volumes_release(kg_ctx_t *ctx, sched_t *s) {
@@ -165,8 +165,17 @@ static bool look(wait_t *w) {
   return *why;
 }
 
-void waits_look(sched_t *s) {
-  for (wait_t *w = s->volumes->waits; w;) w = look(w) ? s->volumes->waits : w->next; /* others may have followed it */
+static bool is_about(const wait_t *w, kg_str_t space, kg_str_t claim, kg_str_t volume) {
+  bool same = !claim.p || kg_str_eq(w->pod->space, space);
+  for (size_t i = 0; i < w->n; i++)
+    if ((same && (!claim.p || kg_str_is(claim, w->of[i].name))) || (volume.n && kg_str_is(volume, w->of[i].volume)))
+      return true;
+  return false;
+}
+
+void waits_look(sched_t *s, kg_str_t space, kg_str_t claim, kg_str_t volume) {
+  for (wait_t *w = s->volumes->waits; w;) /* when one ends, others may have followed it */
+    w = is_about(w, space, claim, volume) && look(w) ? s->volumes->waits : w->next;
 }
 
 /* --- telling ------------------------------------------------------------------------------------------------------ */
@@ -178,12 +187,15 @@ static void told(kg_ctx_t *ctx, void *self, const kg_msg_t *m, void *arg) {
   wait_t *w = s->volumes->waits;
   while (w && !(c >= w->of && c < w->of + w->n)) w = w->next;
   if (!w) return;
+  char name[KUBE_CLAIM_NAME], space[256];
+  snprintf(name, sizeof name, "%s", c->name);
+  snprintf(space, sizeof space, KG_STR_FMT, KG_STR_ARG(w->pod->space));
   c->call = 0;
   if (kg_msg_type(m) == KG_MSG_REPLY)
     c->version = version_of(kg_view_of(kg_msg_doc(m, 0)));
   else
     fail(w, kg_msg_text(m));
-  waits_look(s);
+  waits_look(s, kg_str(space), kg_str(name), (kg_str_t){0});
 }
 
 /* same: the field of the metadata that must be what it was, "uid" or "resourceVersion". */
