@@ -1,8 +1,16 @@
 /* A binding: the volume names the claim, then says so, the claim names the volume, then says so. Whoever is stopped on
  * the way goes on from there, since each of these is only written where it is missing. */
-#include <string.h>
-
 #include "volume.h"
+
+kube_node_t *claim_ref(kube_arena_t *a, kg_view_t claim) {
+  static const char *const kept[] = {"namespace", "name", "uid", "resourceVersion"};
+  kube_node_t *ref = kube_map(a);
+  kube_set(a, ref, "apiVersion", kube_str(a, "v1"));
+  kube_set(a, ref, "kind", kube_str(a, "PersistentVolumeClaim"));
+  for (int i = 0; i < 4; i++)
+    kube_set(a, ref, kept[i], kube_strn(a, kg_view_str(kg_view_path(claim, "metadata", kept[i], NULL))));
+  return ref;
+}
 
 static kube_node_t *note(pass_t *p, kube_node_t *patch, const char *key) {
   kube_arena_t *a = p->arena;
@@ -16,14 +24,8 @@ static bool point_volume(pass_t *p) {
   kg_view_t ref = kg_view_path(p->volume, "spec", "claimRef", NULL);
   bool ours = kube_volume_is_of(p->volume, p->claim);
   if (ours && kg_str_eq(kg_view_str(kg_view_get(ref, "uid")), kube_uid(p->claim))) return false;
-  kube_node_t *patch = kube_map(a), *to = kube_sub(a, kube_sub(a, patch, "spec"), "claimRef");
-  kube_set(a, to, "apiVersion", kube_str(a, "v1"));
-  kube_set(a, to, "kind", kube_str(a, "PersistentVolumeClaim"));
-  kube_set(a, to, "namespace", kube_strn(a, kube_namespace(p->claim)));
-  kube_set(a, to, "name", kube_strn(a, kube_name(p->claim)));
-  kube_set(a, to, "uid", kube_strn(a, kube_uid(p->claim)));
-  kube_set(a, to, "resourceVersion",
-           kube_strn(a, kg_view_str(kg_view_path(p->claim, "metadata", "resourceVersion", NULL))));
+  kube_node_t *patch = kube_map(a);
+  kube_set(a, kube_sub(a, patch, "spec"), "claimRef", claim_ref(a, p->claim));
   if (!ours) note(p, patch, KUBE_BOUND_BY_CONTROLLER);
   pass_patch(p, GVR_VOLUMES, p->volume, NULL, patch, took_volume);
   return true;

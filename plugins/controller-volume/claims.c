@@ -1,6 +1,4 @@
 /* A claim: bound to the volume that it names, to one that suits it, or to one that is made for it. */
-#include <string.h>
-
 #include "kube/json.h"
 #include "volume.h"
 
@@ -146,7 +144,7 @@ static void sync_any(pass_t *p) {
   } else if (!kg_view_there(class)) {
     claim_event(p, "Warning", "ProvisioningFailed", "storageclass.storage.k8s.io \"" KG_STR_FMT "\" not found",
                 KG_STR_ARG(name));
-  } else if (provisioner.n > 14 && !memcmp(provisioner.p, "kubernetes.io/", 14)) {
+  } else if (is_in_tree(provisioner)) {
     claim_event(p, "Warning", "ProvisioningFailed", "no volume plugin matched name: " KG_STR_FMT,
                 KG_STR_ARG(provisioner));
   } else {

@@ -1,6 +1,4 @@
 /* Generic ephemeral volumes (KEP-1698): a claim per volume that lives and goes with its pod. */
-#include <string.h>
-
 #include "volume.h"
 
 static kg_view_t template_of(kg_view_t volume) {

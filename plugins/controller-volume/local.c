@@ -80,16 +80,6 @@ static kube_node_t *affinity(kube_arena_t *a, kg_str_t host) {
   return map_of(a, "required", map_of(a, "nodeSelectorTerms", list_of(a, term)));
 }
 
-static kube_node_t *claim_ref(kube_arena_t *a, kg_view_t claim) {
-  static const char *const kept[] = {"namespace", "name", "uid", "resourceVersion"};
-  kube_node_t *ref = kube_map(a);
-  kube_set(a, ref, "apiVersion", kube_str(a, "v1"));
-  kube_set(a, ref, "kind", kube_str(a, "PersistentVolumeClaim"));
-  for (int i = 0; i < 4; i++)
-    kube_set(a, ref, kept[i], kube_strn(a, kg_view_str(kg_view_path(claim, "metadata", kept[i], NULL))));
-  return ref;
-}
-
 /* hostPath, or local where the claim or its class wants that. */
 static void set_source(pass_t *p, kube_node_t *spec) {
   kube_arena_t *a = p->arena;

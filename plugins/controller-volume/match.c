@@ -1,5 +1,12 @@
 /* Which volume a claim gets. */
+#include <string.h>
+
 #include "volume.h"
+
+bool is_in_tree(kg_str_t provisioner) {
+  static const char prefix[] = "kubernetes.io/";
+  return provisioner.n >= sizeof prefix - 1 && !memcmp(provisioner.p, prefix, sizeof prefix - 1);
+}
 
 static size_t modes(kg_view_t volume) {
   return kg_view_count(kg_view_path(volume, "spec", "accessModes", NULL));

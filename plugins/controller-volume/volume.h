@@ -51,10 +51,12 @@ kg_view_t default_class(const pass_t *p);           /* the same */
 
 /* bind.c: both ends of a binding, one after the other; what is written already is not written again. */
 void bind(pass_t *p);
+kube_node_t *claim_ref(kube_arena_t *a, kg_view_t claim);             /* as a volume names it */
 bool volume_phase(pass_t *p, const char *phase, const char *message); /* false: it has it */
 bool claim_phase(pass_t *p, const char *phase, bool bound);           /* bound: to p->volume */
 
 /* match.c */
+bool is_in_tree(kg_str_t provisioner);                       /* one that Kubernetes had built in once */
 kg_doc_t *volume_for(const pass_t *p, bool wait_for_a_node); /* borrowed; NULL: none */
 
 /* volumes.c */

@@ -1,6 +1,4 @@
 /* A volume: free, promised, bound, or released by a claim that went, and then reclaimed. */
-#include <string.h>
-
 #include "volume.h"
 
 static kg_str_t phase(kg_view_t volume) {
@@ -16,14 +14,13 @@ static void fail(pass_t *p, const char *reason, const char *text) {
 static void reclaim(pass_t *p) {
   kg_str_t policy = kg_view_str(kg_view_path(p->volume, "spec", "persistentVolumeReclaimPolicy", NULL)),
            by = kg_view_str(kube_annotation(p->volume, NOTE_PROVISIONED_BY));
-  bool external = by.n && (by.n < 14 || memcmp(by.p, "kubernetes.io/", 14));
   if (kg_str_is(policy, "Recycle"))
     fail(p, "VolumeFailedRecycle", "No recycler plugin found for the volume!");
   else if (!kg_str_is(policy, "Delete"))
     return;
   else if (kg_str_is(by, LOCAL_PROVISIONER))
     local_reclaim(p);
-  else if (!external) /* else who provided it deletes it */
+  else if (!by.n || is_in_tree(by)) /* else who provided it deletes it */
     fail(p, "VolumeFailedDelete",
          kube_arena_fmt(p->arena,
                         "error getting deleter volume plugin for volume \"" KG_STR_FMT

@@ -152,6 +152,50 @@ Test(volume, a_claim_whose_volume_went_is_lost) {
   end(&w);
 }
 
+static void uid_of(cluster_t *c, const char *name, char uid[64]) {
+  kg_msg_t *m = fetch(c, CLAIMS, NS, name);
+  snprintf(uid, 64, KG_STR_FMT, KG_STR_ARG(kube_uid(kg_view_of(kg_msg_doc(m, 0)))));
+  kg_msg_unref(m);
+}
+
+/* As a controller leaves it that was stopped on the way, or somebody who chose for the claim. */
+Test(volume, what_was_promised_to_a_claim_with_another_volume_is_free_again) {
+  world_t w = world();
+  char uid[64], claimed[200];
+  volume(w.c, "v", "1Gi", "");
+  claim(w.c, "c", "1Gi", NO_CLASS);
+  expect(w.c, CLAIMS, NS, "c", "status>phase", "'Bound'");
+  uid_of(w.c, "c", uid);
+  snprintf(claimed, sizeof claimed, "'claimRef':{'namespace':'default','name':'c','uid':'%s'},", uid);
+  volume(w.c, "users", "1Gi", claimed);
+  expect(w.c, VOLUMES, NULL, "users", "status>phase", "'Available'");
+  expect(w.c, VOLUMES, NULL, "users", "spec>claimRef>uid", NULL);
+  expect(w.c, VOLUMES, NULL, "users", "spec>claimRef>name", "'c'");
+  make(w.c, VOLUMES, NULL,
+       "{'metadata':{'name':'ours','annotations':{'pv.kubernetes.io/bound-by-controller':'yes'}},'spec':{'capacity':{"
+       "'storage':'1Gi'},'hostPath':{'path':'/x'},%s'accessModes':['ReadWriteOnce']}}",
+       claimed);
+  expect(w.c, VOLUMES, NULL, "ours", "status>phase", "'Available'");
+  expect(w.c, VOLUMES, NULL, "ours", "spec>claimRef", NULL);
+  expect(w.c, CLAIMS, NS, "c", "spec>volumeName", "'v'");
+  end(&w);
+}
+
+Test(volume, of_two_claims_of_one_volume_one_is_bound_incorrectly) {
+  world_t w = world();
+  volume(w.c, "v", "1Gi", "");
+  claim(w.c, "c", "1Gi", NO_CLASS);
+  expect(w.c, CLAIMS, NS, "c", "status>phase", "'Bound'");
+  make(w.c, CLAIMS, NS,
+       "{'metadata':{'name':'thief','annotations':{'pv.kubernetes.io/bind-completed':'yes'}},'spec':{'volumeName':'v',"
+       "'storageClassName':'','accessModes':['ReadWriteOnce'],'resources':{'requests':{'storage':'1Gi'}}}}");
+  expect(w.c, CLAIMS, NS, "thief", "status>phase", "'Lost'");
+  expect_event(w.c, NS, "thief", "ClaimMisbound",
+               "Two claims are bound to the same volume, this one is bound incorrectly");
+  expect(w.c, VOLUMES, NULL, "v", "status>phase", "'Bound'");
+  end(&w);
+}
+
 /* --- local-path --------------------------------------------------------------------------------------------------- */
 
 static void path_of(world_t *w, const char *claim_name, char path[512]) {
@@ -226,6 +270,17 @@ Test(volume, local_path_says_what_it_cannot) {
   claim(w.c, "ext", "1Gi", "'storageClassName':'ext',");
   expect(w.c, CLAIMS, NS, "ext", "metadata>annotations>volume.kubernetes.io/storage-provisioner", "'example.com/x'");
   expect_event(w.c, NS, "ext", "ExternalProvisioning", NULL);
+  expect_count(w.c, VOLUMES, NULL, NULL, 0);
+  end(&w);
+}
+
+Test(volume, a_node_that_went_is_chosen_anew) {
+  world_t w = world();
+  del(w.c, "v1/nodes", NULL, "n1", NULL);
+  claim(w.c, "data", "1Gi", "");
+  select_node(w.c, "data", "n1");
+  expect_event(w.c, NS, "data", "ProvisioningFailed", NULL);
+  expect(w.c, CLAIMS, NS, "data", "metadata>annotations>volume.kubernetes.io/selected-node", NULL);
   expect_count(w.c, VOLUMES, NULL, NULL, 0);
   end(&w);
 }
