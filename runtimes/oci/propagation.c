@@ -8,7 +8,7 @@
 #include "oci.h"
 
 /* A line of mountinfo is "ID PARENT DEV ROOT POINT OPTIONS [shared:N] [master:N] ... - TYPE ...". */
-static void read_line(const char *line, char point[PATH_SIZE], bool *shared, bool *slave) {
+static void read_line(const char *line, char point[PATH_MAX], bool *shared, bool *slave) {
   const char *options = strstr(line, " - ");
   size_t n = options ? (size_t)(options - line) : strlen(line);
   const char *is_shared = memmem(line, n, " shared:", 8), *is_slave = memmem(line, n, " master:", 8);
@@ -18,7 +18,7 @@ static void read_line(const char *line, char point[PATH_SIZE], bool *shared, boo
 }
 
 /* The mount in which the path lies. False: it cannot be found. */
-static bool mount_of(const char *path, char point[PATH_SIZE], bool *shared, bool *slave) {
+static bool mount_of(const char *path, char point[PATH_MAX], bool *shared, bool *slave) {
   struct statx st;
   char *line = NULL;
   size_t room = 0;
@@ -35,7 +35,7 @@ static bool mount_of(const char *path, char point[PATH_SIZE], bool *shared, bool
 }
 
 int propagation_check(const container_t *c, kg_str_t from, kg_str_t way, kg_error_t *err) {
-  char path[PATH_SIZE], real[PATH_MAX], point[PATH_SIZE];
+  char path[PATH_SIZE], real[PATH_MAX], point[PATH_MAX];
   bool both = kg_str_is(way, "Bidirectional"), shared, slave;
   if (!both && !kg_str_is(way, "HostToContainer")) return 0;
   snprintf(path, sizeof path, KG_STR_FMT, KG_STR_ARG(from));

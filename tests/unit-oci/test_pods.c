@@ -284,6 +284,28 @@ Test(pods, mounts_and_statistics) {
   node_free(n);
 }
 
+/* Also where the mount lies deep: its path is longer than the runtime's own are. */
+Test(pods, mounts_that_let_nothing_pass) {
+  node_t *n = node_new();
+  char deep[640], a[201];
+  sandbox(n, "s1");
+  memset(a, 'a', 200);
+  a[200] = '\0';
+  snprintf(deep, sizeof deep, "%s/%s/%s/%s", n->dir, a, a, a);
+  cr_assert(shell("mkdir -p %s && mount -t tmpfs --make-private none %s && ln -s %s %s/short", deep, deep, deep,
+                  n->dir) == 0);
+  char *why = must_fail(n, 400, "runtime.container.create",
+                        "{'id': 'c1', 'sandbox': 's1', 'name': 'c1', 'image': 'test/busybox', 'command': ['true'], "
+                        "'logPath': '%s/logs/c1/0.log', 'mounts': [{'hostPath': '%s/short', 'path': '/m', "
+                        "'propagation': 'Bidirectional'}]}",
+                        n->dir, n->dir);
+  cr_expect(strstr(why, "failed to generate container"), "%s", why);
+  free(why);
+  shell("umount %s", deep);
+  stop_all(n, "s1", "c1");
+  node_free(n);
+}
+
 Test(pods, what_is_refused) {
   node_t *n = node_new();
   sandbox(n, "s1");
