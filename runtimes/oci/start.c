@@ -5,8 +5,8 @@
  * an init whose reader is killed before the byte has passed dies. Other runtimes (crun's init reads its fifo), and a
  * runc that has none, are asked themselves.
  *
- * The rest of the way from nothing to running is mostly `runc create`: two starts of a Go program and the kernel's
- * waits for control groups and mounts. `scripts/bench pods` shows it beside a bare `runc run`.
+ * The rest of the way from nothing to running is mostly `runc create`: two starts of a Go program, control groups
+ * (whose waits cgroup_move.c takes out of the way) and mounts. `scripts/bench pods` shows it beside a bare `runc run`.
  */
 #include <errno.h>
 #include <signal.h>
