@@ -47,11 +47,12 @@ sleep 1
 running || fail "it does not run any more"
 
 say "with runc configured what crun made is still crun's"
+runtime_is() { k get nodes -o jsonpath='{.items[0].status.nodeInfo.containerRuntimeVersion}' | grep "^$1://"; }
 restart_with() { # CONFIGURATION KIND
   kill_kogge
   CONFIG=$1 start_kogge
+  eventually 30 runtime_is "$2" # the node object is still that of the one before
   eventually 30 node_ready
-  expect "$2://" "$(k get nodes -o jsonpath='{.items[0].status.nodeInfo.containerRuntimeVersion}')"
 }
 restarts() { k get pod web -o jsonpath='{.status.containerStatuses[0].restartCount}'; }
 restart_with "$BUILD/kogge.yaml" runc
