@@ -228,7 +228,7 @@ static void started(pod_t *p, box_t *b, const kg_msg_t *m) {
   }
   if (kg_msg_type(m) == KG_MSG_REPLY) return box_is_running(b, kg_view_int(kg_view_get(kg_msg_args(m), "started"), 0));
   agent_relist(b->pod->agent, SOON_MS);
-  if (kg_msg_code(m) == KG_ENOTFOUND) return box_lost(b); /* the runtime that made it is another's predecessor */
+  if (kg_msg_code(m) == KG_ENOTFOUND) return box_lost(b); /* what made it has gone */
   if (!not_there(m)) return start_failed(b, m);
   retry_in(b, SOON_MS);
 }

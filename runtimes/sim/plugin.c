@@ -1,4 +1,5 @@
 /* Role runtime without containers: for tests, research, and nodes by the thousand. */
+#include <dirent.h>
 #include <stdio.h>
 
 #include "kube/runtime.h"
@@ -37,7 +38,28 @@ static int start(kg_ctx_t *ctx, void *self, kg_error_t *err) {
   return 0;
 }
 
+/* The configuration names this one since the last start: what the one before it had runs on where nobody looks. */
+static void tell_of_others(kg_ctx_t *ctx) {
+  char path[512];
+  unsigned n = 0;
+  snprintf(path, sizeof path, "%s/runtime/sandboxes", kg_data_dir(ctx));
+  DIR *d = opendir(path);
+  for (struct dirent *e; d && (e = readdir(d));) n += e->d_name[0] != '.';
+  if (d) closedir(d);
+  if (!n) return;
+  kg_log(
+      ctx, KG_LOG_WARN,
+      "pods of the runtime that was configured before run on unseen (%u): end them with scripts/node-reset, or start "
+      "with it again and swap with --force",
+      n);
+}
+
 static void activate(kg_ctx_t *ctx, void *self) {
+  tell_of_others(ctx);
+  containers_resume(self);
+}
+
+static void resume(kg_ctx_t *ctx, void *self) {
   (void)ctx;
   containers_resume(self);
 }
@@ -136,5 +158,5 @@ static const kg_handler_t handlers[] = {{"runtime.version", version},
                                         {0}};
 KG_PLUGIN(.name = "runtime-sim", .role = "runtime", .version = "0.1.0",
           .summary = "Containers that only pretend, by scripted outcomes", .services = services, .handlers = handlers,
-          .create = create, .start = start, .activate = activate, .drain = drain, .resume = activate,
+          .create = create, .start = start, .activate = activate, .drain = drain, .resume = resume,
           .hand_over = hand_over, .accept = accept_state, .stats = stats, .destroy = destroy);
