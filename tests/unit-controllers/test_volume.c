@@ -408,3 +408,18 @@ Test(volume, older_claims_get_the_default_class) {
   expect(w.c, CLAIMS, NS, "none", "spec>storageClassName", "''");
   end(&w);
 }
+
+/* Nobody here grows volumes; where the class allows it somebody else may, and until then less may be asked for again.
+ */
+Test(volume, claims_of_a_class_that_allows_it_may_ask_for_more) {
+  world_t w = world();
+  make(w.c, CLASSES, NULL, "{'metadata':{'name':'ext'},'provisioner':'example.com/x','allowVolumeExpansion':true}");
+  volume(w.c, "v", "1Gi", "'storageClassName':'ext',");
+  claim(w.c, "c", "1Gi", "'storageClassName':'ext',");
+  expect(w.c, CLAIMS, NS, "c", "status>phase", "'Bound'");
+  patch(w.c, CLAIMS, NS, "c", NULL, "{'spec':{'resources':{'requests':{'storage':'3Gi'}}}}");
+  patch(w.c, CLAIMS, NS, "c", NULL, "{'spec':{'resources':{'requests':{'storage':'2Gi'}}}}");
+  expect(w.c, CLAIMS, NS, "c", "status>capacity>storage", "'1Gi'");
+  expect(w.c, CLAIMS, NS, "c", "spec>resources>requests>storage", "'2Gi'");
+  end(&w);
+}
