@@ -49,7 +49,7 @@ $pod" ] || fail "exec's output"
   eventually 10 grep -q followed "$WORK/logs"
   kill $follower 2>/dev/null || true
   expect followed "$(k logs "$pod")"
-  expect followed "$(k logs "$pod" --tail=5)"
+  expect followed "$(k logs "$pod" --tail=50)" # what answered before may tell of it late
 
   say "a rolling update replaces every pod and keeps history"
   before=$(k get pods -l app=web -o jsonpath='{.items[*].metadata.uid}')
