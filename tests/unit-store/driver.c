@@ -171,7 +171,7 @@ static void send_job(driver_t *d, job_t *j) {
                     .args = j->args,
                     .docs = &j->doc,
                     .ndocs = j->doc ? 1 : 0,
-                    .timeout_ms = 10000,
+                    .timeout_ms = 40000,
                     .fn = on_answer,
                     .arg = j};
   kg_send(d->ctx, &r);

@@ -67,7 +67,7 @@ void test_etcd_start(test_etcd_t *t, const char *dir, int members) {
   size_t n = 0;
   *t = (test_etcd_t){.members = members};
   snprintf(t->dir, sizeof t->dir, "%s", dir);
-  n += (size_t)snprintf(t->config, sizeof t->config, "{\"requestTimeoutMs\":3000,\"endpoints\":[");
+  n += (size_t)snprintf(t->config, sizeof t->config, "{\"requestTimeoutMs\":20000,\"endpoints\":[");
   for (int i = 0; i < members; i++) {
     t->ports[i] = free_port();
     t->peers[i] = free_port();

@@ -32,12 +32,12 @@ ETCD_TEST(entries_and_history_outlive_the_plugin) {
   cr_expect_str_eq(keys(&b, "{\"from\":\"/r/\"}", buf), "/r/a=2", "%s", buf);
   cr_expect_eq(put(&b, "{\"key\":\"/r/b\"}", "3"), 3);
   stream_t *s = watch(&b, "{\"from\":\"/r/\",\"rev\":@0}", 0, false);
-  cr_expect_str_eq(next(s, 2000, buf), "progress 0 ");
-  cr_expect_str_eq(next(s, 2000, buf), "put 1 /r/a", "%s", buf);
-  cr_expect_str_eq(next(s, 2000, buf), "put 2 /r/a");
-  cr_expect_str_eq(next(s, 2000, buf), "put 3 /r/b");
+  cr_expect_str_eq(next(s, 10000, buf), "progress 0 ");
+  cr_expect_str_eq(next(s, 10000, buf), "put 1 /r/a", "%s", buf);
+  cr_expect_str_eq(next(s, 10000, buf), "put 2 /r/a");
+  cr_expect_str_eq(next(s, 10000, buf), "put 3 /r/b");
   cr_expect_eq(put(&b, "{\"key\":\"/r/c\"}", "4"), 4);
-  cr_expect_str_eq(next(s, 2000, buf), "put 4 /r/c", "it has caught up");
+  cr_expect_str_eq(next(s, 10000, buf), "put 4 /r/c", "it has caught up");
   stream_close(s);
   teardown(&b);
 }
@@ -46,15 +46,15 @@ ETCD_TEST(a_watch_goes_on_without_gap_or_repeat_when_etcd_is_killed_and_starts_a
   bench_t b = setup("store-etcd.so", NULL);
   char buf[400];
   stream_t *s = watch(&b, "{\"from\":\"/\",\"rev\":0}", 0, false);
-  cr_expect_str_eq(next(s, 2000, buf), "progress 0 ");
+  cr_expect_str_eq(next(s, 10000, buf), "progress 0 ");
   cr_expect_eq(put(&b, "{\"key\":\"/r/a\"}", "1"), 1);
-  cr_expect_str_eq(next(s, 2000, buf), "put 1 /r/a");
+  cr_expect_str_eq(next(s, 10000, buf), "put 1 /r/a");
   test_etcd_kill(&b.etcd, 0);
   test_etcd_start_member(&b.etcd, 0);
   etcd_do(&b, "kv/put", "{\"key\":\"L3IvYg==\",\"value\":\"AQ==\"}"); /* /r/b = 1, maybe before the watch is back */
-  cr_expect_str_eq(next(s, 5000, buf), "put 2 /r/b", "%s", buf);
+  cr_expect_str_eq(next(s, 10000, buf), "put 2 /r/b", "%s", buf);
   cr_expect_eq(put(&b, "{\"key\":\"/r/a\",\"expect\":@1}", "3"), 3);
-  cr_expect_str_eq(next(s, 5000, buf), "put 3 /r/a", "%s", buf);
+  cr_expect_str_eq(next(s, 10000, buf), "put 3 /r/a", "%s", buf);
   cr_expect_str_eq(next(s, 50, buf), "none", "%s", buf);
   cr_expect_str_eq(keys(&b, "{\"from\":\"/r/\"}", buf), "/r/a=3 /r/b=1", "%s", buf);
   stream_close(s);
@@ -64,6 +64,9 @@ ETCD_TEST(a_watch_goes_on_without_gap_or_repeat_when_etcd_is_killed_and_starts_a
 ETCD_TEST(requests_wait_while_etcd_is_away_and_are_refused_when_it_stays_away) {
   bench_t b = setup("store-etcd.so", NULL);
   char buf[400];
+  snprintf(b.etcd.config, sizeof b.etcd.config, "{\"requestTimeoutMs\":3000,\"endpoints\":[\"http://127.0.0.1:%d\"]}",
+           b.etcd.ports[0]); /* other tests are patient */
+  reopen(&b);
   put(&b, "{\"key\":\"/r/a\"}", "1");
   test_etcd_kill(&b.etcd, 0);
   usleep(100000);
@@ -83,10 +86,10 @@ ETCD_TEST(three_members_lose_one_and_go_on) {
   test_etcd_start(&b.etcd, b.dir, 3);
   setup_on(&b);
   stream_t *s = watch(&b, "{\"from\":\"/\",\"rev\":0}", 0, false);
-  next(s, 2000, buf);
+  next(s, 10000, buf);
   int64_t first = put(&b, "{\"key\":\"/r/a\"}", "1");
   cr_expect_gt(first, 0);
-  next(s, 2000, buf);
+  next(s, 10000, buf);
   for (int i = 0; i < 3; i++) { /* whoever it talks to, and who leads, is killed in one of the rounds */
     char want[64];
     test_etcd_kill(&b.etcd, i);
@@ -97,7 +100,7 @@ ETCD_TEST(three_members_lose_one_and_go_on) {
     snprintf(want, sizeof want, "put %lld /r/a", (long long)rev);
     for (int64_t r = first + 1; r <= rev; r++) {
       snprintf(want, sizeof want, "put %lld /r/a", (long long)r);
-      cr_assert_str_eq(next(s, 5000, buf), want, "%s instead of %s", buf, want);
+      cr_assert_str_eq(next(s, 10000, buf), want, "%s instead of %s", buf, want);
     }
     first = rev;
     test_etcd_start_member(&b.etcd, i);
@@ -138,7 +141,7 @@ ETCD_TEST(watchers_end_with_410_when_changes_were_compacted_while_the_connection
   char buf[400];
   put(&b, "{\"key\":\"/r/a\"}", "1");
   stream_t *s = watch(&b, "{\"from\":\"/\",\"rev\":0}", 0, false);
-  next(s, 2000, buf);
+  next(s, 10000, buf);
   /* The plugin is stopped by a handler's worth of silence: its connection dies with etcd, which comes back on another
    * port first, changes there, and is compacted. */
   int port = b.etcd.ports[0];
@@ -164,10 +167,10 @@ ETCD_TEST(a_key_with_a_time_to_live_goes_away) {
   bench_t b = setup("store-etcd.so", NULL);
   char buf[400];
   stream_t *s = watch(&b, "{\"from\":\"/\",\"rev\":0}", 0, false);
-  next(s, 2000, buf);
+  next(s, 10000, buf);
   cr_expect_eq(put(&b, "{\"key\":\"/r/a\",\"ttl_ms\":1000}", "1"), 1);
   cr_expect_eq(put(&b, "{\"key\":\"/r/a\",\"ttl_ms\":1000,\"expect\":0}", "1"), -409);
-  cr_expect_str_eq(next(s, 2000, buf), "put 1 /r/a");
+  cr_expect_str_eq(next(s, 10000, buf), "put 1 /r/a");
   cr_expect_str_eq(next(s, 8000, buf), "delete 2 /r/a", "%s", buf);
   cr_expect_str_eq(keys(&b, "{\"from\":\"/r/\"}", buf), "", "%s", buf);
   stream_close(s);

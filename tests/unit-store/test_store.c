@@ -91,7 +91,7 @@ OVER_EVERY_STORE(a_range_shows_an_older_revision_until_it_is_compacted) {
   cr_expect_eq(kg_msg_code(m), 410);
   kg_msg_unref(m);
   stream_t *s = watch(&b, "{\"from\":\"/r/\",\"rev\":@2}", 0, false);
-  cr_expect_str_eq(next(s, 2000, buf), "error 410");
+  cr_expect_str_eq(next(s, 10000, buf), "error 410");
   stream_close(s);
   teardown(&b);
 }
@@ -104,8 +104,8 @@ OVER_EVERY_STORE(a_watch_tells_every_change_once_and_in_order_also_those_before_
   put(&b, "{\"key\":\"/r/a\"}", "2");
   stream_t *s = watch(&b, "{\"from\":\"/r/\",\"rev\":@1}", 0, false);
   stream_t *now = watch(&b, "{\"from\":\"/r/\",\"rev\":0}", 0, false);
-  cr_expect_str_eq(next(s, 2000, buf), "progress 1 ");
-  kg_msg_t *m = stream_next(s, 2000);
+  cr_expect_str_eq(next(s, 10000, buf), "progress 1 ");
+  kg_msg_t *m = stream_next(s, 10000);
   cr_assert(m);
   cr_expect_eq(kg_msg_ndocs(m), 2, "a put over an existing key carries the value before");
   char *json = doc_json(m, 1);
@@ -114,15 +114,15 @@ OVER_EVERY_STORE(a_watch_tells_every_change_once_and_in_order_also_those_before_
   kg_msg_unref(m);
   del(&b, "{\"key\":\"/r/a\"}");
   put(&b, "{\"key\":\"/r/b\",\"lazy\":true}", "5");
-  m = stream_next(s, 2000);
+  m = stream_next(s, 10000);
   json = doc_json(m, 0);
   cr_expect_str_eq(json, "2", "a deletion carries the value before");
   free(json);
   kg_msg_unref(m);
-  cr_expect_str_eq(next(s, 2000, buf), "put 5 /r/b");
-  cr_expect_str_eq(next(now, 2000, buf), "progress 3 ", "%s", buf);
-  cr_expect_str_eq(next(now, 2000, buf), "delete 4 /r/a");
-  cr_expect_str_eq(next(now, 2000, buf), "put 5 /r/b");
+  cr_expect_str_eq(next(s, 10000, buf), "put 5 /r/b");
+  cr_expect_str_eq(next(now, 10000, buf), "progress 3 ", "%s", buf);
+  cr_expect_str_eq(next(now, 10000, buf), "delete 4 /r/a");
+  cr_expect_str_eq(next(now, 10000, buf), "put 5 /r/b");
   cr_expect_str_eq(next(now, 50, buf), "none");
   stream_close(s);
   stream_close(now);
@@ -141,7 +141,7 @@ static void expect_burst(stream_t *s, bool *seen, int from, int to) {
   for (int i = from; i < to; i++) {
     long long rev = 0;
     int n = -1;
-    next(s, 2000, buf);
+    next(s, 10000, buf);
     cr_assert_eq(sscanf(buf, "put %lld /w/%d", &rev, &n), 2, "%s", buf);
     cr_assert_eq(rev, i + 1, "revision %d was to come, not %s", i + 1, buf);
     snprintf(key, sizeof key, "/w/%06d", n);
@@ -155,10 +155,10 @@ OVER_EVERY_STORE(a_slow_watcher_reads_on_in_the_history_and_misses_nothing) {
   char buf[200];
   bool *seen = calloc(12000, sizeof *seen);
   stream_t *s = watch(&b, "{\"from\":\"/w/\",\"rev\":0}", 5, true);
-  cr_expect_str_eq(next(s, 2000, buf), "progress 0 ");
+  cr_expect_str_eq(next(s, 10000, buf), "progress 0 ");
   cr_expect_eq(driver_burst(b.d, "store", "store.put", 12000, fill_many, "w", NULL), 12000);
   for (int i = 0; i < 4; i++) {
-    kg_msg_t *m = stream_next(s, 2000);
+    kg_msg_t *m = stream_next(s, 10000);
     int n = -1;
     cr_assert(m && sscanf(kg_view_str(kg_view_get(kg_msg_args(m), "key")).p, "/w/%d", &n) == 1);
     cr_expect_eq(reply_int(m, "rev") - base, i + 1);
@@ -181,12 +181,12 @@ OVER_EVERY_STORE(a_reader_starts_some_changes_ago_and_is_told_when_it_has_come_t
   cr_expect_eq(reply_int(m, "recent") - base, 6);
   kg_msg_unref(m);
   stream_t *s = watch(&b, "{\"from\":\"/r/\",\"rev\":@6,\"mark\":true}", 0, false);
-  cr_expect_str_eq(next(s, 2000, buf), "progress 6 ");
-  cr_expect_str_eq(next(s, 2000, buf), "put 8 /r/a");
-  cr_expect_str_eq(next(s, 2000, buf), "put 10 /r/a");
-  cr_expect_str_eq(next(s, 2000, buf), "progress 10 ", "the mark: %s", buf);
+  cr_expect_str_eq(next(s, 10000, buf), "progress 6 ");
+  cr_expect_str_eq(next(s, 10000, buf), "put 8 /r/a");
+  cr_expect_str_eq(next(s, 10000, buf), "put 10 /r/a");
+  cr_expect_str_eq(next(s, 10000, buf), "progress 10 ", "the mark: %s", buf);
   put(&b, "{\"key\":\"/r/a\"}", "2");
-  cr_expect_str_eq(next(s, 2000, buf), "put 11 /r/a");
+  cr_expect_str_eq(next(s, 10000, buf), "put 11 /r/a");
   stream_close(s);
   reopen(&b);
   m = call(&b, "store.status", "{\"recent\":100}", NULL);
@@ -199,10 +199,10 @@ OVER_EVERY_STORE(writes_to_one_key_are_done_in_the_order_sent) {
   bench_t b = setup(file, NULL);
   char buf[200], want[64];
   stream_t *s = watch(&b, "{\"from\":\"/\",\"rev\":0}", 0, false);
-  cr_expect_str_eq(next(s, 2000, buf), "progress 0 ");
+  cr_expect_str_eq(next(s, 10000, buf), "progress 0 ");
   cr_expect_eq(driver_burst(b.d, "store", "store.put", 300, fill_same, NULL, NULL), 300);
   for (int i = 0; i < 300; i++) {
-    kg_msg_t *m = stream_next(s, 2000);
+    kg_msg_t *m = stream_next(s, 10000);
     cr_assert(m);
     char *json = doc_json(m, 0);
     snprintf(want, sizeof want, "{\"n\":%d}", i);
@@ -222,10 +222,10 @@ OVER_EVERY_STORE(a_watcher_whose_place_was_compacted_ends_with_410) {
   kg_msg_t *m = call(&b, "store.compact", "{\"rev\":@11000}", NULL);
   cr_expect_eq(kg_msg_type(m), KG_MSG_REPLY, "%s", kg_msg_text(m));
   kg_msg_unref(m);
-  cr_expect_str_eq(next(s, 1000, buf), "progress 0 ");
-  next(s, 1000, buf);
+  cr_expect_str_eq(next(s, 10000, buf), "progress 0 ");
+  next(s, 10000, buf);
   stream_credit(s, 10);
-  cr_expect_str_eq(next(s, 1000, buf), "error 410", "%s", buf);
+  cr_expect_str_eq(next(s, 10000, buf), "error 410", "%s", buf);
   stream_close(s);
   teardown(&b);
 }
